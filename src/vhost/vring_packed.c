@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Packed virtqueues, device side (virtio 1.3 §2.8). Sizes need not be powers of two. */
+
+#include "vhost/inflight.h"
+#include "vhost/vring.h"
+
+#include <string.h>
+
+#define AVAIL_BIT (1 << VRING_PACKED_DESC_F_AVAIL)
+#define USED_BIT  (1 << VRING_PACKED_DESC_F_USED)
+
+static inline struct vring_packed_desc read_desc(const struct vring_packed_desc *table, unsigned int i)
+{
+	const volatile struct vring_packed_desc *d = &table[i];
+
+	return (struct vring_packed_desc){ .addr = d->addr, .len = d->len, .id = d->id, .flags = d->flags };
+}
+
+enum vring_add vring_add_indirect_packed(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len)
+{
+	uint32_t part = len, n = len / sizeof(struct vring_packed_desc);
+	struct vring_packed_desc *table;
+
+	if (!len || len % sizeof(struct vring_packed_desc) || n > VRING_MAX_CHAIN) {
+		b->vr->broken = "an indirect table of a wrong size";
+		return VRING_ADD_BROKEN;
+	}
+	table = guest_mem_gpa(b->vr->mem, gpa, &part);
+	if (!table || part != len || (uintptr_t)table % 8) {
+		b->vr->broken = "an indirect table outside guest memory";
+		return VRING_ADD_BROKEN;
+	}
+	/* §2.8.7: the whole table is the chain; only the WRITE flag counts in it. */
+	for (uint32_t i = 0; i < n; i++) {
+		struct vring_packed_desc d = read_desc(table, i);
+		enum vring_add r = vring_add_buffer(b, c, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
+
+		if (r != VRING_ADD_OK)
+			return r;
+	}
+	return VRING_ADD_OK;
+}
+
+/* Takes the chain at *pos and steps *pos and *wrap behind it. */
+static enum vring_add take_one(struct vring_builder *b, struct vring_chain *c, uint16_t *pos, bool *wrap)
+{
+	struct vring *vr = b->vr;
+	uint16_t p = *pos;
+	bool w = *wrap;
+
+	for (;;) {
+		struct vring_packed_desc d = read_desc(vr->pdesc, p);
+		enum vring_add r;
+
+		if (unlikely(++c->ndesc > vr->size)) {
+			vr->broken = "a descriptor chain longer than the ring";
+			return VRING_ADD_BROKEN;
+		}
+		if (d.flags & VRING_DESC_F_INDIRECT) {
+			if (!vr->indirect || d.flags & VRING_DESC_F_NEXT || c->ndesc != 1) {
+				vr->broken = "an indirect descriptor where none may be";
+				return VRING_ADD_BROKEN;
+			}
+			r = vring_add_indirect_packed(b, c, d.addr, d.len);
+		} else {
+			r = vring_add_buffer(b, c, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
+		}
+		if (unlikely(r != VRING_ADD_OK))
+			return r;
+		if (++p == vr->size) {
+			p = 0;
+			w = !w;
+		}
+		if (!(d.flags & VRING_DESC_F_NEXT)) {
+			c->id = d.id; /* §2.8.6: the last descriptor carries the id */
+			break;
+		}
+	}
+	if (unlikely(c->id >= vr->size)) {
+		vr->broken = "a buffer id is beyond the ring";
+		return VRING_ADD_BROKEN;
+	}
+	*pos = p;
+	*wrap = w;
+	return VRING_ADD_OK;
+}
+
+unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max)
+{
+	struct vring *vr = b->vr;
+	unsigned int n = 0;
+
+	/* Not more than the ring holds: past one lap the driver's own flags could lead in circles. */
+	for (unsigned int slots = 0; n < max && slots < vr->size; n++) {
+		struct vring_chain *c = &chains[n];
+		unsigned int nseg = b->nseg;
+		enum vring_add r;
+
+		/* The first descriptor's flags are written last: acquire, then read the rest. */
+		if (!vring_has_work(vr))
+			break;
+		c->seg = &b->pool[nseg];
+		c->nseg = 0;
+		c->len = 0;
+		c->written = 0;
+		c->ndesc = 0;
+		c->pos = (uint16_t)(vr->avail_pos | vr->avail_wrap << 15);
+		r = take_one(b, c, &vr->avail_pos, &vr->avail_wrap);
+		if (unlikely(r != VRING_ADD_OK)) {
+			b->nseg = nseg;
+			if (r == VRING_ADD_FULL && nseg == 0)
+				vr->broken = "a descriptor chain in too many pieces";
+			break;
+		}
+		slots += c->ndesc;
+	}
+	return n;
+}
+
+void vring_packed_put(struct vring *vr, const struct vring_chain *chains, unsigned int n)
+{
+	uint16_t pos = vr->used_pos, first_flags = 0, first_pos = vr->used_pos;
+	bool wrap = vr->used_wrap;
+
+	if (unlikely(vr->inflight)) {
+		for (unsigned int i = 0; i < n; i++) /* as in vring_split_put() */
+			vhost_inflight_packed_take(vr->inflight, chains[i].id, chains[i].ndesc);
+		vhost_inflight_packed_begin(vr->inflight, chains[0].id, n);
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		struct vring_packed_desc *d = &vr->pdesc[pos];
+		uint16_t flags = (uint16_t)((wrap ? AVAIL_BIT | USED_BIT : 0) | (chains[i].written ? VRING_DESC_F_WRITE : 0));
+
+		d->id = chains[i].id;
+		d->len = chains[i].written;
+		if (unlikely(vr->log))
+			dirty_log_mark(vr->log, vr->used_gpa + (uint64_t)pos * sizeof(*d), sizeof(*d));
+		/* The first one is published last: the driver, which looks at it, then sees the whole burst. */
+		if (i == 0)
+			first_flags = flags;
+		else
+			__atomic_store_n(&d->flags, flags, __ATOMIC_RELEASE);
+		pos = (uint16_t)(pos + chains[i].ndesc);
+		if (pos >= vr->size) {
+			pos = (uint16_t)(pos - vr->size);
+			wrap = !wrap;
+		}
+	}
+	__atomic_store_n(&vr->pdesc[first_pos].flags, first_flags, __ATOMIC_RELEASE);
+	vr->used_pos = pos;
+	vr->used_wrap = wrap;
+	if (unlikely(vr->inflight))
+		vhost_inflight_packed_commit(vr->inflight, pos, wrap);
+}

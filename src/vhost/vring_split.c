@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Split virtqueues, device side (virtio 1.3 §2.7). */
+
+#include "vhost/inflight.h"
+#include "vhost/vring.h"
+
+#include <string.h>
+
+/* One copy of a descriptor, so that what is checked is what is used. */
+static inline struct vring_desc read_desc(const struct vring_desc *table, unsigned int i)
+{
+	const volatile struct vring_desc *d = &table[i];
+
+	return (struct vring_desc){ .addr = d->addr, .len = d->len, .flags = d->flags, .next = d->next };
+}
+
+/* Walks `table` from descriptor i. The chain is bounded by VRING_MAX_CHAIN, so a loop ends as an error. */
+static enum vring_add walk(struct vring_builder *b, struct vring_chain *c, const struct vring_desc *table, unsigned int n,
+			   unsigned int i, bool in_indirect)
+{
+	for (unsigned int count = 0;; count++) {
+		struct vring_desc d;
+		enum vring_add r;
+
+		if (unlikely(i >= n)) {
+			b->vr->broken = "a descriptor index is beyond its table";
+			return VRING_ADD_BROKEN;
+		}
+		if (unlikely(count >= n)) {
+			b->vr->broken = "a descriptor chain loops";
+			return VRING_ADD_BROKEN;
+		}
+		d = read_desc(table, i);
+		if (unlikely(d.flags & VRING_DESC_F_INDIRECT)) {
+			if (in_indirect || !b->vr->indirect || d.flags & VRING_DESC_F_NEXT) {
+				b->vr->broken = "an indirect descriptor where none may be";
+				return VRING_ADD_BROKEN;
+			}
+			return vring_add_indirect_split(b, c, d.addr, d.len);
+		}
+		r = vring_add_buffer(b, c, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
+		if (unlikely(r != VRING_ADD_OK))
+			return r;
+		if (!(d.flags & VRING_DESC_F_NEXT))
+			return VRING_ADD_OK;
+		i = d.next;
+	}
+}
+
+enum vring_add vring_add_indirect_split(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len)
+{
+	uint32_t part = len;
+	void *table;
+
+	if (!len || len % sizeof(struct vring_desc) || len / sizeof(struct vring_desc) > VRING_MAX_CHAIN) {
+		b->vr->broken = "an indirect table of a wrong size";
+		return VRING_ADD_BROKEN;
+	}
+	table = guest_mem_gpa(b->vr->mem, gpa, &part);
+	if (!table || part != len || (uintptr_t)table % 8) {
+		b->vr->broken = "an indirect table outside guest memory";
+		return VRING_ADD_BROKEN;
+	}
+	return walk(b, c, table, len / sizeof(struct vring_desc), 0, true);
+}
+
+unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max)
+{
+	struct vring *vr = b->vr;
+	uint16_t mask = vr->size - 1, pos = vr->avail_pos;
+	uint16_t ready = (uint16_t)(__atomic_load_n(&vr->avail->idx, __ATOMIC_ACQUIRE) - pos);
+	unsigned int n = 0;
+
+	if (unlikely(ready > vr->size)) {
+		vr->broken = "the available index jumped";
+		return 0;
+	}
+	max = MIN(max, ready);
+	for (unsigned int i = 0; i < max; i++) {
+		uint16_t head = __atomic_load_n(&vr->avail->ring[(uint16_t)(pos + i) & mask], __ATOMIC_RELAXED);
+
+		chains[i].id = head;
+		__builtin_prefetch(&vr->desc[head & mask]);
+	}
+	for (; n < max; n++, pos++) {
+		struct vring_chain *c = &chains[n];
+		unsigned int nseg = b->nseg;
+		enum vring_add r;
+
+		c->seg = &b->pool[nseg];
+		c->nseg = 0;
+		c->len = 0;
+		c->written = 0;
+		c->ndesc = 1;
+		c->pos = pos;
+		r = walk(b, c, vr->desc, vr->size, c->id, false);
+		if (unlikely(r != VRING_ADD_OK)) {
+			b->nseg = nseg;
+			if (r == VRING_ADD_FULL && nseg == 0)
+				vr->broken = "a descriptor chain in too many pieces";
+			break;
+		}
+	}
+	vr->avail_pos = pos;
+	return n;
+}
+
+void vring_split_put(struct vring *vr, const struct vring_chain *chains, unsigned int n)
+{
+	uint16_t mask = vr->size - 1, pos = vr->used_pos;
+
+	/* Buffers taken but not given back are simply taken again after a restart at used->idx, so they count as in
+	 * flight only while they are given back: see inflight.h. */
+	if (unlikely(vr->inflight))
+		for (unsigned int i = 0; i < n; i++)
+			vhost_inflight_split_take(vr->inflight, chains[i].id);
+	for (unsigned int i = 0; i < n; i++, pos++) {
+		struct vring_used_elem *e = &vr->used->ring[pos & mask];
+
+		e->id = chains[i].id;
+		e->len = chains[i].written;
+		if (unlikely(vr->log))
+			dirty_log_mark(vr->log, vr->used_gpa + (uint64_t)((uint8_t *)e - (uint8_t *)vr->used), sizeof(*e));
+	}
+	__atomic_store_n(&vr->used->idx, pos, __ATOMIC_RELEASE);
+	vr->used_pos = pos;
+	if (unlikely(vr->log))
+		dirty_log_mark(vr->log, vr->used_gpa, 4);
+	if (unlikely(vr->inflight))
+		for (unsigned int i = 0; i < n; i++)
+			vhost_inflight_split_done(vr->inflight, chains[i].id, (uint16_t)(pos - n + i + 1));
+}
