@@ -1,0 +1,663 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "qemu/qmp_conn.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <systemd/sd-event.h>
+
+#define READ_CHUNK   65536U /* bytes read in one turn of the main loop */
+#define RETRY_MIN_MS 50
+#define RETRY_MAX_MS 2000
+#define STEADY_US    5000000U /* a connection that lasted so long is worth a quick retry */
+/* Behind the vhost-user sockets: a VM that floods its monitor delays nobody's rings. */
+#define QMP_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 10)
+
+enum conn_state { CONN_AWAY, CONN_GREETING, CONN_CAPABILITIES, CONN_READY };
+
+struct command {
+	struct command *next;
+	const void *owner;
+	qmp_reply_fn fn; /* NULL: nobody waits (any more) */
+	void *arg;
+	uint64_t id;
+	size_t len;
+	char line[];
+};
+
+struct qmp_conn {
+	sd_event *event;
+	const struct qmp_conn_ops *ops;
+	void *ctx;
+	struct sockaddr_un addr;
+	enum conn_state state;
+	unsigned int retry_ms; /* wait before the next attempt that nothing else triggers */
+
+	int fd;
+	sd_event_source *io, *timer, *watch;
+	bool want_out; /* EPOLLOUT is asked for */
+
+	char *in; /* what was read and is not yet a line */
+	size_t in_len, in_size, in_scanned;
+
+	struct command *head, *unsent, *tail; /* head…before unsent: in flight, oldest first */
+	size_t out_off;                       /* bytes of *unsent that are written */
+	unsigned int in_flight, queued;
+	struct command *doomed; /* being told that the connection has ended */
+	uint64_t ready_since;   /* CLOCK_MONOTONIC, µs */
+	uint64_t last_id;
+};
+
+static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata);
+static int on_timer(sd_event_source *s, uint64_t usec, void *userdata);
+
+/* --- time limits ------------------------------------------------------------------------------ */
+
+static void timer_set(struct qmp_conn *c, unsigned int ms)
+{
+	/* Setting the time of an existing timer fails only for an event loop that has ended. */
+	(void)sd_event_source_set_time_relative(c->timer, (uint64_t)ms * 1000);
+	(void)sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT);
+}
+
+static void timer_stop(struct qmp_conn *c)
+{
+	(void)sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
+}
+
+/* --- going down ------------------------------------------------------------------------------- */
+
+static void command_finish(struct command *cmd, int code, const json_t *ret, const struct err *err)
+{
+	if (cmd->fn)
+		cmd->fn(cmd->arg, code, ret, err);
+	free(cmd);
+}
+
+static void close_socket(struct qmp_conn *c)
+{
+	c->io = sd_event_source_disable_unref(c->io);
+	close_fd(&c->fd);
+	c->want_out = false;
+	free(c->in);
+	c->in = NULL;
+	c->in_len = c->in_size = c->in_scanned = 0;
+}
+
+static void watch_stop(struct qmp_conn *c)
+{
+	c->watch = sd_event_source_disable_unref(c->watch);
+}
+
+static void retry_later(struct qmp_conn *c)
+{
+	timer_set(c, c->retry_ms);
+	c->retry_ms = MIN(c->retry_ms * 2, RETRY_MAX_MS);
+}
+
+/* Ends the connection for a reason, and arranges for the next attempt. */
+static void conn_down(struct qmp_conn *c, bool gone, const char *fmt, ...) printf_like(3, 4);
+static void conn_down(struct qmp_conn *c, bool gone, const char *fmt, ...)
+{
+	struct err err = {};
+	char why[sizeof(err.text)];
+	uint64_t now = 0;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	close_socket(c);
+	(void)sd_event_now(c->event, CLOCK_MONOTONIC, &now);
+	if (c->state == CONN_READY && now - c->ready_since > STEADY_US)
+		c->retry_ms = RETRY_MIN_MS;
+	c->state = CONN_AWAY;
+	retry_later(c);
+
+	c->doomed = c->head;
+	c->head = c->tail = c->unsent = NULL;
+	c->in_flight = c->queued = 0;
+	c->out_off = 0;
+	err_set(&err, ENOTCONN, "", "%s", why);
+	while (c->doomed) {
+		struct command *cmd = c->doomed;
+		c->doomed = cmd->next;
+		command_finish(cmd, -ENOTCONN, NULL, &err);
+	}
+	c->ops->down(c->ctx, gone, why);
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
+
+static void out_want(struct qmp_conn *c, bool want)
+{
+	if (want == c->want_out)
+		return;
+	c->want_out = want;
+	(void)sd_event_source_set_io_events(c->io, EPOLLIN | (want ? EPOLLOUT : 0U));
+}
+
+static int flush_out(struct qmp_conn *c)
+{
+	while (c->unsent && c->in_flight < QMP_IN_FLIGHT) {
+		struct command *cmd = c->unsent;
+		ssize_t n = send(c->fd, cmd->line + c->out_off, cmd->len - c->out_off,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0) {
+			if (errno == EAGAIN || errno == EINTR) {
+				out_want(c, true);
+				return 0;
+			}
+			return -errno;
+		}
+		c->out_off += (size_t)n;
+		if (c->out_off < cmd->len)
+			continue;
+		c->out_off = 0;
+		c->in_flight++;
+		c->unsent = cmd->next;
+	}
+	out_want(c, false);
+	return 0;
+}
+
+static int command_new(struct qmp_conn *c, const char *command, json_t *args, struct command **ret)
+{
+	_cleanup_free_ char *text = NULL;
+	struct command *cmd;
+	json_t *object;
+	char id[24];
+	size_t len;
+
+	snprintf(id, sizeof(id), "%" PRIu64, c->last_id + 1);
+	object = json_pack("{s:s, s:s, s:o*}", "execute", command, "id", id, "arguments", args);
+	if (!object)
+		return -ENOMEM; /* "o" took the reference to args anyway */
+	text = json_dumps(object, JSON_COMPACT);
+	json_decref(object);
+	if (!text)
+		return -ENOMEM;
+	len = strlen(text);
+	cmd = malloc(sizeof(*cmd) + len + 1);
+	if (!cmd)
+		return -ENOMEM;
+	*cmd = (struct command){.id = ++c->last_id, .len = len + 1};
+	memcpy(cmd->line, text, len);
+	cmd->line[len] = '\n';
+	*ret = cmd;
+	return 0;
+}
+
+static int enqueue(struct qmp_conn *c, const void *owner, const char *command, json_t *args, qmp_reply_fn fn,
+		   void *arg)
+{
+	struct command *cmd;
+	int r = command_new(c, command, args, &cmd);
+
+	if (r < 0)
+		return r;
+	cmd->owner = owner;
+	cmd->fn = fn;
+	cmd->arg = arg;
+	if (c->tail)
+		c->tail->next = cmd;
+	else
+		c->head = cmd;
+	c->tail = cmd;
+	if (!c->unsent)
+		c->unsent = cmd;
+	c->queued++;
+	if (c->in_flight < QMP_IN_FLIGHT)
+		out_want(c, true);
+	return 0;
+}
+
+int conn_command(struct qmp_conn *c, const void *owner, const char *command, json_t *args, qmp_reply_fn fn,
+		 void *arg)
+{
+	if (c->state != CONN_READY || c->queued >= QMP_COMMANDS_MAX) {
+		json_decref(args);
+		return c->state != CONN_READY ? -ENOTCONN : -EBUSY;
+	}
+	return enqueue(c, owner, command, args, fn, arg);
+}
+
+/* The callbacks may add commands, at the end of the list, but nothing frees one meanwhile. */
+static void cancel_list(struct command *list, const void *owner)
+{
+	struct err err = {};
+
+	err_set(&err, ECANCELED, "", "the request was abandoned");
+	for (struct command *cmd = list; cmd; cmd = cmd->next) {
+		qmp_reply_fn fn = cmd->fn;
+
+		if (cmd->owner != owner)
+			continue;
+		cmd->fn = NULL;
+		if (fn)
+			fn(cmd->arg, -ECANCELED, NULL, &err);
+	}
+}
+
+void conn_cancel(struct qmp_conn *c, const void *owner)
+{
+	struct command **p = &c->head, **first;
+
+	cancel_list(c->doomed, owner);
+	cancel_list(c->head, owner);
+	/* What QEMU has not seen a byte of, it shall not see. */
+	while (*p != c->unsent)
+		p = &(*p)->next;
+	if (c->out_off > 0)
+		p = &(*p)->next;
+	first = p;
+	while (*p) {
+		struct command *cmd = *p;
+
+		if (cmd->owner != owner) {
+			p = &cmd->next;
+			continue;
+		}
+		*p = cmd->next;
+		c->queued--;
+		free(cmd);
+	}
+	if (c->out_off == 0)
+		c->unsent = *first;
+	c->tail = NULL;
+	for (struct command *cmd = c->head; cmd; cmd = cmd->next)
+		c->tail = cmd;
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+static int error_code(const char *class)
+{
+	if (!strcmp(class, "DeviceNotFound"))
+		return -ENODEV;
+	if (!strcmp(class, "CommandNotFound"))
+		return -ENOSYS;
+	return -EREMOTEIO;
+}
+
+/* Cuts what QEMU says down to one printable line of ASCII (a cut UTF-8 character would break our own JSON).
+ */
+static void printable(char *dst, size_t size, const char *src)
+{
+	size_t i;
+
+	for (i = 0; src[i] && i + 1 < size; i++)
+		dst[i] = (unsigned char)src[i] < 0x20 ? ' ' : (unsigned char)src[i] < 0x7f ? src[i] : '?';
+	dst[i] = '\0';
+	while (i > 0 && (dst[i - 1] == ' ' || dst[i - 1] == '.'))
+		dst[--i] = '\0';
+}
+
+/* False: the connection is down. */
+static bool handle_reply(struct qmp_conn *c, const json_t *msg, const json_t *ret, const json_t *error)
+{
+	const char *id = json_string_value(json_object_get(msg, "id"));
+	struct command *cmd = c->head;
+	struct err err = {};
+	char expected[24];
+	int code = 0;
+
+	if (cmd && c->in_flight)
+		snprintf(expected, sizeof(expected), "%" PRIu64, cmd->id);
+	if (!cmd || !c->in_flight || !id || strcmp(id, expected)) {
+		conn_down(c, false, "QEMU's monitor %s sent a reply to nothing that was asked",
+			  c->addr.sun_path);
+		return false;
+	}
+	if (error) {
+		const char *class = json_string_value(json_object_get(error, "class"));
+		const char *desc = json_string_value(json_object_get(error, "desc"));
+		char text[200];
+
+		code = error_code(class ? class : "");
+		printable(text, sizeof(text), desc ? desc : "an error without description");
+		err_set(&err, -code, "", "QEMU says: %s", text);
+	}
+	c->head = cmd->next;
+	if (!c->head)
+		c->tail = NULL;
+	c->in_flight--;
+	c->queued--;
+	if (c->in_flight)
+		timer_set(c, QMP_REPLY_MS);
+	else
+		timer_stop(c);
+	if (c->unsent)
+		out_want(c, true);
+	command_finish(cmd, code, code ? NULL : ret, code ? &err : NULL);
+	return c->state != CONN_AWAY;
+}
+
+static void on_capabilities(void *arg, int code, const json_t *ret, const struct err *err)
+{
+	struct qmp_conn *c = arg;
+
+	(void)ret;
+	if (code == -ENOTCONN)
+		return; /* conn_down() is at work */
+	if (code < 0) {
+		conn_down(c, false, "QEMU's monitor %s refuses to be used: %.160s", c->addr.sun_path,
+			  err->text);
+		return;
+	}
+	c->state = CONN_READY;
+	(void)sd_event_now(c->event, CLOCK_MONOTONIC, &c->ready_since);
+	c->ops->up(c->ctx);
+}
+
+static bool handle_message(struct qmp_conn *c, const json_t *msg)
+{
+	const json_t *ret = json_object_get(msg, "return");
+	const json_t *error = json_object_get(msg, "error");
+	const char *event = json_string_value(json_object_get(msg, "event"));
+
+	if (c->state == CONN_GREETING) {
+		if (!json_is_object(json_object_get(msg, "QMP"))) {
+			conn_down(c, false, "%s is no QMP monitor: it did not greet as one",
+				  c->addr.sun_path);
+			return false;
+		}
+		c->state = CONN_CAPABILITIES;
+		if (enqueue(c, NULL, "qmp_capabilities", NULL, on_capabilities, c) < 0) {
+			conn_down(c, false, "out of memory for QEMU's monitor %s", c->addr.sun_path);
+			return false;
+		}
+		return true;
+	}
+	if (event) {
+		if (c->state == CONN_READY)
+			c->ops->event(c->ctx, event, json_object_get(msg, "data"));
+		return c->state != CONN_AWAY;
+	}
+	if (ret || error)
+		return handle_reply(c, msg, ret, error);
+	conn_down(c, false, "QEMU's monitor %s sent a message that is neither event nor reply",
+		  c->addr.sun_path);
+	return false;
+}
+
+static bool handle_line(struct qmp_conn *c, const char *line, size_t len)
+{
+	json_error_t error;
+	json_t *msg;
+	bool up;
+
+	while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == ' '))
+		len--;
+	if (len == 0)
+		return true;
+	msg = json_loadb(line, len, 0, &error);
+	/* QAPI has unsigned 64-bit values; one in a message we do not care for must not end the connection.
+	 */
+	if (!msg && json_error_code(&error) == json_error_numeric_overflow)
+		msg = json_loadb(line, len, JSON_DECODE_INT_AS_REAL, &error);
+	if (!json_is_object(msg)) {
+		json_decref(msg);
+		conn_down(c, false,
+			  "QEMU's monitor %s sent a line that is not a JSON object (a monitor for vpfd must "
+			  "not have "
+			  "pretty=on)",
+			  c->addr.sun_path);
+		return false;
+	}
+	up = handle_message(c, msg);
+	json_decref(msg);
+	return up;
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static int in_reserve(struct qmp_conn *c)
+{
+	size_t size = MAX(c->in_size, (size_t)READ_CHUNK);
+	char *in;
+
+	while (size - c->in_len < READ_CHUNK / 2)
+		size *= 2;
+	if (size == c->in_size)
+		return 0;
+	in = realloc(c->in, size);
+	if (!in)
+		return -ENOMEM;
+	c->in = in;
+	c->in_size = size;
+	return 0;
+}
+
+/* Handles the lines that are complete. False: the connection is down. */
+static bool take_lines(struct qmp_conn *c)
+{
+	size_t start = 0;
+	char *end;
+
+	while ((end = memchr(c->in + c->in_scanned, '\n', c->in_len - c->in_scanned))) {
+		size_t line = start;
+
+		start = (size_t)(end - c->in) + 1;
+		c->in_scanned = start;
+		if (!handle_line(c, c->in + line, start - 1 - line))
+			return false;
+	}
+	c->in_len -= start;
+	memmove(c->in, c->in + start, c->in_len);
+	c->in_scanned = c->in_len;
+	if (c->in_len == 0) { /* idle connections keep no buffer */
+		free(c->in);
+		c->in = NULL;
+		c->in_size = 0;
+	} else if (c->in_len > QMP_LINE_MAX) {
+		conn_down(c, false, "QEMU's monitor %s sent a line longer than %u bytes", c->addr.sun_path,
+			  QMP_LINE_MAX);
+		return false;
+	}
+	return true;
+}
+
+static bool read_in(struct qmp_conn *c)
+{
+	ssize_t n;
+
+	if (in_reserve(c) < 0) {
+		conn_down(c, false, "out of memory for QEMU's monitor %s", c->addr.sun_path);
+		return false;
+	}
+	n = recv(c->fd, c->in + c->in_len, MIN(c->in_size - c->in_len, (size_t)READ_CHUNK), MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return true;
+	if (n < 0) {
+		conn_down(c, true, "QEMU's monitor %s: %s", c->addr.sun_path, strerror(errno));
+		return false;
+	}
+	if (n == 0) {
+		conn_down(c, true, "QEMU closed its monitor %s", c->addr.sun_path);
+		return false;
+	}
+	c->in_len += (size_t)n;
+	return take_lines(c);
+}
+
+static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+{
+	struct qmp_conn *c = userdata;
+	int r;
+
+	(void)s;
+	(void)fd;
+	if ((revents & (EPOLLIN | EPOLLHUP | EPOLLERR)) && !read_in(c))
+		return 0;
+	r = flush_out(c);
+	if (r < 0)
+		conn_down(c, true, "QEMU's monitor %s: %s", c->addr.sun_path, strerror(-r));
+	return 0;
+}
+
+/* --- connecting ------------------------------------------------------------------------------- */
+
+static void try_connect(struct qmp_conn *c);
+
+static int on_watch(sd_event_source *s, const struct inotify_event *ev, void *userdata)
+{
+	struct qmp_conn *c = userdata;
+	const char *name = strrchr(c->addr.sun_path, '/') + 1;
+
+	(void)s;
+	if (ev->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)) {
+		watch_stop(c); /* the directory is gone: from now on the timer looks */
+		timer_set(c, RETRY_MIN_MS);
+	} else if ((ev->mask & IN_Q_OVERFLOW) || (ev->len && !strcmp(ev->name, name))) {
+		c->retry_ms = RETRY_MIN_MS;
+		try_connect(c);
+	}
+	return 0;
+}
+
+/* Watches the directory for the socket to be made. Without (no such directory, out of watches): the timer
+ * does it. */
+static void watch_start(struct qmp_conn *c)
+{
+	char dir[sizeof(c->addr.sun_path)];
+	char *slash;
+
+	if (c->watch)
+		return;
+	memcpy(dir, c->addr.sun_path, sizeof(dir));
+	slash = strrchr(dir, '/');
+	slash[slash == dir ? 1 : 0] = '\0';
+	if (sd_event_add_inotify(c->event, &c->watch, dir,
+				 IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR,
+				 on_watch, c) < 0)
+		c->watch = NULL;
+	else
+		(void)sd_event_source_set_priority(c->watch, QMP_PRIORITY);
+}
+
+static void connect_failed(struct qmp_conn *c, int error)
+{
+	const char *path = c->addr.sun_path;
+	struct stat st;
+
+	if (error == ENOENT || error == ENOTDIR) {
+		bool sleep = c->watch && lstat(path, &st) < 0; /* a dangling link: its target is elsewhere */
+
+		conn_down(c, true, "QEMU's monitor %s does not exist: the VM is not running", path);
+		/* Only now: conn_down() has set the timer. Whatever its callbacks did, the connection is
+		 * still there. */
+		if (sleep && c->state == CONN_AWAY)
+			timer_stop(c);
+	} else if (error == ECONNREFUSED) {
+		conn_down(c, true, "QEMU's monitor %s has nobody behind it: the VM is not running", path);
+	} else {
+		conn_down(c, false, "cannot connect to QEMU's monitor %s: %s", path, strerror(error));
+	}
+}
+
+static void try_connect(struct qmp_conn *c)
+{
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	watch_start(c); /* before connecting: a socket made in between is noticed */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0) {
+		conn_down(c, false, "no socket for QEMU's monitor %s: %s", c->addr.sun_path, strerror(errno));
+		return;
+	}
+	if (connect(fd, (const struct sockaddr *)&c->addr, sizeof(c->addr)) < 0) {
+		connect_failed(c, errno);
+		return;
+	}
+	r = sd_event_add_io(c->event, &c->io, fd, EPOLLIN, on_io, c);
+	if (r < 0) {
+		conn_down(c, false, "cannot watch QEMU's monitor %s: %s", c->addr.sun_path, strerror(-r));
+		return;
+	}
+	(void)sd_event_source_set_priority(c->io, QMP_PRIORITY);
+	watch_stop(c);
+	c->fd = steal_fd(&fd);
+	c->state = CONN_GREETING;
+	timer_set(c, QMP_GREETING_MS);
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	struct qmp_conn *c = userdata;
+	const char *path = c->addr.sun_path;
+
+	(void)s;
+	(void)usec;
+	switch (c->state) {
+	case CONN_AWAY:
+		try_connect(c);
+		break;
+	case CONN_GREETING:
+		conn_down(c, false,
+			  "QEMU's monitor %s does not greet: another QMP client holds it, or QEMU hangs",
+			  path);
+		break;
+	case CONN_CAPABILITIES:
+		conn_down(c, false, "QEMU's monitor %s did not answer qmp_capabilities within %d s", path,
+			  QMP_GREETING_MS / 1000);
+		break;
+	case CONN_READY:
+		conn_down(c, false, "QEMU's monitor %s did not answer within %d s", path,
+			  QMP_REPLY_MS / 1000);
+		break;
+	}
+	return 0;
+}
+
+bool conn_ready(const struct qmp_conn *c)
+{
+	return c->state == CONN_READY;
+}
+
+int conn_new(sd_event *event, const char *path, const struct qmp_conn_ops *ops, void *ctx,
+	     struct qmp_conn **ret)
+{
+	struct qmp_conn *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	assert(strlen(path) < sizeof(c->addr.sun_path) && strchr(path, '/'));
+	*c = (struct qmp_conn){.ops = ops, .ctx = ctx, .fd = -1, .retry_ms = RETRY_MIN_MS};
+	c->event = sd_event_ref(event);
+	c->addr.sun_family = AF_UNIX;
+	memcpy(c->addr.sun_path, path, strlen(path));
+	r = sd_event_add_time_relative(event, &c->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, c);
+	if (r < 0) {
+		conn_free(c);
+		return r;
+	}
+	(void)sd_event_source_set_priority(c->timer, QMP_PRIORITY);
+	*ret = c;
+	return 0;
+}
+
+void conn_free(struct qmp_conn *c)
+{
+	if (!c)
+		return;
+	while (c->head) {
+		struct command *cmd = c->head;
+		c->head = cmd->next;
+		free(cmd);
+	}
+	close_socket(c);
+	watch_stop(c);
+	sd_event_source_disable_unref(c->timer);
+	sd_event_unref(c->event);
+	free(c);
+}
