@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* From the switch into a guest's receive queues: the one copy. */
+
+#include "datapath/switch.h"
+#include "datapath/worker.h"
+
+#include <sched.h>
+
+/* A burst's view of one receive queue: chains taken so far, in order; [0, next) are filled. */
+struct rx_cursor {
+	struct worker *w;
+	struct sw_queue *q;
+	struct port_stats *stats;
+	unsigned int n, next, nseg;
+	unsigned int want; /* how many to take at once */
+	bool tag;
+};
+
+static inline void queue_lock(struct sw_queue *q)
+{
+	while (unlikely(__atomic_exchange_n(&q->lock, 1, __ATOMIC_ACQUIRE))) {
+		unsigned int spins = 0;
+
+		while (__atomic_load_n(&q->lock, __ATOMIC_RELAXED)) {
+			/* The holder may be preempted: more workers than CPUs must not turn into a standstill. */
+			if (++spins > 1000) {
+				sched_yield();
+				spins = 0;
+			}
+			__builtin_ia32_pause();
+		}
+	}
+}
+
+static inline void queue_unlock(struct sw_queue *q)
+{
+	__atomic_store_n(&q->lock, 0, __ATOMIC_RELEASE);
+}
+
+/* One more chain at the end; NULL when the ring has none. */
+static inline bool rx_more(struct rx_cursor *c)
+{
+	struct worker *w = c->w;
+	unsigned int got, nseg, room = VRING_MAX_CHAIN - c->n;
+
+	if (!room)
+		return false;
+	got = vring_take(&c->q->vr, true, &w->rx_chains[c->n], MIN(c->want, room), &w->rx_segs[c->nseg],
+			 WORKER_SEGS - c->nseg, &nseg);
+	c->n += got;
+	c->nseg += nseg;
+	return got > 0;
+}
+
+/* Where bytes go: walks the segments of chains [chain, …). */
+struct rx_out {
+	struct vring_chain *chain;
+	unsigned int seg;
+	uint32_t off, room; /* room: what is left of the current segment */
+};
+
+static inline void out_open(struct rx_out *o)
+{
+	while (o->seg == o->chain->nseg) {
+		o->chain++;
+		o->seg = 0;
+	}
+	o->off = 0;
+	o->room = o->chain->seg[o->seg].len;
+}
+
+static void out_copy(struct rx_out *o, const uint8_t *from, uint32_t n)
+{
+	while (n) {
+		uint32_t part;
+
+		if (!o->room) {
+			o->seg++;
+			out_open(o);
+		}
+		part = MIN(n, o->room);
+		memcpy(o->chain->seg[o->seg].base + o->off, from, part);
+		o->off += part;
+		o->room -= part;
+		from += part;
+		n -= part;
+	}
+}
+
+static inline void make_hdr(struct virtio_net_hdr_mrg_rxbuf *h, const struct pkt *p, unsigned int tag, unsigned int buffers)
+{
+	memset(h, 0, sizeof(*h));
+	h->num_buffers = (uint16_t)buffers;
+	if (likely(!(p->hdr.flags | p->hdr.gso_type)))
+		return;
+	h->hdr = p->hdr;
+	if (h->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+		h->hdr.csum_start = (uint16_t)(h->hdr.csum_start + tag);
+	if (h->hdr.gso_type)
+		h->hdr.hdr_len = (uint16_t)(h->hdr.hdr_len + tag);
+}
+
+static inline void make_tag(uint8_t *to, const struct pkt *p)
+{
+	store_be16(to, p->vlan & VLAN_KEY_AD ? PKT_TPID_AD : PKT_TPID_Q);
+	store_be16(to + 2, (uint16_t)(p->pcp << 13 | (p->vlan & 0xfff)));
+}
+
+/* Copies one frame to the guest, with as many buffers as it needs. */
+static void rx_one(struct rx_cursor *c, const struct pkt *p)
+{
+	struct vring_chain *chains = c->w->rx_chains;
+	unsigned int tag = c->tag ? PKT_TAG_LEN : 0, first = c->next, k = 0;
+	uint32_t need = c->q->hdr_len + p->len + tag, have = 0, left;
+	struct virtio_net_hdr_mrg_rxbuf hdr;
+	struct rx_out o;
+
+	/* Enough buffers first: how many goes into the header, and half a frame is of no use. */
+	do {
+		if (first + k == c->n && !rx_more(c)) {
+			c->stats->rx_drop[c->q->vr.broken ? DROP_RING : DROP_NO_BUFFER]++;
+			return;
+		}
+		have += chains[first + k++].len;
+		if (!c->q->mergeable && have < need) {
+			c->stats->rx_drop[DROP_TOO_BIG]++;
+			return;
+		}
+	} while (have < need);
+
+	make_hdr(&hdr, p, tag, k);
+	if (likely(chains[first].nseg && chains[first].seg[0].len >= c->q->hdr_len + p->head_len + tag)) {
+		uint8_t *to = chains[first].seg[0].base;
+
+		copy_small(to, (const uint8_t *)&hdr, c->q->hdr_len);
+		to += c->q->hdr_len;
+		if (likely(!tag)) {
+			copy_small(to, p->head, p->head_len);
+		} else {
+			copy_small(to, p->head, 12);
+			make_tag(to + 12, p);
+			copy_small(to + 16, p->head + 12, p->head_len - 12u);
+		}
+		to += p->head_len + tag;
+		left = chains[first].seg[0].len - c->q->hdr_len - p->head_len - tag;
+		if (likely(p->nseg <= 1 && (!p->nseg || p->seg[0].len <= left))) {
+			if (p->nseg)
+				memcpy(to, p->seg[0].base, p->seg[0].len);
+		} else {
+			o = (struct rx_out){ .chain = &chains[first], .off = c->q->hdr_len + p->head_len + tag, .room = left };
+			for (unsigned int i = 0; i < p->nseg; i++)
+				out_copy(&o, p->seg[i].base, p->seg[i].len);
+		}
+	} else {
+		o = (struct rx_out){ .chain = &chains[first] };
+		out_open(&o);
+		out_copy(&o, (const uint8_t *)&hdr, c->q->hdr_len);
+		out_copy(&o, p->head, 12);
+		if (tag) {
+			uint8_t t[PKT_TAG_LEN];
+
+			make_tag(t, p);
+			out_copy(&o, t, sizeof(t));
+		}
+		out_copy(&o, p->head + 12, p->head_len - 12u);
+		for (unsigned int i = 0; i < p->nseg; i++)
+			out_copy(&o, p->seg[i].base, p->seg[i].len);
+	}
+
+	for (left = need; k; k--, c->next++) {
+		struct vring_chain *chain = &chains[c->next];
+
+		chain->written = MIN(left, chain->len);
+		left -= chain->written;
+	}
+	c->stats->rx_packets++;
+	c->stats->rx_bytes += p->len + tag;
+	if (unlikely(p->head[0] & 1)) {
+		if (mac_load(p->head) == MAC_BROADCAST)
+			c->stats->rx_broadcast++;
+		else
+			c->stats->rx_multicast++;
+	}
+}
+
+static void rx_emit(void *arg, struct pkt *p)
+{
+	rx_one(arg, p);
+}
+
+static void deliver_run(struct worker *w, struct sw_queue *q, struct pkt **pkts, unsigned int n, bool tag)
+{
+	struct rx_cursor c = { .w = w, .q = q, .stats = &q->port->stats[w->id], .want = n, .tag = tag };
+	bool call = false;
+
+	queue_lock(q);
+	for (unsigned int i = 0; i < n; i++) {
+		struct pkt *p = pkts[i];
+
+		if (likely(offload_taken(p, q->vr.features))) {
+			rx_one(&c, p);
+			continue;
+		}
+		if (p->hdr.gso_type)
+			c.stats->sw_segmented++;
+		else
+			c.stats->sw_checksum++;
+		offload_finish(p, q->vr.features, &w->offload, rx_emit, &c);
+	}
+	if (c.next < c.n)
+		vring_untake(&q->vr, &w->rx_chains[c.next]);
+	if (c.next) {
+		vring_put(&q->vr, w->rx_chains, c.next);
+		call = vring_should_call(&q->vr);
+	}
+	if (unlikely(q->vr.broken))
+		worker_note(w, &(struct worker_note){ 0 });
+	queue_unlock(q);
+	if (call)
+		worker_call(w, q);
+}
+
+/* Spreads flows over a receiver's queues; frames of a flow stay in one. */
+static uint32_t flow_hash(const struct pkt *p)
+{
+	const uint8_t *h = p->head;
+	uint64_t x = mac_load(h + 6);
+
+	if (load_be16(h + 12) == 0x0800 && p->head_len >= 38) {
+		uint64_t addrs;
+		uint32_t ports = 0;
+
+		memcpy(&addrs, h + 26, 8);
+		/* A fragment has no ports, and its flow must not be split: leave them out. */
+		if ((h[23] == 6 || h[23] == 17) && (h[14] & 15) == 5 && !(load_be16(h + 20) & 0x3fff))
+			memcpy(&ports, h + 34, 4);
+		x = addrs ^ (uint64_t)ports << 16 ^ h[23];
+	} else if (load_be16(h + 12) == 0x86dd && p->head_len >= 58) {
+		uint64_t a[4];
+		uint32_t ports = 0;
+
+		memcpy(a, h + 22, 32);
+		if (h[20] == 6 || h[20] == 17)
+			memcpy(&ports, h + 54, 4);
+		x = a[0] ^ a[1] * 3 ^ a[2] * 5 ^ a[3] * 7 ^ (uint64_t)ports << 16;
+	}
+	return (uint32_t)((x * 0x9e3779b97f4a7c15ULL) >> 32);
+}
+
+void port_deliver(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n, bool tag)
+{
+	const struct rx_set *rx = rcu_dereference(port->rx);
+
+	if (unlikely(!rx)) {
+		port->stats[w->id].rx_drop[DROP_LINK_DOWN] += n;
+		return;
+	}
+	if (likely(rx->n == 1)) {
+		deliver_run(w, rx->q[0], pkts, n, tag);
+		return;
+	}
+	for (unsigned int i = 0, end; i < n; i = end) {
+		unsigned int qi = (unsigned int)((uint64_t)flow_hash(pkts[i]) * rx->n >> 32);
+
+		for (end = i + 1; end < n; end++)
+			if ((unsigned int)((uint64_t)flow_hash(pkts[end]) * rx->n >> 32) != qi)
+				break;
+		deliver_run(w, rx->q[qi], pkts + i, end - i, tag);
+	}
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* From a guest's transmit queue into the switch. */
+
+#include "datapath/switch.h"
+#include "datapath/worker.h"
+
+unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
+{
+	struct sw_port *port = q->port;
+	struct port_stats *stats = &port->stats[w->id];
+	const struct port_conf *conf;
+	unsigned int n, good = 0, nseg;
+
+	n = vring_take(&q->vr, false, w->tx_chains, PKT_BURST, w->tx_segs, WORKER_SEGS, &nseg);
+	if (!n) {
+		if (unlikely(q->vr.broken))
+			worker_note(w, &(struct worker_note){ 0 });
+		return 0;
+	}
+
+	for (unsigned int i = 0; i < n; i++)
+		if (w->tx_chains[i].nseg)
+			__builtin_prefetch(w->tx_chains[i].seg[0].base);
+
+	conf = rcu_dereference(port->conf);
+	for (unsigned int i = 0; i < n; i++) {
+		struct pkt *p = &w->pkts[good];
+
+		if (unlikely(q->discard || !conf->link_up)) {
+			stats->tx_drop[q->discard ? DROP_RING : DROP_LINK_DOWN]++;
+			continue;
+		}
+		if (unlikely(!pkt_from_chain(p, &w->tx_chains[i], q->hdr_len) || !offload_check(p, q->vr.features))) {
+			stats->tx_drop[DROP_MALFORMED]++;
+			continue;
+		}
+		good++;
+	}
+	if (likely(good))
+		sw_forward(w, port, conf, w->pkts, good);
+
+	vring_put(&q->vr, w->tx_chains, n);
+	if (vring_should_call(&q->vr))
+		worker_call(w, q);
+	__atomic_store_n(&w->packets, w->packets + n, __ATOMIC_RELAXED);
+	return n;
+}

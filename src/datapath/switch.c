@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "datapath/switch.h"
+
+#include <string.h>
+
+#include "datapath/offload.h"
+#include "datapath/uplink.h"
+#include "datapath/worker.h"
+
+#define ETHERTYPE_CONTROL 0x88b5 /* IEEE 802 local experimental: vpf's control channel */
+
+#define INGRESS_OK (-1)
+
+static inline bool trunk_allows(const struct port_conf *c, uint16_t vid)
+{
+	return c->trunk[vid / 64] >> (vid % 64) & 1;
+}
+
+/* Takes the outer tag off the bytes and into p->vlan. False: too short. */
+static bool pop_tag(struct pkt *p)
+{
+	uint16_t tpid, tci;
+
+	if (p->head_len < 12 + PKT_TAG_LEN + 2)
+		return false;
+	tpid = load_be16(p->head + 12);
+	tci = load_be16(p->head + 14);
+	memmove(p->head + PKT_TAG_LEN, p->head, 12);
+	p->head += PKT_TAG_LEN;
+	p->head_len -= PKT_TAG_LEN;
+	p->len -= PKT_TAG_LEN;
+	if (p->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+		if (p->hdr.csum_start < PKT_ETH_LEN + PKT_TAG_LEN)
+			return false;
+		p->hdr.csum_start -= PKT_TAG_LEN;
+	}
+	if (p->hdr.gso_type)
+		p->hdr.hdr_len -= PKT_TAG_LEN; /* at least csum_start: offload_check() saw to it */
+	/* A priority tag is no VLAN (802.1Q §6.9): vid 0 leaves as untagged, whatever the TPID. */
+	p->vlan = tci & 0xfff ? vlan_key(tci & 0xfff, tpid) : 0;
+	p->pcp = (uint8_t)(tci >> 13);
+	return true;
+}
+
+/* Decides which VLAN a guest's frame is in. Returns a drop reason or INGRESS_OK. */
+static int classify(const struct port_conf *c, struct pkt *p)
+{
+	uint16_t type = load_be16(p->head + 12);
+
+	p->vlan = 0;
+	p->pcp = 0;
+	if (unlikely(type == ETHERTYPE_CONTROL))
+		return DROP_CONTROL;
+	if (likely(type != PKT_TPID_Q && type != PKT_TPID_AD)) {
+		if (c->mode == VLAN_ACCESS) {
+			p->vlan = c->vlan;
+			p->pcp = c->pcp;
+		} else if (c->mode == VLAN_TRUNK && !trunk_allows(c, 0)) {
+			return DROP_SPOOF_VLAN;
+		}
+		return INGRESS_OK;
+	}
+	/* Inside a provider's VLAN (802.1ad) a customer's own tags are just payload. */
+	if (c->mode == VLAN_ACCESS && c->vlan & VLAN_KEY_AD && type == PKT_TPID_Q) {
+		p->vlan = c->vlan;
+		p->pcp = c->pcp;
+		return INGRESS_OK;
+	}
+	if (!pop_tag(p))
+		return DROP_MALFORMED;
+	if (load_be16(p->head + 12) == ETHERTYPE_CONTROL)
+		return DROP_CONTROL;
+	if (p->vlan & VLAN_KEY_AD || p->vlan == 0xfff)
+		return DROP_SPOOF_VLAN;
+	switch (c->mode) {
+	case VLAN_NONE:
+		return p->vlan ? DROP_SPOOF_VLAN : INGRESS_OK;
+	case VLAN_ACCESS:
+		if (p->vlan)
+			return DROP_SPOOF_VLAN;
+		p->vlan = c->vlan;
+		p->pcp = c->pcp;
+		return INGRESS_OK;
+	case VLAN_TRUNK:
+		return trunk_allows(c, p->vlan) ? INGRESS_OK : DROP_SPOOF_VLAN;
+	}
+	return DROP_SPOOF_VLAN;
+}
+
+static inline bool owns(const struct port_conf *c, uint64_t mac)
+{
+	if (likely(mac == c->mac))
+		return true;
+	for (unsigned int i = 0; i < c->n_macs; i++)
+		if (c->macs[i] == mac)
+			return true;
+	return false;
+}
+
+static int ingress_function(const struct port_conf *c, struct pkt *p)
+{
+	uint64_t src = mac_load(p->head + 6);
+	int r = classify(c, p);
+
+	if (unlikely(r != INGRESS_OK))
+		return r;
+	if (unlikely(mac_is_multicast(src)))
+		return DROP_MALFORMED;
+	if (c->spoofchk && unlikely(!owns(c, src)))
+		return DROP_SPOOF_MAC;
+	if (unlikely(offload_wire_len(p) > c->max_frame))
+		return DROP_MTU;
+	return INGRESS_OK;
+}
+
+static int ingress_uplink(struct pkt *p)
+{
+	uint16_t type = load_be16(p->head + 12);
+
+	p->vlan = 0;
+	p->pcp = 0;
+	if (type == PKT_TPID_Q || type == PKT_TPID_AD) {
+		if (!pop_tag(p))
+			return DROP_MALFORMED;
+		type = load_be16(p->head + 12);
+		if ((p->vlan & 0xfff) == 0xfff)
+			return DROP_MALFORMED;
+	}
+	return type == ETHERTYPE_CONTROL ? DROP_CONTROL : INGRESS_OK;
+}
+
+/* True if the port takes part in the VLAN; *tag: its frames leave with a tag. */
+static inline bool egress(const struct port_conf *c, uint16_t vlan, bool *tag)
+{
+	*tag = false;
+	switch (c->mode) {
+	case VLAN_NONE:
+		return vlan == 0;
+	case VLAN_ACCESS:
+		return vlan == c->vlan;
+	case VLAN_TRUNK:
+		*tag = vlan != 0;
+		return !(vlan & VLAN_KEY_AD) && trunk_allows(c, vlan);
+	}
+	return false;
+}
+
+/* Sends n frames of one VLAN to one port. */
+static void output(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n)
+{
+	struct port_stats *stats = &port->stats[w->id];
+	const struct port_conf *c = rcu_dereference(port->conf);
+	unsigned int good = 0;
+	bool tag;
+
+	if (port->kind == PORT_UPLINK) {
+		uplink_transmit(w, port, pkts, n);
+		return;
+	}
+	if (unlikely(!c->link_up)) {
+		stats->rx_drop[DROP_LINK_DOWN] += n;
+		return;
+	}
+	if (unlikely(!egress(c, pkts[0]->vlan, &tag))) {
+		stats->rx_drop[DROP_VLAN] += n;
+		return;
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		if (unlikely(offload_wire_len(pkts[i]) > c->max_frame))
+			stats->rx_drop[DROP_MTU]++;
+		else
+			pkts[good++] = pkts[i];
+	}
+	if (likely(good))
+		port_deliver(w, port, pkts, good, tag);
+}
+
+/* 802.1Q §8.6.3: addresses that no bridge forwards. A guest could pause the host's link with one. */
+static inline bool is_reserved(const uint8_t *mac)
+{
+	static const uint8_t reserved[5] = { 0x01, 0x80, 0xc2, 0, 0 };
+
+	return !memcmp(mac, reserved, 5) && mac[5] < 0x10;
+}
+
+/* To every port of the VLAN but the one it came from. */
+static void flood(struct worker *w, const struct sw_view *view, struct sw_port *src, struct pkt *p)
+{
+	for (unsigned int i = 0; i < view->n; i++) {
+		struct sw_port *port = view->port[i];
+		const struct port_conf *c = rcu_dereference(port->conf);
+		bool tag;
+
+		/* Not an error if a port is down or elsewhere: it is just not in the group. */
+		if (port != src && c->link_up && rcu_dereference(port->rx) && egress(c, p->vlan, &tag))
+			output(w, port, &p, 1);
+	}
+	if (view->uplink && view->uplink != src)
+		output(w, view->uplink, &p, 1);
+}
+
+/* An uplink's frame to an address that nobody owns. */
+static bool to_promiscuous(struct worker *w, const struct sw_view *view, struct pkt *p)
+{
+	bool wanted = false, tag;
+
+	for (unsigned int i = 0; i < view->n; i++) {
+		const struct port_conf *c = rcu_dereference(view->port[i]->conf);
+
+		if (c->promisc && c->trusted && egress(c, p->vlan, &tag)) {
+			output(w, view->port[i], &p, 1);
+			wanted = true;
+		}
+	}
+	return wanted;
+}
+
+static void learn(struct worker *w, struct sw *sw, const struct fdb *fdb, struct sw_port *src, const struct pkt *p)
+{
+	uint64_t mac = mac_load(p->head + 6);
+	const struct fdb_slot *slot = fdb_find(fdb, mac, p->vlan);
+
+	if (likely(slot)) {
+		struct fdb_meta *meta = &fdb->meta[slot - fdb->slot];
+		uint32_t now = __atomic_load_n(&sw->now, __ATOMIC_RELAXED);
+
+		if (slot->port == src && __atomic_load_n(&meta->seen, __ATOMIC_RELAXED) != now)
+			__atomic_store_n(&meta->seen, now, __ATOMIC_RELAXED);
+		return;
+	}
+	if (fdb->any && fdb_find(fdb, mac, VLAN_KEY_ANY))
+		return;
+	if (!__atomic_load_n(&src->learn_full, __ATOMIC_RELAXED))
+		worker_note(w, &(struct worker_note){ src->id, mac, p->vlan });
+}
+
+static inline struct sw_port *lookup(const struct fdb *fdb, const struct pkt *p)
+{
+	struct sw_port *port = fdb_lookup(fdb, mac_load(p->head), p->vlan);
+	const struct port_conf *c;
+	bool tag;
+
+	if (unlikely(!port))
+		return NULL;
+	c = rcu_dereference(port->conf);
+	return likely(egress(c, p->vlan, &tag)) ? port : NULL;
+}
+
+void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *conf, struct pkt *pkts, unsigned int n)
+{
+	struct sw *sw = src->sw;
+	const struct fdb *fdb = rcu_dereference(sw->fdb);
+	const struct sw_view *view = rcu_dereference(sw->view);
+	struct port_stats *stats = &src->stats[w->id];
+	bool from_uplink = src->kind == PORT_UPLINK;
+	struct pkt *group[PKT_BURST];
+	uint64_t bytes = 0;
+	uint32_t todo = 0, packets = 0;
+
+	_Static_assert(PKT_BURST <= 32, "todo is a bit mask");
+	for (unsigned int i = 0; i < n; i++) {
+		struct pkt *p = &pkts[i];
+		int drop = from_uplink ? ingress_uplink(p) : ingress_function(conf, p);
+
+		if (unlikely(drop != INGRESS_OK)) {
+			stats->tx_drop[drop]++;
+			continue;
+		}
+		packets++;
+		bytes += p->len;
+		if (unlikely(conf->learn))
+			learn(w, sw, fdb, src, p);
+
+		if (unlikely(p->head[0] & 1)) {
+			if (unlikely(is_reserved(p->head) && !from_uplink && !conf->trusted)) {
+				stats->tx_drop[DROP_CONTROL]++;
+				continue;
+			}
+			if (mac_load(p->head) == MAC_BROADCAST)
+				stats->tx_broadcast++;
+			else
+				stats->tx_multicast++;
+			p->dst = NULL;
+			todo |= 1u << i;
+			continue;
+		}
+		p->dst = lookup(fdb, p);
+		if (unlikely(!p->dst)) {
+			if (from_uplink) {
+				if (!to_promiscuous(w, view, p))
+					stats->tx_drop[DROP_UNKNOWN_MAC]++;
+				continue;
+			}
+			p->dst = view->uplink;
+		}
+		if (unlikely(!p->dst || p->dst == src)) {
+			stats->tx_drop[DROP_NO_ROUTE]++;
+			continue;
+		}
+		todo |= 1u << i;
+	}
+	stats->tx_packets += packets;
+	stats->tx_bytes += bytes;
+
+	/* In the order of arrival, but all frames to one port and VLAN at once. A flooded frame waits for nothing
+	 * and holds up nothing: it is of no flow that unicast frames are of. */
+	while (todo) {
+		unsigned int first = (unsigned int)__builtin_ctz(todo), k = 0;
+		struct pkt *p = &pkts[first];
+
+		if (unlikely(!p->dst)) {
+			todo &= todo - 1;
+			flood(w, view, src, p);
+			continue;
+		}
+		for (uint32_t rest = todo; rest; rest &= rest - 1) {
+			unsigned int i = (unsigned int)__builtin_ctz(rest);
+
+			if (pkts[i].dst == p->dst && pkts[i].vlan == p->vlan) {
+				group[k++] = &pkts[i];
+				todo &= ~(1u << i);
+			}
+		}
+		output(w, p->dst, group, k);
+	}
+}
+
+int sw_init(struct sw *sw, struct worker_pool *pool)
+{
+	*sw = (struct sw){ .pool = pool, .workers = pool->n };
+	sw->view = calloc(1, sizeof(*sw->view));
+	if (!sw->view || fdb_new(0, &sw->fdb) < 0) {
+		free(sw->view);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void sw_fini(struct sw *sw)
+{
+	fdb_free(sw->fdb);
+	free(sw->view);
+}
+
+void sw_set_fdb(struct sw *sw, struct fdb *fdb)
+{
+	struct fdb *old = rcu_xchg_pointer(&sw->fdb, fdb);
+
+	urcu_qsbr_synchronize_rcu();
+	fdb_free(old);
+}
+
+void sw_set_view(struct sw *sw, struct sw_view *view)
+{
+	struct sw_view *old = rcu_xchg_pointer(&sw->view, view);
+
+	urcu_qsbr_synchronize_rcu();
+	free(old);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The embedded switch: who gets a frame. One for each fabric.
+ *
+ * A unicast frame goes to the port that owns its destination MAC in its VLAN, else to the uplink; from the uplink, one that nobody
+ * owns goes to trusted promiscuous ports only. Broadcast and multicast go to every port of the VLAN. A port's VLAN
+ * setting decides which VLAN its frames belong to and whether they carry a tag outside (IEEE 802.1Q-2022 §6.9, §8.6).
+ *
+ * Thread-safety: sw_forward(): worker threads. All else: main thread. */
+
+#include "datapath/fdb.h"
+#include "datapath/port.h"
+
+struct sw_view { /* the ports of a switch; immutable once published */
+	struct sw_port *uplink; /* NULL: none */
+	unsigned int n;
+	struct sw_port *port[]; /* functions */
+};
+
+struct sw {
+	struct fdb *fdb;      /* RCU, never NULL */
+	struct sw_view *view; /* RCU, never NULL */
+	uint32_t now;	      /* s, coarse; for learned entries */
+	unsigned int workers;
+	struct worker_pool *pool;
+};
+
+int sw_init(struct sw *sw, struct worker_pool *pool);
+void sw_fini(struct sw *sw); /* no ports left */
+/* A port that is not yet part of the switch; conf becomes its own. -ENOMEM. */
+int sw_port_new(struct sw *sw, enum port_kind kind, struct port_conf *conf, struct sw_port **ret);
+void sw_port_free(struct sw_port *port); /* after sw_set_view() without it; takes NULL */
+/* Publish; the old ones are freed after a grace period. Ownership passes. */
+void sw_set_fdb(struct sw *sw, struct fdb *fdb);
+void sw_set_view(struct sw *sw, struct sw_view *view);
+
+/* Switches n frames that came in at src, n <= PKT_BURST. */
+void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *conf, struct pkt *pkts, unsigned int n);
