@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Shared by the files of the model: model.c (life, look-up), model_event.c (what happened), model_fabric.c,
+ * model_pf.c, model_function.c (changes), model_mac.c (who owns which MAC), model_state.c (state file). */
+
+#include <systemd/sd-event.h>
+
+#include "pf/model.h"
+#include "pf/state.h"
+
+#define MODEL_LISTENERS 4
+
+struct model {
+	sd_event *event;
+	char *run_dir;
+	uint64_t uplink_retry_us;
+	struct state_store *store;
+	const struct dataplane_ops *ops;
+	void *dp;
+	struct model_fabric *fabrics[VPF_MAX_FABRICS];
+	unsigned int fabrics_n;
+	struct model_pf *pfs[VPF_MAX_PFS];
+	unsigned int pfs_n;
+	struct {
+		model_listener call;
+		void *ctx;
+	} listeners[MODEL_LISTENERS];
+	unsigned int listeners_n;
+	sd_event_source *uplink_timer; /* runs while a fabric's uplink is absent */
+};
+
+/* model_state.c: saves the model as it is; fills the empty model from the file without asking the data plane.
+ */
+int model_save(struct model *m, struct err *err);
+int model_read_state(struct model *m, struct err *err);
+
+/* model.c */
+struct model_fabric *model_lookup_fabric(const struct model *m, const char *name);
+struct model_pf *model_lookup_pf(const struct model *m, const char *name);
+/* The same, with -ENOENT and `err` about `field`. */
+int model_need_fabric(const struct model *m, const char *name, const char *field, struct model_fabric **ret,
+		      struct err *err);
+int model_need_pf(const struct model *m, const char *name, const char *field, struct model_pf **ret,
+		  struct err *err);
+
+/* model_fabric.c; `self`: the object that `s` is to replace, NULL for a new one. */
+int model_fabric_check(const struct model *m, const struct fabric_settings *s,
+		       const struct model_fabric *self, struct err *err);
+/* To the data plane; if only the uplink is to blame and may be absent, without it. */
+int model_fabric_apply_loaded(struct model *m, struct model_fabric *f, struct err *err);
+
+/* model_pf.c */
+int model_pf_object_new(const struct pf_settings *s, const uint8_t mac[6], struct model_fabric *fabric,
+			struct model_pf **ret, struct err *err);
+void model_pf_object_free(struct model_pf *pf);
+void model_pf_insert(struct model *m, struct model_pf *pf, unsigned int at);
+int model_pf_check(const struct model *m, const struct pf_settings *s, struct err *err);
+/* To the data plane; undone in full on failure. */
+int model_pf_apply(struct model *m, const struct model_pf *pf, struct err *err);
+void model_pf_remove_dir(const struct model *m, const char *pf);
+
+/* model_function.c: tells the data plane what each function is to do now. */
+void model_function_apply(struct model *m, const struct model_pf *pf, unsigned int fn);
+void model_functions_apply(struct model *m, const struct model_pf *pf);
+/* As set, but without carrier if the fabric lacks its uplink. */
+struct function_settings model_function_effective(const struct model_pf *pf, unsigned int fn);
+json_t *model_function_json(const struct model_function *f);
+
+/* model_mac.c; -EEXIST with `err` about "mac". */
+/* A PF with `mac` on the fabric, beside everything but `self`. */
+int model_mac_check_pf(const struct model *m, const struct model_fabric *fabric, const uint8_t mac[6],
+		       uint32_t vfs, const struct model_pf *self, struct err *err);
+/* An administrative MAC for a function. */
+int model_mac_check_admin(const struct model *m, const struct model_pf *pf, unsigned int fn,
+			  const uint8_t mac[6], struct err *err);
+/* All administrative MACs at once, after loading. */
+int model_mac_check_all(const struct model *m, struct err *err);
+/* A MAC that no function of any fabric has. */
+int model_mac_generate(const struct model *m, const char *name, uint32_t vfs, uint8_t ret[6],
+		       struct err *err);
+
+/* model_event.c */
+/* Reports with a sentence; `detail` is consumed, and may be NULL. */
+void model_reportf(struct model *m, enum model_topic topic, const char *event, enum log_level level,
+		   const char *fabric, const char *pf, int function, json_t *detail, const char *fmt, ...)
+	printf_like(9, 10);
+/* {"changed": the members of `after` that `before` lacks or has otherwise}, NULL if there are none. Consumes
+ * both. */
+json_t *model_difference(json_t *before, json_t *after);
+/* "pf" or "vf12" */
+const char *model_function_name(unsigned int fn, char ret[16]);

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The model as the root object of the state file, version 1:
+ *
+ *	{"format": "vpf-state", "version": 1,
+ *	 "fabrics": [{"name", "uplink", "learning", "ageing", "max_learned"}],
+ *	 "pfs": [{"name", "fabric", "vfs", "queue_pairs", "mac", "mtu", "qmp", "policy",
+ *		  "functions": [{"vf": null | 0…, "mac", "vlan", "spoofchk", "trust", "link", "mtu"}]}]}
+ *
+ * Members mean what they mean in the API. "functions" has those with settings other than the defaults, and of
+ * each only what differs: most functions of most machines need no line. Reading checks as much as the API
+ * does, and anything unknown is an error: a state that is understood in part would be lost in part with the
+ * next save. */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "pf/mac.h"
+#include "pf/model_private.h"
+#include "pf/settings_json.h"
+#include "pf/validate.h"
+#include "vhost/vhost_user.h"
+
+static const struct json_field fabric_fields[] = {
+	{.name = "name", .kind = JSON_KIND_STRING, .flags = JSON_REQUIRED, .max = VPF_NAME_MAX - 1},
+	FABRIC_SETTINGS_FIELDS,
+	{0},
+};
+
+static const struct json_field function_fields[] = {
+	{.name = "vf", .kind = JSON_KIND_INT, .flags = JSON_REQUIRED | JSON_NULLABLE, .max = VPF_MAX_VFS - 1},
+	FUNCTION_SETTINGS_FIELDS,
+	{0},
+};
+
+static const struct json_field pf_fields[] = {
+	{.name = "name", .kind = JSON_KIND_STRING, .flags = JSON_REQUIRED, .max = VPF_NAME_MAX - 1},
+	{.name = "fabric", .kind = JSON_KIND_STRING, .flags = JSON_REQUIRED, .max = VPF_NAME_MAX - 1},
+	{.name = "vfs", .kind = JSON_KIND_INT, .flags = JSON_REQUIRED, .max = VPF_MAX_VFS},
+	{.name = "queue_pairs",
+	 .kind = JSON_KIND_INT,
+	 .flags = JSON_REQUIRED,
+	 .min = 1,
+	 .max = VHOST_USER_MAX_QUEUE_PAIRS},
+	PF_SETTINGS_FIELDS,
+	{.name = "functions", .kind = JSON_KIND_ARRAY, .max = VPF_MAX_FUNCTIONS, .fields = function_fields},
+	{0},
+};
+
+static const struct json_field root_fields[] = {
+	{.name = "format", .kind = JSON_KIND_STRING, .flags = JSON_REQUIRED},
+	{.name = "version", .kind = JSON_KIND_INT, .flags = JSON_REQUIRED, .min = 1, .max = STATE_VERSION},
+	{.name = "fabrics",
+	 .kind = JSON_KIND_ARRAY,
+	 .flags = JSON_REQUIRED,
+	 .max = VPF_MAX_FABRICS,
+	 .fields = fabric_fields},
+	{.name = "pfs",
+	 .kind = JSON_KIND_ARRAY,
+	 .flags = JSON_REQUIRED,
+	 .max = VPF_MAX_PFS,
+	 .fields = pf_fields},
+	{0},
+};
+
+/* NULL: all settings are the defaults. */
+static json_t *function_state_json(const struct model_function *f, unsigned int fn)
+{
+	json_t *o, *v;
+	char mac[MAC_TEXT_MAX];
+
+	if (mac_is_zero(f->s.admin_mac) && f->s.vlan.mode == VLAN_NONE && f->s.spoofchk && !f->s.trust &&
+	    f->s.link == LINK_AUTO && !f->own_mtu)
+		return NULL;
+	v = fn == VPF_FUNCTION_PF ? json_null() : json_integer(fn - 1);
+	o = json_pack("{s:o}", "vf", v);
+	if (!mac_is_zero(f->s.admin_mac))
+		json_object_set_new(o, "mac", json_string(mac_format(f->s.admin_mac, mac)));
+	if (f->s.vlan.mode != VLAN_NONE)
+		json_object_set_new(o, "vlan", vlan_json(&f->s.vlan));
+	if (!f->s.spoofchk)
+		json_object_set_new(o, "spoofchk", json_false());
+	if (f->s.trust)
+		json_object_set_new(o, "trust", json_true());
+	if (f->s.link != LINK_AUTO)
+		json_object_set_new(o, "link", json_string(link_mode_name(f->s.link)));
+	if (f->own_mtu)
+		json_object_set_new(o, "mtu", json_integer(f->s.mtu));
+	return o;
+}
+
+static json_t *pf_state_json(const struct model_pf *pf)
+{
+	json_t *functions = json_array();
+	char mac[MAC_TEXT_MAX];
+
+	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++) {
+		json_t *o = function_state_json(&pf->fn[fn], fn);
+
+		if (o)
+			json_array_append_new(functions, o);
+	}
+	return json_pack("{s:s, s:s, s:I, s:I, s:s, s:i, s:s, s:o, s:o}", "name", pf->s.name, "fabric",
+			 pf->s.fabric, "vfs", (json_int_t)pf->s.vfs, "queue_pairs",
+			 (json_int_t)pf->s.queue_pairs, "mac", mac_format(pf->mac, mac), "mtu", pf->s.mtu,
+			 "qmp", pf->s.qmp, "policy", policy_json(&pf->s.policy), "functions", functions);
+}
+
+int model_save(struct model *m, struct err *err)
+{
+	json_t *fabrics = json_array(), *pfs = json_array(), *root;
+	int r;
+
+	for (unsigned int i = 0; i < m->fabrics_n; i++)
+		json_array_append_new(fabrics, fabric_settings_json(&m->fabrics[i]->s));
+	for (unsigned int i = 0; i < m->pfs_n; i++)
+		json_array_append_new(pfs, pf_state_json(m->pfs[i]));
+	root = json_pack("{s:s, s:i, s:o, s:o}", "format", STATE_FORMAT, "version", STATE_VERSION, "fabrics",
+			 fabrics, "pfs", pfs);
+	if (!root)
+		return err_set(err, ENOMEM, NULL, "state not saved: out of memory");
+	r = state_store_save(m->store, root, err);
+	json_decref(root);
+	return r;
+}
+
+/* Where in the file the error is goes before what it is. */
+static int in_file(const struct model *m, const char *array, size_t i, const struct err *why, struct err *err)
+{
+	return err_set(err, EBADMSG, NULL, "%s cannot be used: %s[%zu]%s%s: %s", state_store_path(m->store),
+		       array, i, why->field[0] ? "." : "", why->field, why->text);
+}
+
+static int read_fabric(struct model *m, const json_t *o, struct err *err)
+{
+	struct fabric_settings s;
+	struct model_fabric *f;
+	int r;
+
+	fabric_settings_init(&s, json_string_value(json_object_get(o, "name")));
+	fabric_settings_read(o, &s);
+	r = model_fabric_check(m, &s, NULL, err);
+	if (r < 0)
+		return r;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return err_set(err, ENOMEM, NULL, "out of memory");
+	f->s = s;
+	m->fabrics[m->fabrics_n++] = f;
+	return 0;
+}
+
+static int read_functions(struct model_pf *pf, const json_t *list, struct err *err)
+{
+	bool seen[VPF_MAX_FUNCTIONS] = {false};
+	size_t i;
+	json_t *o;
+
+	json_array_foreach (list, i, o) {
+		const json_t *vf = json_object_get(o, "vf");
+		unsigned int fn = json_is_null(vf) ? VPF_FUNCTION_PF
+						   : VPF_FUNCTION_VF((unsigned int)json_integer_value(vf));
+		struct model_function *f;
+		int r;
+
+		if (fn > pf->s.vfs || seen[fn])
+			return err_set(err, EINVAL, "functions", "has %s function at index %zu",
+				       fn > pf->s.vfs ? "no such" : "one more entry for the", i);
+		seen[fn] = true;
+		f = &pf->fn[fn];
+		r = function_settings_read(o, &f->s, &f->own_mtu, err);
+		if (r < 0)
+			return r;
+		r = validate_function(&f->s, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int read_pf(struct model *m, const json_t *o, struct err *err)
+{
+	struct model_fabric *fabric = NULL;
+	struct model_pf *pf = NULL;
+	struct pf_settings s;
+	bool has_mac = false;
+	uint8_t mac[6];
+	int r;
+
+	pf_settings_init(&s, json_string_value(json_object_get(o, "name")));
+	snprintf(s.fabric, sizeof(s.fabric), "%s", json_string_value(json_object_get(o, "fabric")));
+	s.vfs = (uint32_t)json_integer_value(json_object_get(o, "vfs"));
+	s.queue_pairs = (uint32_t)json_integer_value(json_object_get(o, "queue_pairs"));
+	pf_settings_read(o, &s, mac, &has_mac);
+	if (!has_mac)
+		return err_set(err, EINVAL, "mac", "is missing");
+	r = validate_pf(&s, mac, err);
+	if (r < 0)
+		return r;
+	r = model_pf_check(m, &s, err);
+	if (r < 0)
+		return r;
+	r = model_need_fabric(m, s.fabric, "fabric", &fabric, err);
+	if (r < 0)
+		return r;
+	r = model_mac_check_pf(m, fabric, mac, s.vfs, NULL, err);
+	if (r < 0)
+		return r;
+	r = model_pf_object_new(&s, mac, fabric, &pf, err);
+	if (r < 0)
+		return r;
+	r = read_functions(pf, json_object_get(o, "functions"), err);
+	if (r < 0) {
+		model_pf_object_free(pf);
+		return r;
+	}
+	model_pf_insert(m, pf, m->pfs_n);
+	return 0;
+}
+
+int model_read_state(struct model *m, struct err *err)
+{
+	struct err why = {0};
+	json_t *root = NULL, *o;
+	size_t i;
+	int r;
+
+	r = state_store_load(m->store, &root, err);
+	if (r < 0 || !root)
+		return r;
+	r = json_fields_check(root, root_fields, "", &why);
+	if (r < 0) {
+		r = err_set(err, EBADMSG, NULL, "%s cannot be used: %s: %s", state_store_path(m->store),
+			    why.field, why.text);
+		goto out;
+	}
+	json_array_foreach (json_object_get(root, "fabrics"), i, o) {
+		r = read_fabric(m, o, &why);
+		if (r < 0) {
+			r = in_file(m, "fabrics", i, &why, err);
+			goto out;
+		}
+	}
+	json_array_foreach (json_object_get(root, "pfs"), i, o) {
+		r = read_pf(m, o, &why);
+		if (r < 0) {
+			r = in_file(m, "pfs", i, &why, err);
+			goto out;
+		}
+	}
+	r = model_mac_check_all(m, &why);
+	if (r < 0)
+		r = err_set(err, EBADMSG, NULL, "%s cannot be used: %s", state_store_path(m->store),
+			    why.text);
+out:
+	json_decref(root);
+	return r;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "pf/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TPID_8021Q 0x8100
+
+void fabric_settings_init(struct fabric_settings *s, const char *name)
+{
+	*s = (struct fabric_settings){.uplink = UPLINK_NONE, .ageing = 300, .max_learned = 256};
+	snprintf(s->name, sizeof(s->name), "%s", name);
+}
+
+void pf_settings_init(struct pf_settings *s, const char *name)
+{
+	*s = (struct pf_settings){
+		.queue_pairs = 1,
+		.mtu = 1500,
+		.policy = {.driver_mac = true, .max_driver_macs = 32},
+	};
+	snprintf(s->name, sizeof(s->name), "%s", name);
+}
+
+void function_settings_init(struct function_settings *s)
+{
+	*s = (struct function_settings){
+		.vlan = {.mode = VLAN_NONE, .tpid = TPID_8021Q},
+		.spoofchk = true,
+		.link = LINK_AUTO,
+		.mtu = 1500,
+	};
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "pf/settings_json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "pf/mac.h"
+#include "pf/vlan_set.h"
+
+#define TPID_8021Q  0x8100
+#define TPID_8021AD 0x88a8
+
+static const char *const uplink_choices[] = {"none", "tap", "netdev", NULL};
+static const char *const vlan_mode_choices[] = {"none", "access", "trunk", NULL};
+static const char *const vlan_proto_choices[] = {"802.1q", "802.1ad", NULL};
+const char *const link_choices[] = {"auto", "enable", "disable", NULL};
+
+const struct json_field uplink_json_fields[] = {
+	{.name = "type",
+	 .kind = JSON_KIND_STRING,
+	 .flags = JSON_REQUIRED,
+	 .choices = uplink_choices,
+	 .doc = "none; tap: vpfd creates it; netdev: an existing one"},
+	{.name = "name", .kind = JSON_KIND_STRING, .max = IFNAMSIZ - 1, .doc = "of the network interface"},
+	{0},
+};
+
+const struct json_field policy_json_fields[] = {
+	{.name = "driver_mac",
+	 .kind = JSON_KIND_BOOL,
+	 .doc = "the driver may set its function's MAC and add unicast MACs (default true)"},
+	{.name = "max_driver_macs",
+	 .kind = JSON_KIND_INT,
+	 .min = 0,
+	 .max = VPF_MAX_DRIVER_MACS,
+	 .doc = "MACs that the driver may add to one function (default 32)"},
+	{.name = "promisc",
+	 .kind = JSON_KIND_BOOL,
+	 .doc = "a trusted function may be promiscuous (default false)"},
+	{0},
+};
+
+const struct json_field vlan_json_fields[] = {
+	{.name = "mode",
+	 .kind = JSON_KIND_STRING,
+	 .flags = JSON_REQUIRED,
+	 .choices = vlan_mode_choices,
+	 .doc = "none: untagged frames only; access: the switch inserts and strips the tag; trunk: the guest "
+		"tags"},
+	{.name = "vid", .kind = JSON_KIND_INT, .min = 1, .max = 4094, .doc = "access: the VLAN"},
+	{.name = "pcp", .kind = JSON_KIND_INT, .min = 0, .max = 7, .doc = "access: priority (default 0)"},
+	{.name = "proto",
+	 .kind = JSON_KIND_STRING,
+	 .choices = vlan_proto_choices,
+	 .doc = "access: kind of tag (default 802.1q)"},
+	{.name = "vids",
+	 .kind = JSON_KIND_STRING,
+	 .min = 1,
+	 .max = VLAN_SET_TEXT_MAX,
+	 .doc = "trunk: VLANs that pass, such as 0,10-20,30; 0: untagged frames"},
+	{0},
+};
+
+/* Index of the choice; the table check has seen to it that there is one. */
+static int choice(const json_t *v, const char *const *choices)
+{
+	const char *s = json_string_value(v);
+
+	for (int i = 0; choices[i]; i++)
+		if (!strcmp(choices[i], s))
+			return i;
+	return 0;
+}
+
+const char *uplink_type_name(enum uplink_type type)
+{
+	return uplink_choices[type];
+}
+
+const char *link_mode_name(enum link_mode mode)
+{
+	return link_choices[mode];
+}
+
+void fabric_settings_read(const json_t *o, struct fabric_settings *s)
+{
+	const json_t *v;
+
+	v = json_object_get(o, "uplink");
+	if (v) {
+		const char *name = json_string_value(json_object_get(v, "name"));
+
+		s->uplink = (enum uplink_type)choice(json_object_get(v, "type"), uplink_choices);
+		memset(s->uplink_name, 0, sizeof(s->uplink_name));
+		if (name)
+			snprintf(s->uplink_name, sizeof(s->uplink_name), "%s", name);
+	}
+	v = json_object_get(o, "learning");
+	if (v)
+		s->learning = json_is_true(v);
+	v = json_object_get(o, "ageing");
+	if (v)
+		s->ageing = (uint32_t)json_integer_value(v);
+	v = json_object_get(o, "max_learned");
+	if (v)
+		s->max_learned = (uint32_t)json_integer_value(v);
+}
+
+json_t *fabric_settings_json(const struct fabric_settings *s)
+{
+	json_t *uplink = json_pack("{s:s}", "type", uplink_type_name(s->uplink));
+
+	if (s->uplink != UPLINK_NONE)
+		json_object_set_new(uplink, "name", json_string(s->uplink_name));
+	return json_pack("{s:s, s:o, s:b, s:I, s:I}", "name", s->name, "uplink", uplink, "learning",
+			 s->learning, "ageing", (json_int_t)s->ageing, "max_learned",
+			 (json_int_t)s->max_learned);
+}
+
+static void policy_read(const json_t *o, struct pf_policy *p)
+{
+	const json_t *v;
+
+	v = json_object_get(o, "driver_mac");
+	if (v)
+		p->driver_mac = json_is_true(v);
+	v = json_object_get(o, "max_driver_macs");
+	if (v)
+		p->max_driver_macs = (uint32_t)json_integer_value(v);
+	v = json_object_get(o, "promisc");
+	if (v)
+		p->promisc = json_is_true(v);
+}
+
+void pf_settings_read(const json_t *o, struct pf_settings *s, uint8_t mac[6], bool *ret_has_mac)
+{
+	const json_t *v;
+
+	v = json_object_get(o, "mac");
+	if (v) {
+		mac_parse(json_string_value(v), mac);
+		*ret_has_mac = true;
+	}
+	v = json_object_get(o, "mtu");
+	if (v)
+		s->mtu = (uint16_t)json_integer_value(v);
+	v = json_object_get(o, "qmp");
+	if (v)
+		snprintf(s->qmp, sizeof(s->qmp), "%s", json_is_null(v) ? "" : json_string_value(v));
+	v = json_object_get(o, "policy");
+	if (v)
+		policy_read(v, &s->policy);
+}
+
+json_t *policy_json(const struct pf_policy *p)
+{
+	return json_pack("{s:b, s:I, s:b}", "driver_mac", p->driver_mac, "max_driver_macs",
+			 (json_int_t)p->max_driver_macs, "promisc", p->promisc);
+}
+
+/* A member that the mode does not have would silently do nothing: refused. */
+static int vlan_read(const json_t *o, struct vlan_settings *v, struct err *err)
+{
+	enum vlan_mode mode = (enum vlan_mode)choice(json_object_get(o, "mode"), vlan_mode_choices);
+	const json_t *vid = json_object_get(o, "vid"), *pcp = json_object_get(o, "pcp");
+	const json_t *proto = json_object_get(o, "proto"), *vids = json_object_get(o, "vids");
+	struct vlan_settings s = {.mode = mode, .tpid = TPID_8021Q};
+
+	if (mode != VLAN_ACCESS && (vid || pcp || proto))
+		return err_set(err, EINVAL,
+			       vid   ? "vlan.vid"
+			       : pcp ? "vlan.pcp"
+				     : "vlan.proto",
+			       "belongs to mode access, not to mode %s", vlan_mode_choices[mode]);
+	if (mode != VLAN_TRUNK && vids)
+		return err_set(err, EINVAL, "vlan.vids", "belongs to mode trunk, not to mode %s",
+			       vlan_mode_choices[mode]);
+	if (mode == VLAN_ACCESS) {
+		if (!vid)
+			return err_set(err, EINVAL, "vlan.vid",
+				       "is missing; mode access needs the VLAN, 1 to 4094");
+		s.vid = (uint16_t)json_integer_value(vid);
+		s.pcp = pcp ? (uint8_t)json_integer_value(pcp) : 0;
+		if (proto && choice(proto, vlan_proto_choices) == 1)
+			s.tpid = TPID_8021AD;
+	}
+	if (mode == VLAN_TRUNK) {
+		int r;
+
+		if (!vids)
+			return err_set(
+				err, EINVAL, "vlan.vids",
+				"is missing; mode trunk needs the VLANs that pass, such as 0,10-20,30");
+		r = vlan_set_parse(json_string_value(vids), "vlan.vids", s.trunk, err);
+		if (r < 0)
+			return r;
+	}
+	*v = s;
+	return 0;
+}
+
+int function_settings_read(const json_t *o, struct function_settings *s, bool *own_mtu, struct err *err)
+{
+	const json_t *v;
+
+	v = json_object_get(o, "mac");
+	if (v)
+		mac_parse(json_string_value(v), s->admin_mac);
+	v = json_object_get(o, "vlan");
+	if (v) {
+		int r = vlan_read(v, &s->vlan, err);
+
+		if (r < 0)
+			return r;
+	}
+	v = json_object_get(o, "spoofchk");
+	if (v)
+		s->spoofchk = json_is_true(v);
+	v = json_object_get(o, "trust");
+	if (v)
+		s->trust = json_is_true(v);
+	v = json_object_get(o, "link");
+	if (v)
+		s->link = (enum link_mode)choice(v, link_choices);
+	v = json_object_get(o, "mtu");
+	if (v) {
+		*own_mtu = !json_is_null(v);
+		if (*own_mtu)
+			s->mtu = (uint16_t)json_integer_value(v);
+	}
+	return 0;
+}
+
+json_t *vlan_json(const struct vlan_settings *v)
+{
+	char vids[VLAN_SET_TEXT_MAX];
+
+	switch (v->mode) {
+	case VLAN_ACCESS:
+		return json_pack("{s:s, s:i, s:i, s:s}", "mode", "access", "vid", v->vid, "pcp", v->pcp,
+				 "proto", v->tpid == TPID_8021AD ? "802.1ad" : "802.1q");
+	case VLAN_TRUNK:
+		return json_pack("{s:s, s:s}", "mode", "trunk", "vids", vlan_set_format(v->trunk, vids));
+	case VLAN_NONE:
+		break;
+	}
+	return json_pack("{s:s}", "mode", "none");
+}

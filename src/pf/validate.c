@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "pf/validate.h"
+
+#include <string.h>
+
+#include "pf/mac.h"
+#include "vhost/vhost_user.h"
+
+static bool is_alnum(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+int validate_name(const char *name, const char *field, struct err *err)
+{
+	size_t len = strlen(name);
+	bool ok = len >= 1 && len < VPF_NAME_MAX && is_alnum(name[0]);
+
+	/* It becomes a directory of the run directory: no '/', no leading dot. */
+	for (const char *p = name; ok && *p; p++)
+		ok = is_alnum(*p) || strchr("_.-", *p);
+	if (!ok)
+		return err_set(err, EINVAL, field,
+			       "must have 1 to %d letters, digits, '_', '.' or '-', and begin with a letter "
+			       "or digit",
+			       VPF_NAME_MAX - 1);
+	return 0;
+}
+
+/* What the kernel takes as a netdev's name. */
+static bool ifname_ok(const char *name)
+{
+	if (!*name || strlen(name) >= IFNAMSIZ || !strcmp(name, ".") || !strcmp(name, ".."))
+		return false;
+	for (const char *p = name; *p; p++)
+		if (*p <= ' ' || *p == '/' || *p == ':' || *p == '%' || *p == 0x7f)
+			return false;
+	return true;
+}
+
+int validate_fabric(const struct fabric_settings *s, struct err *err)
+{
+	int r = validate_name(s->name, "name", err);
+
+	if (r < 0)
+		return r;
+	if (s->uplink == UPLINK_NONE && s->uplink_name[0])
+		return err_set(err, EINVAL, "uplink.name", "an uplink of type none has no name");
+	if (s->uplink != UPLINK_NONE && !ifname_ok(s->uplink_name))
+		return err_set(err, EINVAL, "uplink.name",
+			       "must name a network interface: 1 to %d visible ASCII characters without '/', "
+			       "':' and '%%'",
+			       IFNAMSIZ - 1);
+	if (s->ageing < 1 || s->ageing > 1000000)
+		return err_set(err, EINVAL, "ageing", "must be 1 to 1000000 seconds");
+	if (s->max_learned > 65536)
+		return err_set(err, EINVAL, "max_learned", "must be 0 to 65536");
+	return 0;
+}
+
+static int validate_mtu(uint16_t mtu, struct err *err)
+{
+	if (mtu < VPF_MTU_MIN || mtu > VPF_MTU_MAX)
+		return err_set(err, EINVAL, "mtu", "must be %d to %d bytes", VPF_MTU_MIN, VPF_MTU_MAX);
+	return 0;
+}
+
+static int validate_pf_mac(const uint8_t mac[6], uint32_t vfs, struct err *err)
+{
+	if (mac_is_multicast(mac))
+		return err_set(err, EINVAL, "mac",
+			       "is a multicast address: the lowest bit of the first byte must be 0");
+	if (mac_is_zero(mac))
+		return err_set(err, EINVAL, "mac",
+			       "must not be all zeros; leave it out to have one generated");
+	if (!mac_has_room(mac, vfs))
+		return err_set(
+			err, EINVAL, "mac",
+			"leaves no room for %u VFs, which get the MACs behind it: the last three bytes would "
+			"overflow",
+			vfs);
+	return 0;
+}
+
+int validate_pf(const struct pf_settings *s, const uint8_t *mac, struct err *err)
+{
+	int r = validate_name(s->name, "name", err);
+
+	if (r < 0)
+		return r;
+	r = validate_name(s->fabric, "fabric", err);
+	if (r < 0)
+		return r;
+	if (s->vfs > VPF_MAX_VFS)
+		return err_set(err, EINVAL, "vfs", "must be 0 to %d", VPF_MAX_VFS);
+	if (s->queue_pairs < 1 || s->queue_pairs > VHOST_USER_MAX_QUEUE_PAIRS)
+		return err_set(err, EINVAL, "queue_pairs", "must be 1 to %d", VHOST_USER_MAX_QUEUE_PAIRS);
+	r = validate_mtu(s->mtu, err);
+	if (r < 0)
+		return r;
+	if (s->qmp[0] && s->qmp[0] != '/')
+		return err_set(err, EINVAL, "qmp", "must be the absolute path of a QMP socket");
+	for (const char *p = s->qmp; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			return err_set(err, EINVAL, "qmp", "must not contain control characters");
+	if (s->policy.max_driver_macs > VPF_MAX_DRIVER_MACS)
+		return err_set(err, EINVAL, "policy.max_driver_macs", "must be 0 to %d", VPF_MAX_DRIVER_MACS);
+	return mac ? validate_pf_mac(mac, s->vfs, err) : 0;
+}
+
+static int validate_vlan(const struct vlan_settings *v, struct err *err)
+{
+	uint64_t any = 0;
+
+	switch (v->mode) {
+	case VLAN_NONE:
+		return 0;
+	case VLAN_ACCESS:
+		if (v->vid < 1 || v->vid > 4094)
+			return err_set(err, EINVAL, "vlan.vid", "must be 1 to 4094");
+		if (v->pcp > 7)
+			return err_set(err, EINVAL, "vlan.pcp", "must be 0 to 7");
+		if (v->tpid != 0x8100 && v->tpid != 0x88a8)
+			return err_set(err, EINVAL, "vlan.proto", "must be 802.1q or 802.1ad");
+		return 0;
+	case VLAN_TRUNK:
+		for (size_t i = 0; i < ARRAY_SIZE(v->trunk); i++)
+			any |= v->trunk[i];
+		if (!any)
+			return err_set(err, EINVAL, "vlan.vids", "must name at least one VLAN");
+		if (vlan_trunk_allows(v, 4095))
+			return err_set(err, EINVAL, "vlan.vids", "VLAN 4095 is reserved");
+		return 0;
+	}
+	return err_set(err, EINVAL, "vlan.mode", "must be none, access or trunk");
+}
+
+int validate_function(const struct function_settings *s, struct err *err)
+{
+	int r;
+
+	/* All zeros is how the absence of an administrative MAC is spelled. */
+	if (mac_is_multicast(s->admin_mac))
+		return err_set(err, EINVAL, "mac",
+			       "is a multicast address: the lowest bit of the first byte must be 0");
+	r = validate_vlan(&s->vlan, err);
+	if (r < 0)
+		return r;
+	if (s->link != LINK_AUTO && s->link != LINK_ENABLE && s->link != LINK_DISABLE)
+		return err_set(err, EINVAL, "link", "must be auto, enable or disable");
+	return validate_mtu(s->mtu, err);
+}
