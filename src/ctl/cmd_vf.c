@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* vpfctl vf …, and how functions are shown. */
+
+#include <string.h>
+
+#include "ctl/commands.h"
+#include "ctl/ctl.h"
+#include "ctl/value.h"
+#include "ctl/view.h"
+
+#define PF_ARG                                                                                               \
+	{                                                                                                    \
+		.name = "PF", .flags = ARG_REQUIRED, .param = "pf", .complete = COMPLETE_PF,                 \
+		.help = "A virtual PF."                                                                      \
+	}
+
+static const struct arg set_args[] = {
+	PF_ARG,
+	{.name = "VF|pf",
+	 .flags = ARG_REQUIRED,
+	 .param = "vf",
+	 .parse = value_function,
+	 .complete = COMPLETE_FUNCTION,
+	 .help = "The number of a VF, from 0, or pf for the PF itself."},
+	{.name = "--mac",
+	 .value = "MAC",
+	 .param = "mac",
+	 .parse = value_mac,
+	 .help = "Administrative MAC, which the VM's driver cannot change unless the VF is trusted; none or "
+		 "all zeros: "
+		 "the permanent one again."},
+	{.name = "--vlan",
+	 .value = "VLAN",
+	 .param = "vlan",
+	 .parse = value_vlan,
+	 .help = "VID, VID:PCP or VID:PCP:802.1ad: the switch inserts and strips the tag, the VM sees none. "
+		 "none: no "
+		 "VLAN."},
+	{.name = "--trunk",
+	 .value = "LIST",
+	 .param = "vlan",
+	 .parse = value_trunk,
+	 .help = "The VM tags its frames itself, and only these VLANs pass, such as 0,10-20,30 (0: untagged "
+		 "frames)."},
+	{.name = "--spoofchk",
+	 .value = "on|off",
+	 .param = "spoofchk",
+	 .parse = value_on_off,
+	 .complete = COMPLETE_WORDS,
+	 .words = words_on_off,
+	 .help = "Drop frames that it sends from a MAC or in a VLAN that is not its own. Default: on."},
+	{.name = "--trust",
+	 .value = "on|off",
+	 .param = "trust",
+	 .parse = value_on_off,
+	 .complete = COMPLETE_WORDS,
+	 .words = words_on_off,
+	 .help = "It may change an administrative MAC and, if the policy lets it, be promiscuous. Default: "
+		 "off."},
+	{.name = "--link",
+	 .value = "auto|enable|disable",
+	 .param = "link",
+	 .complete = COMPLETE_WORDS,
+	 .words = words_link,
+	 .help = "Its link follows the uplink's (auto, the default), or is always up or down."},
+	{.name = "--mtu",
+	 .value = "BYTES",
+	 .param = "mtu",
+	 .parse = value_integer,
+	 .help = "Largest packet that passes. Default: the virtual PF's MTU."},
+	{0},
+};
+
+static const struct arg show_args[] = {
+	PF_ARG,
+	{.name = "VF|pf",
+	 .param = "vf",
+	 .parse = value_function,
+	 .complete = COMPLETE_FUNCTION,
+	 .help = "The number of a VF, from 0, or pf for the PF itself. Default: all."},
+	{0},
+};
+
+static enum style link_style(const json_t *function)
+{
+	return view_flag(function, "link_up") ? STYLE_GOOD : STYLE_DIM;
+}
+
+static const char *link_text(const json_t *function)
+{
+	return view_flag(function, "link_up") ? "up" : "down";
+}
+
+void print_functions(struct out *out, const json_t *functions)
+{
+	static const struct column columns[] = {
+		{"FUNCTION", ALIGN_LEFT}, {"MAC", ALIGN_LEFT},      {"ADMIN MAC", ALIGN_LEFT},
+		{"VLAN", ALIGN_LEFT},     {"SPOOFCHK", ALIGN_LEFT}, {"TRUST", ALIGN_LEFT},
+		{"LINK", ALIGN_LEFT},     {"STATE", ALIGN_LEFT},    {"MTU", ALIGN_RIGHT},
+		{"GUEST", ALIGN_LEFT},    {"DATAPATH", ALIGN_LEFT},
+	};
+	_cleanup_table_ struct table *t = table_new(columns, ARRAY_SIZE(columns));
+	char text[VIEW_TEXT_MAX];
+	json_t *f;
+	size_t i;
+
+	json_array_foreach (functions, i, f) {
+		const char *admin = view_string(f, "admin_mac");
+		bool connected = view_flag(f, "connected"), conflict = view_flag(f, "mac_conflict");
+
+		table_cell(t, STYLE_PLAIN, "%s", view_function(f, text));
+		table_cell(t, conflict ? STYLE_BAD : STYLE_PLAIN, "%s%s", view_string(f, "mac"),
+			   conflict ? " (conflict)" : "");
+		table_cell(t, *admin ? STYLE_PLAIN : STYLE_DIM, "%s", *admin ? admin : "-");
+		table_cell(t, STYLE_PLAIN, "%s", view_vlan(json_object_get(f, "vlan"), text));
+		table_cell(t, STYLE_PLAIN, "%s", view_on_off(view_flag(f, "spoofchk")));
+		table_cell(t, STYLE_PLAIN, "%s", view_on_off(view_flag(f, "trust")));
+		table_cell(t, STYLE_PLAIN, "%s", view_string(f, "link"));
+		table_cell(t, link_style(f), "%s", link_text(f));
+		table_cell(t, STYLE_PLAIN, "%lld", view_number(f, "mtu"));
+		table_cell(t, connected ? STYLE_GOOD : STYLE_DIM, "%s", connected ? "connected" : "-");
+		table_cell(t, STYLE_PLAIN, "%s", view_string(f, "datapath"));
+	}
+	table_print(out, t);
+}
+
+static void print_driver(struct out *out, const json_t *driver)
+{
+	const json_t *unicast = json_object_get(driver, "unicast");
+
+	if (!view_flag(driver, "known")) {
+		out_field(out, "Driver", STYLE_DIM, "not known: no QMP connection, or not started");
+		return;
+	}
+	out_field(out, "Driver's MAC", STYLE_PLAIN, "%s", view_string(driver, "mac"));
+	for (size_t i = 0; i < json_array_size(unicast); i++)
+		out_field(out, i ? "" : "Driver's others", STYLE_PLAIN, "%s",
+			  json_string_value(json_array_get(unicast, i)));
+	out_field(out, "Promiscuous", STYLE_PLAIN, "%s", view_on_off(view_flag(driver, "promiscuous")));
+	out_field(out, "All multicast", STYLE_PLAIN, "%s", view_on_off(view_flag(driver, "all_multicast")));
+}
+
+void print_function(struct out *out, const json_t *f)
+{
+	const char *admin = view_string(f, "admin_mac");
+	char text[VIEW_TEXT_MAX];
+
+	out_field(out, "Function", STYLE_HEAD, "%s", view_function(f, text));
+	out_field(out, "Permanent MAC", STYLE_PLAIN, "%s", view_string(f, "mac"));
+	out_field(out, "Admin MAC", *admin ? STYLE_PLAIN : STYLE_DIM, "%s", *admin ? admin : "none");
+	if (view_flag(f, "mac_conflict"))
+		out_field(out, "", STYLE_BAD,
+			  "another function of the fabric owns its MAC and gets its traffic");
+	out_field(out, "VLAN", STYLE_PLAIN, "%s", view_vlan(json_object_get(f, "vlan"), text));
+	out_field(out, "Spoof check", STYLE_PLAIN, "%s", view_on_off(view_flag(f, "spoofchk")));
+	out_field(out, "Trust", STYLE_PLAIN, "%s", view_on_off(view_flag(f, "trust")));
+	out_field(out, "Link", link_style(f), "%s (%s)", link_text(f), view_string(f, "link"));
+	out_field(out, "MTU", STYLE_PLAIN, "%lld", view_number(f, "mtu"));
+	out_field(out, "Socket", STYLE_PLAIN, "%s", view_string(f, "socket"));
+	if (view_flag(f, "connected"))
+		out_field(out, "Guest", STYLE_GOOD, "connected, process %lld", view_number(f, "peer_pid"));
+	else
+		out_field(out, "Guest", STYLE_DIM, "not connected");
+	out_field(out, "Datapath", STYLE_PLAIN, "%s", view_string(f, "datapath"));
+	out_field(out, "Queues", STYLE_PLAIN, "%lld started, %lld enabled", view_number(f, "queues_started"),
+		  view_number(f, "queues_enabled"));
+	out_field(out, "Features", STYLE_PLAIN, "%s", view_string(f, "features"));
+	print_driver(out, json_object_get(f, "driver"));
+}
+
+/* One function is vf.show; all of them are a part of pf.show. */
+static int run_show(struct ctl *ctl, const struct invocation *inv, struct err *err)
+{
+	json_t *params, *pf, *functions;
+	int r;
+
+	if (json_object_get(inv->params, "vf"))
+		return run_method(ctl, inv, err);
+
+	params = json_pack("{sO}", "name", json_object_get(inv->params, "pf"));
+	if (!params)
+		return err_set(err, ENOMEM, NULL, "out of memory");
+	r = ctl_call(ctl, "pf.show", params, &pf, err);
+	json_decref(params);
+	if (r < 0) {
+		if (strcmp(err->field, "name") == 0)
+			snprintf(err->field, sizeof(err->field), "pf");
+		return r;
+	}
+	functions = json_object_get(pf, "functions");
+	if (ctl->out.json)
+		out_json(&ctl->out, functions);
+	else
+		print_functions(&ctl->out, functions);
+	json_decref(pf);
+	return 0;
+}
+
+const struct command vf_commands[] = {
+	{
+		.name = "set",
+		.summary = "Change settings of a VF, or of the PF itself",
+		.about = "Changes what is named and leaves the rest. It takes effect at once.",
+		.examples =
+			(const struct example[]){
+				{"vf set pf0 3 --vlan 100",
+				 "VF 3 of pf0 is in VLAN 100, and its guest need not know."},
+				{"vf set pf0 3 --vlan 100:5:802.1ad",
+				 "The same with priority 5 and a service tag."},
+				{"vf set pf0 4 --trunk 0,10-20",
+				 "VF 4 may use VLANs 10 to 20, and untagged frames."},
+				{"vf set pf0 3 --mac 02:00:00:00:03:01 --spoofchk on --trust off",
+				 "A MAC that the guest has to keep."},
+				{"vf set pf0 pf --link disable", "Take the link of the PF itself down."},
+				{0},
+			},
+		.args = set_args,
+		.method = "vf.set",
+		.run = run_method,
+	},
+	{
+		.name = "show",
+		.summary = "Show a VF, or a table of all functions of a virtual PF",
+		.examples =
+			(const struct example[]){
+				{"vf show pf0", "A line for each function of pf0."},
+				{"vf show pf0 3", "All about VF 3 of pf0."},
+				{"vf show pf0 pf --json", "All about the PF itself, for a script."},
+				{0},
+			},
+		.args = show_args,
+		.method = "vf.show",
+		.run = run_show,
+		.print = print_function,
+	},
+	{0},
+};

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "ctl/complete.h"
+
+#include <dirent.h>
+#include <string.h>
+
+#include "ctl/ctl.h"
+
+#define WORDS_MAX       128
+#define ANSWER_TIME_MS  1000 /* a person has pressed a key and waits */
+#define DIRECTIVE_FILES "@files"
+
+static const char bash_script[] = "# SPDX-License-Identifier: Apache-2.0\n"
+				  "# Completion of vpfctl for bash: source <(vpfctl completion bash)\n"
+				  "_vpfctl()\n"
+				  "{\n"
+				  "\tlocal candidate\n"
+				  "\n"
+				  "\tCOMPREPLY=()\n"
+				  "\twhile IFS= read -r candidate; do\n"
+				  "\t\tif [[ $candidate == " DIRECTIVE_FILES " ]]; then\n"
+				  "\t\t\tcompopt -o filenames\n"
+				  "\t\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$2\")\n"
+				  "\t\t\treturn\n"
+				  "\t\tfi\n"
+				  "\t\tCOMPREPLY+=(\"$candidate\")\n"
+				  "\tdone < <(\"${1/#\\~\\//$HOME/}\" " COMPLETE_VERB
+				  " \"$COMP_WORDBREAKS\" \"${COMP_LINE:0:COMP_POINT}\""
+				  " 2>/dev/null)\n"
+				  "\tif [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=:] ]]; then\n"
+				  "\t\tcompopt -o nospace\n"
+				  "\tfi\n"
+				  "}\n"
+				  "complete -F _vpfctl vpfctl\n";
+
+int run_completion(struct ctl *ctl, const struct invocation *inv, struct err *err)
+{
+	json_t *script = NULL;
+
+	(void)inv;
+	(void)err;
+	if (!ctl->out.json) {
+		fputs(bash_script, ctl->out.file);
+		return 0;
+	}
+	script = json_string(bash_script);
+	out_json(&ctl->out, script);
+	json_decref(script);
+	return 0;
+}
+
+/* The line in words, as a shell would split it; the last one is the one being typed, perhaps empty. */
+struct words {
+	char *store;
+	const char *word[WORDS_MAX];
+	unsigned int n;
+};
+
+static int split(const char *line, struct words *ret)
+{
+	char *to = malloc(strlen(line) + 2), quote = 0;
+	bool in_word = false;
+
+	if (!to)
+		return -ENOMEM;
+	*ret = (struct words){.store = to};
+
+	for (; *line && ret->n < WORDS_MAX - 1; line++) {
+		if (!quote && (*line == ' ' || *line == '\t' || *line == '\n')) {
+			if (in_word)
+				*to++ = '\0';
+			in_word = false;
+			continue;
+		}
+		if (!in_word)
+			ret->word[ret->n++] = to;
+		in_word = true;
+		if (quote ? *line == quote : (*line == '\'' || *line == '"'))
+			quote = quote ? 0 : *line;
+		else if (*line == '\\' && quote != '\'' && line[1])
+			*to++ = *++line;
+		else
+			*to++ = *line;
+	}
+	if (!in_word)
+		ret->word[ret->n++] = to;
+	*to = '\0';
+	return 0;
+}
+
+struct completion {
+	const char *word; /* what is being typed */
+	size_t value; /* where in it the part begins that is completed: after "--option=", "tap:", "key=1," */
+	size_t shown; /* where the shell thinks that the word begins */
+	const char *socket;
+	const char *pf; /* named earlier on the line */
+	const struct arg *given[COMMAND_GIVEN];
+	unsigned int given_n;
+};
+
+static void offer(const struct completion *c, const char *candidate)
+{
+	const char *typed = c->word + c->value;
+
+	if (strncmp(candidate, typed, strlen(typed)) != 0)
+		return;
+	if (c->value >= c->shown)
+		printf("%.*s%s\n", (int)(c->value - c->shown), c->word + c->shown, candidate);
+	else
+		printf("%s\n", candidate + (c->shown - c->value));
+}
+
+/* Names from vpfd go into the user's command line: only harmless ones. */
+static void offer_name(const struct completion *c, const char *name)
+{
+	static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+
+	if (name && *name && *name != '-' && !name[strspn(name, safe)])
+		offer(c, name);
+}
+
+static json_t *ask(const struct completion *c, const char *method)
+{
+	struct client_config config = {.path = ctl_socket(c->socket), .timeout_ms = ANSWER_TIME_MS};
+	_cleanup_client_ struct client *client = NULL;
+	json_t *params = json_object(), *result = NULL;
+
+	if (params && client_new(&config, &client, NULL) == 0 &&
+	    client_call(client, method, params, &result, NULL) < 0)
+		result = NULL;
+	json_decref(params);
+	return result;
+}
+
+static void offer_names(const struct completion *c, const char *method)
+{
+	json_t *list = ask(c, method), *item;
+	size_t i;
+
+	json_array_foreach (list, i, item) {
+		offer_name(c, json_string_value(json_object_get(item, "name")));
+	}
+	json_decref(list);
+}
+
+static void offer_functions(const struct completion *c)
+{
+	json_t *list = ask(c, "pf.list"), *item;
+	size_t i;
+
+	json_array_foreach (list, i, item) {
+		const char *name = json_string_value(json_object_get(item, "name"));
+		json_int_t vfs = MIN(json_integer_value(json_object_get(item, "vfs")), 4096);
+
+		if (!name || !c->pf || strcmp(name, c->pf) != 0)
+			continue;
+		offer(c, "pf");
+		for (json_int_t n = 0; n < vfs; n++) {
+			char number[24];
+
+			snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, n);
+			offer(c, number);
+		}
+	}
+	json_decref(list);
+}
+
+static void offer_uplinks(struct completion *c)
+{
+	static const char netdev[] = "netdev:";
+	const struct dirent *entry;
+	DIR *dir;
+
+	if (strncmp(c->word + c->value, netdev, strlen(netdev)) != 0) {
+		offer(c, "none");
+		offer(c, "tap:");
+		offer(c, netdev);
+		return;
+	}
+	c->value += strlen(netdev);
+	dir = opendir("/sys/class/net");
+	if (!dir)
+		return;
+	while ((entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			offer_name(c, entry->d_name);
+	closedir(dir);
+}
+
+static void offer_policy(struct completion *c)
+{
+	static const char *const keys[] = {"driver_mac=", "max_driver_macs=", "promisc="};
+	const char *comma = strrchr(c->word + c->value, ','), *equals;
+
+	if (comma)
+		c->value = (size_t)(comma + 1 - c->word);
+	equals = strchr(c->word + c->value, '=');
+	if (!equals) {
+		for (unsigned int i = 0; i < ARRAY_SIZE(keys); i++)
+			offer(c, keys[i]);
+		return;
+	}
+	if (c->word[c->value] == 'm')
+		return; /* a number */
+	c->value = (size_t)(equals + 1 - c->word);
+	offer(c, "on");
+	offer(c, "off");
+}
+
+static void offer_values(struct completion *c, const struct arg *arg)
+{
+	switch (arg->complete) {
+	case COMPLETE_NOTHING:
+	case COMPLETE_COMMAND: /* depends on the words before */
+		break;
+	case COMPLETE_WORDS:
+		for (const char *const *w = arg->words; *w; w++)
+			offer(c, *w);
+		break;
+	case COMPLETE_FILE:
+		puts(DIRECTIVE_FILES);
+		break;
+	case COMPLETE_FABRIC:
+		offer_names(c, "fabric.list");
+		break;
+	case COMPLETE_PF:
+		offer_names(c, "pf.list");
+		break;
+	case COMPLETE_FUNCTION:
+		offer_functions(c);
+		break;
+	case COMPLETE_UPLINK:
+		offer_uplinks(c);
+		break;
+	case COMPLETE_POLICY:
+		offer_policy(c);
+		break;
+	}
+}
+
+static void offer_options(const struct completion *c, const struct arg *args)
+{
+	for (const struct arg *a = args; a && a->name; a++) {
+		bool given = false;
+
+		for (unsigned int i = 0; i < c->given_n; i++)
+			given |= c->given[i] == a;
+		if (arg_is_option(a) && (!given || a->flags & ARG_REPEAT))
+			offer(c, a->name);
+	}
+}
+
+static void note_given(struct completion *c, const struct arg *arg, const char *value)
+{
+	if (c->given_n < COMMAND_GIVEN)
+		c->given[c->given_n++] = arg;
+	if (value && strcmp(arg->name, "--socket") == 0)
+		c->socket = value;
+	if (value && arg->complete == COMPLETE_PF)
+		c->pf = value;
+}
+
+/* Follows the words before the one being typed, leniently, and completes that one. */
+static void complete(struct completion *c, const struct words *words)
+{
+	const struct command *cmd = &command_root;
+	const struct arg *next = NULL, *pending = NULL;
+
+	for (unsigned int i = 1; i + 1 < words->n; i++) {
+		const char *word = words->word[i];
+		const struct command *sub;
+
+		if (pending) {
+			note_given(c, pending, word);
+			pending = NULL;
+		} else if (word[0] == '-' && word[1]) {
+			const char *equals = strchr(word, '=');
+			const struct arg *arg = command_find_option(
+				cmd, word, equals ? (size_t)(equals - word) : strlen(word));
+
+			if (arg && arg->value && !equals)
+				pending = arg;
+			else if (arg)
+				note_given(c, arg, equals ? equals + 1 : NULL);
+		} else if (next && next->name && next->complete == COMPLETE_COMMAND) {
+			cmd = command_find(cmd, word);
+			if (!cmd)
+				return;
+		} else if (cmd->sub) {
+			sub = command_find(cmd, word);
+			if (!sub)
+				return;
+			cmd = sub;
+			next = sub->args;
+			if (next && next->name && next->complete == COMPLETE_COMMAND)
+				cmd = &command_root;
+		} else if (next && next->name && !arg_is_option(next)) {
+			note_given(c, next, word);
+			if (!(next->flags & ARG_REPEAT))
+				next++;
+		}
+	}
+
+	if (!pending && c->word[0] == '-') {
+		const char *equals = strchr(c->word, '=');
+
+		if (!equals) {
+			offer_options(c, cmd->args);
+			offer_options(c, global_args);
+			return;
+		}
+		c->value = (size_t)(equals + 1 - c->word);
+		pending = command_find_option(cmd, c->word, (size_t)(equals - c->word));
+		if (!pending || !pending->value)
+			return;
+	}
+	if (pending) {
+		offer_values(c, pending);
+	} else if (cmd->sub) {
+		for (const struct command *s = cmd->sub; s->name; s++)
+			offer(c, s->name);
+	} else if (next && next->name && !arg_is_option(next)) {
+		offer_values(c, next);
+	} else if (next && next->complete != COMPLETE_COMMAND) {
+		offer_options(c, cmd->args);
+	}
+}
+
+int complete_main(int argc, char *argv[])
+{
+	struct completion c = {0};
+	struct words words;
+
+	if (argc != 2 || split(argv[1], &words) < 0)
+		return 2;
+	c.word = words.word[words.n - 1];
+	/* The shell replaces only what follows the last of its own word breaks. */
+	for (size_t i = 0; c.word[i]; i++)
+		if (strchr(":=", c.word[i]) && strchr(argv[0], c.word[i]))
+			c.shown = i + 1;
+	complete(&c, &words);
+	free(words.store);
+	return fflush(stdout) == 0 ? 0 : 1;
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "ctl/value.h"
+
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+const char *const words_on_off[] = {"on", "off", NULL};
+const char *const words_color[] = {"auto", "always", "never", NULL};
+const char *const words_link[] = {"auto", "enable", "disable", NULL};
+const char *const words_shell[] = {"bash", NULL};
+const char *const words_topics[] = {"function", "link", "pf", "fabric", "fdb", "ring", "qmp", NULL};
+
+static int give(json_t *value, json_t **ret, struct err *err)
+{
+	if (!value) /* what json_pack() and json_string() make of text that is not UTF-8 */
+		return err_set(err, EINVAL, NULL, "the text is not UTF-8");
+	*ret = value;
+	return 0;
+}
+
+static int parse_integer(const char *text, json_int_t *ret)
+{
+	char *end;
+	long long n;
+
+	/* strtoll() would also take leading spaces and a plus sign. */
+	if (!(text[0] >= '0' && text[0] <= '9') && !(text[0] == '-' && text[1] >= '0' && text[1] <= '9'))
+		return -EINVAL;
+	errno = 0;
+	n = strtoll(text, &end, 10);
+	if (*end || errno)
+		return -EINVAL;
+	*ret = n;
+	return 0;
+}
+
+int value_integer(const char *text, json_t **ret, struct err *err)
+{
+	json_int_t n;
+
+	if (parse_integer(text, &n) < 0)
+		return err_set(err, EINVAL, NULL, "'%.64s' is not a whole number", text);
+	return give(json_integer(n), ret, err);
+}
+
+int value_count(const char *text, json_t **ret, struct err *err)
+{
+	json_int_t n;
+
+	if (parse_integer(text, &n) < 0 || n < 1)
+		return err_set(err, EINVAL, NULL, "'%.64s' is not a number from 1 up", text);
+	return give(json_integer(n), ret, err);
+}
+
+int value_seconds(const char *text, json_t **ret, struct err *err)
+{
+	char *end;
+	double s = strtod(text, &end);
+
+	if (end == text || *end || !isfinite(s) || s < 0.01 || s > 86400)
+		return err_set(err, EINVAL, NULL, "'%.64s' is not a time in seconds (0.01 to 86400)", text);
+	return give(json_real(s), ret, err);
+}
+
+static int one_of(const char *text, const char *const words[], json_t **ret, struct err *err)
+{
+	char all[128] = "";
+	size_t n = 0;
+
+	for (const char *const *w = words; *w; w++) {
+		if (strcmp(*w, text) == 0)
+			return give(json_string(*w), ret, err);
+		n += (size_t)snprintf(all + n, sizeof(all) - n, "%s%s", n ? ", " : "", *w);
+	}
+	return err_set(err, EINVAL, NULL, "'%.64s' is not one of: %s", text, all);
+}
+
+int value_on_off(const char *text, json_t **ret, struct err *err)
+{
+	json_t *word;
+	int r = one_of(text, words_on_off, &word, err);
+
+	if (r < 0)
+		return r;
+	*ret = json_boolean(strcmp(json_string_value(word), "on") == 0);
+	json_decref(word);
+	return 0;
+}
+
+int value_color(const char *text, json_t **ret, struct err *err)
+{
+	return one_of(text, words_color, ret, err);
+}
+
+int value_shell(const char *text, json_t **ret, struct err *err)
+{
+	return one_of(text, words_shell, ret, err);
+}
+
+int value_function(const char *text, json_t **ret, struct err *err)
+{
+	json_int_t n;
+
+	if (strcmp(text, "pf") == 0)
+		return give(json_null(), ret, err);
+	if (parse_integer(text, &n) < 0)
+		return err_set(err, EINVAL, NULL, "'%.64s' is neither the number of a VF nor 'pf'", text);
+	return give(json_integer(n), ret, err);
+}
+
+int value_mac(const char *text, json_t **ret, struct err *err)
+{
+	return give(json_string(strcmp(text, "none") == 0 ? "00:00:00:00:00:00" : text), ret, err);
+}
+
+int value_path_or_none(const char *text, json_t **ret, struct err *err)
+{
+	_cleanup_free_ char *cwd = NULL;
+
+	if (strcmp(text, "none") == 0 || !*text)
+		return give(json_null(), ret, err);
+	if (*text == '/')
+		return give(json_string(text), ret, err);
+	/* vpfd has another working directory. */
+	cwd = getcwd(NULL, 0);
+	if (!cwd)
+		return err_set(err, errno, NULL, "cannot tell the current directory: %s", strerror(errno));
+	return give(json_sprintf("%s/%s", cwd, text), ret, err);
+}
+
+int value_uplink(const char *text, json_t **ret, struct err *err)
+{
+	const char *colon = strchr(text, ':');
+
+	if (!colon && strcmp(text, "none") == 0)
+		return give(json_pack("{ss}", "type", "none"), ret, err);
+	if (!colon || colon == text || !colon[1])
+		return err_set(err, EINVAL, NULL,
+			       "'%.64s' is not an uplink: write none, tap:NAME or netdev:NAME", text);
+	return give(json_pack("{ss%ss}", "type", text, (size_t)(colon - text), "name", colon + 1), ret, err);
+}
+
+int value_vlan(const char *text, json_t **ret, struct err *err)
+{
+	_cleanup_free_ char *copy = NULL;
+	char *pcp, *proto = NULL;
+	json_int_t vid, priority = 0;
+
+	if (strcmp(text, "none") == 0)
+		return give(json_pack("{ss}", "mode", "none"), ret, err);
+
+	copy = strdup(text);
+	if (!copy)
+		return err_set(err, ENOMEM, NULL, "out of memory");
+	pcp = strchr(copy, ':');
+	if (pcp) {
+		*pcp++ = '\0';
+		proto = strchr(pcp, ':');
+		if (proto)
+			*proto++ = '\0';
+	}
+	if (parse_integer(copy, &vid) < 0 || (pcp && parse_integer(pcp, &priority) < 0) || (proto && !*proto))
+		return err_set(err, EINVAL, NULL,
+			       "'%.64s' is not a VLAN: write none, VID, VID:PCP or VID:PCP:802.1ad", text);
+	return give(json_pack("{ss sI so* ss*}", "mode", "access", "vid", vid, "pcp",
+			      pcp ? json_integer(priority) : NULL, "proto", proto),
+		    ret, err);
+}
+
+int value_trunk(const char *text, json_t **ret, struct err *err)
+{
+	return give(json_pack("{ssss}", "mode", "trunk", "vids", text), ret, err);
+}
+
+/* Values of a policy are booleans and numbers; what is neither goes to vpfd as it is, which knows what it
+ * wanted. */
+static json_t *policy_value(const char *text)
+{
+	json_int_t n;
+
+	if (strcmp(text, "on") == 0 || strcmp(text, "off") == 0)
+		return json_boolean(text[1] == 'n');
+	if (parse_integer(text, &n) == 0)
+		return json_integer(n);
+	return json_string(text);
+}
+
+int value_policy(const char *text, json_t **ret, struct err *err)
+{
+	_cleanup_free_ char *copy = strdup(text);
+	json_t *policy = json_object();
+	char *rest = copy;
+
+	if (!copy || !policy) {
+		json_decref(policy);
+		return err_set(err, ENOMEM, NULL, "out of memory");
+	}
+	while (rest) {
+		char *item = strsep(&rest, ","), *equals = strchr(item, '=');
+
+		if (!equals || equals == item || !equals[1]) {
+			json_decref(policy);
+			return err_set(err, EINVAL, NULL,
+				       "'%.64s' is not KEY=VALUE, as in driver_mac=off,promisc=on", item);
+		}
+		*equals = '\0';
+		if (json_object_get(policy, item)) {
+			err_set(err, EINVAL, NULL, "'%.64s' is given twice", item);
+			json_decref(policy);
+			return -EINVAL;
+		}
+		if (json_object_set_new(policy, item, policy_value(equals + 1)) < 0) {
+			json_decref(policy);
+			return err_set(err, EINVAL, NULL, "the text is not UTF-8");
+		}
+	}
+	*ret = policy;
+	return 0;
+}
