@@ -24,7 +24,7 @@ struct fdb_slot {
 };
 
 struct fdb_meta { /* beside the slots, since forwarding does not need it */
-	uint32_t seen; /* s, of the fabric's clock; learned entries */
+	uint32_t seen; /* s, CLOCK_MONOTONIC; learned entries */
 	uint8_t kind;  /* enum fdb_kind */
 };
 

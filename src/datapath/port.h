@@ -40,7 +40,7 @@ struct poll_source { /* what a worker's epoll event points to */
 };
 
 struct sw_queue {
-	struct vring vr;
+	struct virtq vr;
 	uint32_t lock; /* receive queues */
 	struct poll_source source; /* transmit queues: the kick descriptor */
 	struct sw_port *port;

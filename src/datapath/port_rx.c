@@ -88,13 +88,16 @@ static void out_copy(struct rx_out *o, const uint8_t *from, uint32_t n)
 	}
 }
 
-static inline void make_hdr(struct virtio_net_hdr_mrg_rxbuf *h, const struct pkt *p, unsigned int tag, unsigned int buffers)
+static inline void make_hdr(struct virtio_net_hdr_mrg_rxbuf *h, const struct pkt *p, uint64_t features, unsigned int tag,
+			    unsigned int buffers)
 {
 	memset(h, 0, sizeof(*h));
 	h->num_buffers = (uint16_t)buffers;
 	if (likely(!(p->hdr.flags | p->hdr.gso_type)))
 		return;
 	h->hdr = p->hdr;
+	if (!virtio_has(features, VIRTIO_NET_F_GUEST_CSUM))
+		h->hdr.flags &= (uint8_t)~VIRTIO_NET_HDR_F_DATA_VALID;
 	if (h->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
 		h->hdr.csum_start = (uint16_t)(h->hdr.csum_start + tag);
 	if (h->hdr.gso_type)
@@ -129,11 +132,14 @@ static void rx_one(struct rx_cursor *c, const struct pkt *p)
 		}
 	} while (have < need);
 
-	make_hdr(&hdr, p, tag, k);
+	make_hdr(&hdr, p, c->q->vr.features, tag, k);
 	if (likely(chains[first].nseg && chains[first].seg[0].len >= c->q->hdr_len + p->head_len + tag)) {
 		uint8_t *to = chains[first].seg[0].base;
 
-		copy_small(to, (const uint8_t *)&hdr, c->q->hdr_len);
+		if (likely(c->q->hdr_len == sizeof(hdr)))
+			memcpy(to, &hdr, sizeof(hdr));
+		else
+			memcpy(to, &hdr, sizeof(hdr.hdr));
 		to += c->q->hdr_len;
 		if (likely(!tag)) {
 			copy_small(to, p->head, p->head_len);

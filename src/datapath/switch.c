@@ -216,14 +216,14 @@ static bool to_promiscuous(struct worker *w, const struct sw_view *view, struct 
 	return wanted;
 }
 
-static void learn(struct worker *w, struct sw *sw, const struct fdb *fdb, struct sw_port *src, const struct pkt *p)
+static void learn(struct worker *w, const struct fdb *fdb, struct sw_port *src, const struct pkt *p)
 {
 	uint64_t mac = mac_load(p->head + 6);
 	const struct fdb_slot *slot = fdb_find(fdb, mac, p->vlan);
 
 	if (likely(slot)) {
 		struct fdb_meta *meta = &fdb->meta[slot - fdb->slot];
-		uint32_t now = __atomic_load_n(&sw->now, __ATOMIC_RELAXED);
+		uint32_t now = (uint32_t)(w->now / 1000000000u);
 
 		if (slot->port == src && __atomic_load_n(&meta->seen, __ATOMIC_RELAXED) != now)
 			__atomic_store_n(&meta->seen, now, __ATOMIC_RELAXED);
@@ -270,7 +270,7 @@ void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *c
 		packets++;
 		bytes += p->len;
 		if (unlikely(conf->learn))
-			learn(w, sw, fdb, src, p);
+			learn(w, fdb, src, p);
 
 		if (unlikely(p->head[0] & 1)) {
 			if (unlikely(is_reserved(p->head) && !from_uplink && !conf->trusted)) {

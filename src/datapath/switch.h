@@ -21,7 +21,6 @@ struct sw_view { /* the ports of a switch; immutable once published */
 struct sw {
 	struct fdb *fdb;      /* RCU, never NULL */
 	struct sw_view *view; /* RCU, never NULL */
-	uint32_t now;	      /* s, coarse; for learned entries */
 	unsigned int workers;
 	struct worker_pool *pool;
 };

@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-void vring_start(struct vring *vr, const struct vhost_queue *q)
+void vring_start(struct virtq *vr, const struct vhost_queue *q)
 {
-	*vr = (struct vring){
+	*vr = (struct virtq){
 		.mem = q->mem,
 		.size = (uint16_t)q->size,
 		.packed = q->packed,
@@ -35,7 +35,7 @@ void vring_start(struct vring *vr, const struct vhost_queue *q)
 	vr->called_pos = vr->used_pos;
 }
 
-void vring_position(const struct vring *vr, uint16_t *ret_avail_idx, uint16_t *ret_used_idx)
+void vring_position(const struct virtq *vr, uint16_t *ret_avail_idx, uint16_t *ret_used_idx)
 {
 	if (vr->packed) {
 		*ret_avail_idx = (uint16_t)(vr->avail_pos | vr->avail_wrap << 15);
@@ -46,14 +46,14 @@ void vring_position(const struct vring *vr, uint16_t *ret_avail_idx, uint16_t *r
 	}
 }
 
-static inline bool packed_is_avail(const struct vring *vr, uint16_t flags)
+static inline bool packed_is_avail(const struct virtq *vr, uint16_t flags)
 {
 	bool avail = flags & (1 << VRING_PACKED_DESC_F_AVAIL), used = flags & (1 << VRING_PACKED_DESC_F_USED);
 
 	return avail == vr->avail_wrap && used != vr->avail_wrap;
 }
 
-bool vring_has_work(const struct vring *vr)
+bool vring_has_work(const struct virtq *vr)
 {
 	if (unlikely(vr->broken))
 		return false;
@@ -93,7 +93,7 @@ enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, 
 	return VRING_ADD_OK;
 }
 
-unsigned int vring_take(struct vring *vr, bool writable, struct vring_chain *chains, unsigned int max,
+unsigned int vring_take(struct virtq *vr, bool writable, struct vring_chain *chains, unsigned int max,
 			struct vring_seg *pool, unsigned int npool, unsigned int *ret_nseg)
 {
 	struct vring_builder b = { .vr = vr, .pool = pool, .npool = npool, .writable = writable };
@@ -108,7 +108,7 @@ unsigned int vring_take(struct vring *vr, bool writable, struct vring_chain *cha
 	return n;
 }
 
-void vring_untake(struct vring *vr, const struct vring_chain *chain)
+void vring_untake(struct virtq *vr, const struct vring_chain *chain)
 {
 	if (vr->packed) {
 		vr->avail_pos = chain->pos & 0x7fff;
@@ -120,7 +120,7 @@ void vring_untake(struct vring *vr, const struct vring_chain *chain)
 
 /* Marks what the device wrote to the buffers of a chain; called before the buffers are given back, so that the page
  * is in the log when the driver may look. */
-static void log_chain(struct vring *vr, const struct vring_chain *c)
+static void log_chain(struct virtq *vr, const struct vring_chain *c)
 {
 	uint32_t left = c->written;
 
@@ -134,7 +134,7 @@ static void log_chain(struct vring *vr, const struct vring_chain *c)
 	}
 }
 
-void vring_put(struct vring *vr, const struct vring_chain *chains, unsigned int n)
+void vring_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
 {
 	if (!n)
 		return;
@@ -148,7 +148,7 @@ void vring_put(struct vring *vr, const struct vring_chain *chains, unsigned int 
 }
 
 /* §2.8.10: the driver asks for a call at one descriptor position. Positions are compared in one lap. */
-static bool packed_should_call(struct vring *vr)
+static bool packed_should_call(struct virtq *vr)
 {
 	uint16_t off_wrap, flags, off, old = vr->called_pos, now = vr->used_pos;
 	bool valid = vr->called_valid;
@@ -169,7 +169,7 @@ static bool packed_should_call(struct vring *vr)
 	return vring_need_event(off, now, old);
 }
 
-bool vring_should_call(struct vring *vr)
+bool vring_should_call(struct virtq *vr)
 {
 	/* The used positions must be visible before the driver's wish is read (§2.7.7.2, §2.8.22). */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -188,23 +188,23 @@ bool vring_should_call(struct vring *vr)
 	return !(__atomic_load_n(&vr->avail->flags, __ATOMIC_RELAXED) & VRING_AVAIL_F_NO_INTERRUPT);
 }
 
-void vring_call(const struct vring *vr)
+void vring_call(const struct virtq *vr)
 {
 	uint64_t one = 1;
 
-	/* The peer made the eventfd: a full counter (EAGAIN) already means a call is pending; anything else is the
-	 * peer's loss. A blocking descriptor cannot hold a worker up for ever: see queue_call in datapath/port.h. */
+	/* The peer made the eventfd: a full counter (EAGAIN; who starts a queue makes it non-blocking) already means a
+	 * call is pending; anything else is the peer's loss. */
 	if (vr->callfd >= 0 && write(vr->callfd, &one, sizeof(one)) < 0)
 		return;
 }
 
-static inline void split_set_avail_event(struct vring *vr, uint16_t value)
+static inline void split_set_avail_event(struct virtq *vr, uint16_t value)
 {
 	/* avail_event lies behind the used ring. */
 	__atomic_store_n((uint16_t *)(void *)&vr->used->ring[vr->size], value, __ATOMIC_RELAXED);
 }
 
-bool vring_kick_enable(struct vring *vr)
+bool vring_kick_enable(struct virtq *vr)
 {
 	if (vr->packed)
 		__atomic_store_n(&vr->device_event->flags, VRING_PACKED_EVENT_FLAG_ENABLE, __ATOMIC_RELAXED);
@@ -216,7 +216,7 @@ bool vring_kick_enable(struct vring *vr)
 	return vring_has_work(vr);
 }
 
-void vring_kick_disable(struct vring *vr)
+void vring_kick_disable(struct virtq *vr)
 {
 	if (vr->packed)
 		__atomic_store_n(&vr->device_event->flags, VRING_PACKED_EVENT_FLAG_DISABLE, __ATOMIC_RELAXED);

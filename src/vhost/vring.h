@@ -37,7 +37,7 @@ struct vring_chain {
 	uint16_t pos;	/* where it was taken, as vhost_queue.avail_idx */
 };
 
-struct vring {
+struct virtq {
 	struct guest_mem *mem;
 	union {
 		struct vring_desc *desc;
@@ -66,33 +66,33 @@ struct vring {
 };
 
 /* Fills vr from a started queue; keeps its pointers (see vhost_user.h for their life). */
-void vring_start(struct vring *vr, const struct vhost_queue *q);
+void vring_start(struct virtq *vr, const struct vhost_queue *q);
 /* The positions reached, in vhost_queue's format. */
-void vring_position(const struct vring *vr, uint16_t *ret_avail_idx, uint16_t *ret_used_idx);
+void vring_position(const struct virtq *vr, uint16_t *ret_avail_idx, uint16_t *ret_used_idx);
 
 /* Takes up to max chains; all their buffers must be device-writable (`writable`) or all device-readable. Segments go
  * to pool[0…npool); *ret_nseg is how many. Returns the number of chains, 0 if there are none or the ring is broken. A
  * chain that does not fit the rest of the pool is left for the next call. */
-unsigned int vring_take(struct vring *vr, bool writable, struct vring_chain *chains, unsigned int max,
+unsigned int vring_take(struct virtq *vr, bool writable, struct vring_chain *chains, unsigned int max,
 			struct vring_seg *pool, unsigned int npool, unsigned int *ret_nseg);
 /* Pushes back the n chains taken last, the first of which is *chain. */
-void vring_untake(struct vring *vr, const struct vring_chain *chain);
+void vring_untake(struct virtq *vr, const struct vring_chain *chain);
 /* Gives n chains back, in the order they were taken, and logs dirty pages. */
-void vring_put(struct vring *vr, const struct vring_chain *chains, unsigned int n);
+void vring_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n);
 /* True if the driver wants a call for what was put since the last time this was asked. */
-bool vring_should_call(struct vring *vr);
+bool vring_should_call(struct virtq *vr);
 /* Writes callfd; never blocks. */
-void vring_call(const struct vring *vr);
+void vring_call(const struct virtq *vr);
 /* True if there is something to take. Cheap: one load. */
-bool vring_has_work(const struct vring *vr);
+bool vring_has_work(const struct virtq *vr);
 /* Asks the driver to kick, or not to. After enabling, the ring must be looked at once more (a buffer may have come
  * just before): vring_kick_enable() returns true if there is work. */
-bool vring_kick_enable(struct vring *vr);
-void vring_kick_disable(struct vring *vr);
+bool vring_kick_enable(struct virtq *vr);
+void vring_kick_disable(struct virtq *vr);
 
 /* For vring.c, one set for each format. */
 struct vring_builder {
-	struct vring *vr;
+	struct virtq *vr;
 	struct vring_seg *pool;
 	unsigned int npool, nseg;
 	bool writable;
@@ -103,5 +103,5 @@ enum vring_add vring_add_indirect_split(struct vring_builder *b, struct vring_ch
 enum vring_add vring_add_indirect_packed(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len);
 unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max);
 unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max);
-void vring_split_put(struct vring *vr, const struct vring_chain *chains, unsigned int n);
-void vring_packed_put(struct vring *vr, const struct vring_chain *chains, unsigned int n);
+void vring_split_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n);
+void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n);

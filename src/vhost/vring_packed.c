@@ -45,7 +45,7 @@ enum vring_add vring_add_indirect_packed(struct vring_builder *b, struct vring_c
 /* Takes the chain at *pos and steps *pos and *wrap behind it. */
 static enum vring_add take_one(struct vring_builder *b, struct vring_chain *c, uint16_t *pos, bool *wrap)
 {
-	struct vring *vr = b->vr;
+	struct virtq *vr = b->vr;
 	uint16_t p = *pos;
 	bool w = *wrap;
 
@@ -88,7 +88,7 @@ static enum vring_add take_one(struct vring_builder *b, struct vring_chain *c, u
 
 unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max)
 {
-	struct vring *vr = b->vr;
+	struct virtq *vr = b->vr;
 	unsigned int n = 0;
 
 	/* Not more than the ring holds: past one lap the driver's own flags could lead in circles. */
@@ -118,16 +118,25 @@ unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chai
 	return n;
 }
 
-void vring_packed_put(struct vring *vr, const struct vring_chain *chains, unsigned int n)
+/* The used position, as vhost_queue.used_idx has it, once n chains are given back. */
+static uint16_t position_after(const struct virtq *vr, const struct vring_chain *chains, unsigned int n)
+{
+	unsigned int pos = vr->used_pos;
+
+	for (unsigned int i = 0; i < n; i++)
+		pos += chains[i].ndesc;
+	/* The chains fit into the ring, so there is at most one wrap. */
+	return (uint16_t)(pos < vr->size ? pos | (unsigned int)vr->used_wrap << 15 :
+					   (pos - vr->size) | (unsigned int)!vr->used_wrap << 15);
+}
+
+void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
 {
 	uint16_t pos = vr->used_pos, first_flags = 0, first_pos = vr->used_pos;
 	bool wrap = vr->used_wrap;
 
-	if (unlikely(vr->inflight)) {
-		for (unsigned int i = 0; i < n; i++) /* as in vring_split_put() */
-			vhost_inflight_packed_take(vr->inflight, chains[i].id, chains[i].ndesc);
-		vhost_inflight_packed_begin(vr->inflight, chains[0].id, n);
-	}
+	if (unlikely(vr->inflight))
+		vhost_inflight_packed_begin(vr->inflight, position_after(vr, chains, n));
 	for (unsigned int i = 0; i < n; i++) {
 		struct vring_packed_desc *d = &vr->pdesc[pos];
 		uint16_t flags = (uint16_t)((wrap ? AVAIL_BIT | USED_BIT : 0) | (chains[i].written ? VRING_DESC_F_WRITE : 0));
@@ -150,6 +159,5 @@ void vring_packed_put(struct vring *vr, const struct vring_chain *chains, unsign
 	__atomic_store_n(&vr->pdesc[first_pos].flags, first_flags, __ATOMIC_RELEASE);
 	vr->used_pos = pos;
 	vr->used_wrap = wrap;
-	if (unlikely(vr->inflight))
-		vhost_inflight_packed_commit(vr->inflight, pos, wrap);
+	vhost_inflight_packed_end(vr->inflight);
 }

@@ -67,7 +67,7 @@ enum vring_add vring_add_indirect_split(struct vring_builder *b, struct vring_ch
 
 unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max)
 {
-	struct vring *vr = b->vr;
+	struct virtq *vr = b->vr;
 	uint16_t mask = vr->size - 1, pos = vr->avail_pos;
 	uint16_t ready = (uint16_t)(__atomic_load_n(&vr->avail->idx, __ATOMIC_ACQUIRE) - pos);
 	unsigned int n = 0;
@@ -106,15 +106,10 @@ unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chain
 	return n;
 }
 
-void vring_split_put(struct vring *vr, const struct vring_chain *chains, unsigned int n)
+void vring_split_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
 {
 	uint16_t mask = vr->size - 1, pos = vr->used_pos;
 
-	/* Buffers taken but not given back are simply taken again after a restart at used->idx, so they count as in
-	 * flight only while they are given back: see inflight.h. */
-	if (unlikely(vr->inflight))
-		for (unsigned int i = 0; i < n; i++)
-			vhost_inflight_split_take(vr->inflight, chains[i].id);
 	for (unsigned int i = 0; i < n; i++, pos++) {
 		struct vring_used_elem *e = &vr->used->ring[pos & mask];
 
@@ -127,7 +122,5 @@ void vring_split_put(struct vring *vr, const struct vring_chain *chains, unsigne
 	vr->used_pos = pos;
 	if (unlikely(vr->log))
 		dirty_log_mark(vr->log, vr->used_gpa, 4);
-	if (unlikely(vr->inflight))
-		for (unsigned int i = 0; i < n; i++)
-			vhost_inflight_split_done(vr->inflight, chains[i].id, (uint16_t)(pos - n + i + 1));
+	vhost_inflight_split_done(vr->inflight, pos);
 }
