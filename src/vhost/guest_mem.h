@@ -7,11 +7,13 @@
  * Untrusted: every field of a region and every GPA. A region is refused (-EINVAL) when its size is 0, when
  * gpa+size, uva+size or offset+size wraps, when it overlaps another region in GPA space, or when the file is
  * shorter than offset+size. A peer may still shrink the file later: the access then raises SIGBUS, and
- * guest_mem_install_sigbus() sees to it that the page reads as zeros and the mapping is marked `bad`, which
- * stops the queues that use it, instead of killing the process.
+ * guest_mem_install_sigbus() sees to it that the mapping reads as zeros from then on and is marked `bad`, which
+ * stops the queues that use it, instead of killing the process. A file must be a regular one (memfd, tmpfs, hugetlbfs,
+ * local disk), not of a file system whose pages another process provides.
  *
- * All functions of a virtual PF share the same memory: mappings are cached by (device, inode, offset, size)
- * and counted, so that 256 connections cost one mapping.
+ * All functions of a virtual PF share the same memory: mappings are cached by (domain, device, inode, offset, size)
+ * and counted, so that 256 connections cost one mapping; the domain keeps those of different peers apart, see
+ * vhost/guest_map.h.
  *
  * Life cycle: a table is immutable once in use. A change (ADD_MEM_REG, SET_MEM_TABLE) makes a new table and the
  * rings are moved over to it while stopped; the last reference unmaps.
@@ -36,11 +38,14 @@ struct guest_mem_region {
 struct guest_mem {
 	unsigned int refs;
 	unsigned int n;			   /* number of regions */
+	uint64_t domain;		   /* whose mappings may be shared: the front-end's process id */
 	struct guest_mem_region regions[]; /* sorted by gpa */
 };
 
 /* A new, empty table with one reference. -ENOMEM. */
 int guest_mem_new(struct guest_mem **ret);
+/* Whose mappings this table, and those made from it, may share; 0 at first. UINT64_MAX: nobody's. */
+void guest_mem_set_domain(struct guest_mem *mem, uint64_t domain);
 struct guest_mem *guest_mem_ref(struct guest_mem *mem);
 void guest_mem_unref(struct guest_mem *mem); /* takes NULL */
 

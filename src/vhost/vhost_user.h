@@ -29,7 +29,8 @@
 struct vhost_user;
 struct vhost_inflight; /* a queue's region of the inflight area, see vhost/inflight.h */
 
-/* A queue as its owner gets it. Everything but `callfd` is constant between start and stop. */
+/* A queue as its owner gets it; the pointer stays valid from start to stop. Everything but `callfd` and `enabled` is
+ * constant in that time. The owner has a look at the ring at once: the kick may have come before. */
 struct vhost_queue {
 	unsigned int index;	/* 0…VHOST_USER_MAX_QUEUES-1 */
 	unsigned int size;	/* 1…1024; a power of two for split rings */
@@ -39,7 +40,7 @@ struct vhost_queue {
 	void *desc;		/* split: descriptor table; packed: descriptor ring; validated to lie in memory */
 	void *driver;		/* split: available ring; packed: driver event suppression */
 	void *device;		/* split: used ring; packed: device event suppression */
-	uint64_t device_gpa;	/* for the dirty log of the used ring (packed: of the descriptor ring) */
+	uint64_t device_gpa;	/* for the dirty log of the used ring (packed: of the descriptor ring); UINT64_MAX: not logged */
 	uint16_t avail_idx;	/* split: next available index; packed: bits 0-14 index, bit 15 wrap counter */
 	uint16_t used_idx;	/* split: next used index; packed: as above */
 	int kickfd, callfd, errfd; /* -1: none (kick -1: poll) */
@@ -48,10 +49,10 @@ struct vhost_queue {
 	struct vhost_inflight *inflight; /* NULL unless SET_INFLIGHT_FD was used */
 };
 
-struct vhost_user_ops {
+struct vhost_user_ops { /* all but queue_start and queue_stop may be NULL */
 	/* A front-end connected (pid from SO_PEERCRED) or went away; `why` is NULL for an orderly close. */
 	void (*connected)(void *ctx, pid_t peer);
-	void (*disconnected)(void *ctx, const char *why);
+	void (*disconnected)(void *ctx, const char *why); /* the device may be freed from here, from no other callback */
 	/* The queue may be used from now on until queue_stop. Failing (negative errno) leaves it stopped. */
 	int (*queue_start)(void *ctx, const struct vhost_queue *q);
 	/* After this returns nobody touches the queue or its memory; gives the indices reached (format as above). */
@@ -62,7 +63,7 @@ struct vhost_user_ops {
 	void (*queue_call)(void *ctx, unsigned int index, int callfd);
 	void (*set_mtu)(void *ctx, uint16_t mtu);		  /* NET_SET_MTU, 68…65535 */
 	void (*send_rarp)(void *ctx, const uint8_t mac[6]);	  /* announce the guest after migration */
-	void (*set_status)(void *ctx, uint8_t status);		  /* virtio device status, 0: reset */
+	void (*set_status)(void *ctx, uint8_t status);		  /* virtio device status, 0: reset (RESET_DEVICE too) */
 	/* Something worth a log line (bad message, refused client). `level` as in util/log.h. */
 	void (*event)(void *ctx, int level, const char *text);
 };
@@ -102,5 +103,6 @@ void vhost_user_queue_failed(struct vhost_user *vu, unsigned int index, const ch
 /* Features offered to the next connection. */
 void vhost_user_set_features(struct vhost_user *vu, uint64_t features);
 /* Sends VHOST_USER_BACKEND_VRING_HOST_NOTIFIER_MSG with a mapping of `fd` (borrowed; -1 removes it); -EOPNOTSUPP without
- * BACKEND_REQ, BACKEND_SEND_FD and HOST_NOTIFIER. The protocol part of handing a doorbell page to QEMU. */
+ * BACKEND_REQ, BACKEND_SEND_FD and HOST_NOTIFIER, -ENOTCONN without the front-end's channel, -EAGAIN or -EBUSY while it is
+ * not read. Does not wait: that QEMU declined is told by an event. The protocol part of handing a doorbell page to QEMU. */
 int vhost_user_set_host_notifier(struct vhost_user *vu, unsigned int index, int fd, uint64_t offset, uint64_t size);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* One mapping of a file that a peer shared: guest memory, a dirty log, an inflight area.
+ *
+ * Theory of operation. The peer owns the file and may truncate it at any time; a later access then raises
+ * SIGBUS. Every mapping is therefore entered into a fixed table that the SIGBUS handler searches (no lock, no
+ * allocation: the handler may run in any thread at any instruction). A hit replaces the *whole* mapping with
+ * zeros and marks it bad. The whole, not the page: a peer that shrinks a large file would otherwise make the
+ * process split its address space once per page touched until vm.max_map_count ends it.
+ *
+ * Mappings are cached, so that all functions of a virtual PF share one. The key has the peer (`domain`)
+ * beside (device, inode, offset, size): inode numbers of hugetlbfs and of older tmpfs are 32 bits wide and
+ * wrap, so a process that creates files for a few hours can get the number of another VM's memory, and must
+ * not get its mapping.
+ *
+ * Thread-safety: main thread, but for guest_map_bad() and the handler. */
+
+#include <sys/types.h>
+
+#include "util/util.h"
+
+#define GUEST_MAP_PRIVATE UINT64_MAX /* as domain: never shared */
+
+struct guest_map_guard; /* a row of the table that the SIGBUS handler searches */
+
+struct guest_map {
+	struct guest_map *next; /* in the cache's bucket */
+	unsigned int refs;
+	uint64_t domain;
+	dev_t dev;
+	ino_t ino;
+	uint64_t offset, size; /* bytes, as asked for */
+	uint8_t *hva;          /* where `offset` of the file is mapped */
+	uint8_t *base;         /* what munmap() takes: aligned down and up to the file's pages */
+	size_t len;
+	struct guest_map_guard *guard;
+};
+
+/* Maps [offset, offset+size) of `fd` (borrowed) for reading and writing, or finds it mapped already. -EINVAL:
+ * size 0, wrap, not a regular file, file too short, or a file system whose pages another process provides
+ * (FUSE, network): a fault there could hang a worker forever. -ENOSPC: too many mappings. Else mmap's errno.
+ */
+int guest_map_get(uint64_t domain, int fd, uint64_t offset, uint64_t size, struct guest_map **ret);
+struct guest_map *guest_map_ref(struct guest_map *map);
+void guest_map_unref(struct guest_map *map); /* takes NULL */
+/* True once an access raised SIGBUS. Any thread. */
+bool guest_map_bad(const struct guest_map *map);

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* A connection: what exists from accept() until the client is gone, for whatever reason. Every way out is
+ * vu_conn_end(), which gives back queues, mappings and descriptors in one place. */
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "util/log.h"
+#include "vhost/vhost_user_priv.h"
+
+/* Messages served before the loop gets to look at the other devices. */
+#define MESSAGES_A_TURN 16
+
+static void conn_free(struct vu_conn *conn)
+{
+	sd_event_source_disable_unref(conn->source);
+	vu_backend_close(conn);
+	vu_msg_close_fds(&conn->in);
+	for (unsigned int i = 0; i < conn->n_queues; i++) {
+		close_fd(&conn->queues[i].run.kickfd);
+		close_fd(&conn->queues[i].run.callfd);
+		close_fd(&conn->queues[i].run.errfd);
+	}
+	guest_map_unref(conn->inflight.map);
+	dirty_log_unref(conn->log);
+	close_fd(&conn->log_fd);
+	guest_mem_unref(conn->mem);
+	close_fd(&conn->fd);
+	free(conn);
+}
+
+static void conn_close(struct vu_conn *conn)
+{
+	struct vhost_user *vu = conn->vu;
+	char why[sizeof(conn->why)];
+
+	conn->busy++; /* the owner may ask for a disconnect from queue_stop; it has it already */
+	vu_queues_stop(conn);
+	memcpy(why, conn->why, sizeof(why));
+	vu->conn = NULL;
+	conn_free(conn);
+	/* Last, because the owner may free the device from here. */
+	if (vu->ops->disconnected)
+		vu->ops->disconnected(vu->ctx, *why ? why : NULL);
+}
+
+void vu_conn_end(struct vu_conn *conn, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (conn->closing)
+		return;
+	conn->closing = true;
+	if (fmt) {
+		va_start(ap, fmt);
+		vsnprintf(conn->why, sizeof(conn->why), fmt, ap);
+		va_end(ap);
+	}
+	if (!conn->busy)
+		conn_close(conn);
+}
+
+static int on_input(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct vu_conn *conn = userdata;
+	struct vhost_user *vu = conn->vu;
+	const char *why = NULL;
+	int r = 1;
+
+	(void)source;
+	(void)fd;
+	(void)revents;
+	conn->busy++;
+	for (unsigned int n = 0; n < MESSAGES_A_TURN && r > 0 && !conn->closing; n++) {
+		r = vu_msg_receive(conn, &why);
+		if (r == -ENOTCONN) {
+			vu_conn_end(conn, NULL);
+		} else if (r == -EPROTO) {
+			vu->bad_messages++;
+			vu_event(vu, LOG_LVL_ERR, "bad message, connection ended: %s", why);
+			vu_conn_end(conn, "%s", why);
+		} else if (r < 0) {
+			vu_conn_end(conn, "%s", strerror(-r));
+		} else if (r > 0) {
+			vu_dispatch(conn, &conn->in);
+			conn->got = 0;
+		}
+	}
+	conn->busy--;
+	if (conn->closing && !conn->busy)
+		conn_close(conn);
+	return 0;
+}
+
+int vu_conn_open(struct vhost_user *vu, int fd, pid_t peer)
+{
+	unsigned int n = 2 * vu->queue_pairs;
+	struct vu_conn *conn = calloc(1, sizeof(*conn) + n * sizeof(conn->queues[0]));
+	int r;
+
+	if (!conn) {
+		close(fd);
+		return -ENOMEM;
+	}
+	conn->vu = vu;
+	conn->fd = fd;
+	conn->log_fd = -1;
+	conn->backend.fd = -1;
+	conn->peer = peer;
+	conn->offered = vu->features | VU_FEATURES_OWN;
+	conn->n_queues = n;
+	for (unsigned int i = 0; i < n; i++) {
+		conn->queues[i].run.index = i;
+		conn->queues[i].run.kickfd = conn->queues[i].run.callfd = conn->queues[i].run.errfd = -1;
+	}
+	r = guest_mem_new(&conn->mem);
+	if (r < 0)
+		goto fail;
+	/* Seen from another process id namespace all peers are 0: then nothing is shared. */
+	guest_mem_set_domain(conn->mem, peer > 0 ? (uint64_t)peer : GUEST_MAP_PRIVATE);
+	if (vu->event) {
+		r = sd_event_add_io(vu->event, &conn->source, fd, EPOLLIN, on_input, conn);
+		if (r < 0)
+			goto fail;
+	}
+	vu->conn = conn;
+	vu->connections++;
+	if (vu->ops->connected)
+		vu->ops->connected(vu->ctx, peer);
+	return 0;
+
+fail:
+	conn_free(conn);
+	return r;
+}
+
+void vu_conn_reset(struct vu_conn *conn)
+{
+	vu_queues_stop(conn);
+	for (unsigned int i = 0; i < conn->n_queues; i++) {
+		struct vu_queue *q = &conn->queues[i];
+
+		/* Call and error descriptors stay: QEMU sets them when the guest sets up interrupts. */
+		close_fd(&q->run.kickfd);
+		q->has_kick = q->has_addr = q->has_base = q->failed = q->run.enabled = false;
+		q->size = 0;
+	}
+	conn->features = 0;
+	conn->has_features = false;
+	conn->status = 0;
+}

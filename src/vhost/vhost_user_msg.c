@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Framing. A stream has no message boundaries, and descriptors arrive with the bytes that they were sent
+ * with: never reading beyond the end of the current message makes them belong to it for certain. A message
+ * may come in any number of pieces; what is there is kept in the connection and the loop goes on. */
+
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "vhost/vhost_user_priv.h"
+
+void vu_msg_close_fds(struct vu_msg *msg)
+{
+	for (unsigned int i = 0; i < msg->nfds; i++)
+		close_fd(&msg->fds[i]);
+	msg->nfds = 0;
+}
+
+/* Takes all descriptors out of the control data, into the message or closed. False if they are too many. */
+static bool take_fds(struct vu_msg *msg, struct msghdr *mh)
+{
+	bool fit = !(mh->msg_flags & MSG_CTRUNC);
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
+		size_t n;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+			if (msg->nfds < VU_MAX_FDS) {
+				msg->fds[msg->nfds++] = fd;
+			} else {
+				close(fd);
+				fit = false;
+			}
+		}
+	}
+	return fit;
+}
+
+static ssize_t receive_part(struct vu_conn *conn, void *p, size_t len, const char **why)
+{
+	/* What does not fit the kernel closes, and says so with MSG_CTRUNC. */
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(VU_MAX_FDS * sizeof(int))];
+	} control;
+	struct iovec iov = {.iov_base = p, .iov_len = len};
+	struct msghdr mh = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	ssize_t n;
+
+	do {
+		n = recvmsg(conn->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? 0 : errno == ECONNRESET ? -ENOTCONN : -errno;
+	if (!take_fds(&conn->in, &mh)) {
+		* why = "more descriptors than a message may have";
+		return -EPROTO;
+	}
+	if (n == 0) {
+		if (conn->got == 0)
+			return -ENOTCONN;
+		* why = "the connection was closed in the middle of a message";
+		return -EPROTO;
+	}
+	conn->got += (size_t)n;
+	return n;
+}
+
+int vu_msg_receive(struct vu_conn *conn, const char **why)
+{
+	struct vu_msg *msg = &conn->in;
+	ssize_t n;
+
+	while (conn->got < VU_HEADER_SIZE) {
+		n = receive_part(conn, (uint8_t *)&msg->hdr + conn->got, VU_HEADER_SIZE - conn->got, why);
+		if (n <= 0)
+			return (int)n;
+	}
+	if ((msg->hdr.flags & VU_VERSION_MASK) != VU_VERSION) {
+		* why = "unknown protocol version";
+		return -EPROTO;
+	}
+	if (msg->hdr.flags & VU_FLAG_REPLY) {
+		* why = "a reply where a request is due";
+		return -EPROTO;
+	}
+	if (msg->hdr.size > sizeof(msg->payload)) {
+		* why = "payload longer than any message's";
+		return -EPROTO;
+	}
+	while (conn->got < VU_HEADER_SIZE + msg->hdr.size) {
+		size_t have = conn->got - VU_HEADER_SIZE;
+
+		n = receive_part(conn, (uint8_t *)&msg->payload + have, msg->hdr.size - have, why);
+		if (n <= 0)
+			return (int)n;
+	}
+	/* A handler reads its structure whole, whatever optional end of it was not sent. */
+	memset((uint8_t *)&msg->payload + msg->hdr.size, 0, sizeof(msg->payload) - msg->hdr.size);
+	return 1;
+}
+
+int vu_msg_reply(struct vu_conn *conn, struct vu_msg *msg, uint32_t size, int fd)
+{
+	struct vu_header hdr = {
+		.request = msg->hdr.request, .flags = VU_VERSION | VU_FLAG_REPLY, .size = size};
+	struct iovec iov[2] = {{.iov_base = &hdr, .iov_len = VU_HEADER_SIZE},
+			       {.iov_base = &msg->payload, .iov_len = size}};
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct msghdr mh = {.msg_iov = iov, .msg_iovlen = 2};
+	ssize_t n;
+
+	if (fd >= 0) {
+		struct cmsghdr *c;
+
+		mh.msg_control = &control;
+		mh.msg_controllen = sizeof(control);
+		c = CMSG_FIRSTHDR(&mh);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(fd));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	}
+	do {
+		n = sendmsg(conn->fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return n == (ssize_t)(VU_HEADER_SIZE + size) ? 0 : -EAGAIN;
+}

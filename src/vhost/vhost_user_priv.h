@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the files of the vhost-user back-end share. Nobody else includes this, but for tests and the fuzzer.
+ *
+ *	vhost_user.c		the device: life, listening, accepting
+ *	vhost_user_socket.c	making and removing the socket file
+ *	vhost_user_conn.c	a connection: life, input, reset
+ *	vhost_user_msg.c	framing: a message from the socket, a reply to it
+ *	vhost_user_dispatch.c	the table of messages and the one place that enforces it
+ *	vhost_user_handlers.c	what the messages that concern the device do
+ *	vhost_user_rings.c	what the messages that concern one ring do
+ *	vhost_user_queue.c	starting and stopping queues
+ *	vhost_user_backend.c	requests to the front-end, on its own channel
+ *
+ * All of it runs on the main thread. */
+
+#include "vhost/guest_map.h"
+#include "vhost/inflight.h"
+#include "vhost/vhost_user.h"
+#include "vhost/vhost_user_proto.h"
+
+#define VU_FEATURES_OWN (UINT64_C(1) << VU_F_PROTOCOL_FEATURES | UINT64_C(1) << VU_F_LOG_ALL)
+
+#define VU_BIT(n) (UINT64_C(1) << (n))
+#define VU_PROTOCOL_FEATURES                                                                                 \
+	(VU_BIT(VU_PF_MQ) | VU_BIT(VU_PF_LOG_SHMFD) | VU_BIT(VU_PF_RARP) | VU_BIT(VU_PF_REPLY_ACK) |         \
+	 VU_BIT(VU_PF_MTU) | VU_BIT(VU_PF_BACKEND_REQ) | VU_BIT(VU_PF_BACKEND_SEND_FD) |                     \
+	 VU_BIT(VU_PF_HOST_NOTIFIER) | VU_BIT(VU_PF_INFLIGHT_SHMFD) | VU_BIT(VU_PF_RESET_DEVICE) |           \
+	 VU_BIT(VU_PF_CONFIGURE_MEM_SLOTS) | VU_BIT(VU_PF_STATUS))
+
+/* Bits of virtio that the protocol itself has to know (virtio 1.3 §6). */
+#define VU_F_RING_EVENT_IDX 29
+#define VU_F_RING_PACKED    34
+
+/* A message as received, and turned into its reply by the handler. */
+struct vu_msg {
+	struct vu_header hdr;
+	union vu_payload payload;
+	int fds[VU_MAX_FDS]; /* what a handler keeps it takes out with steal_fd() */
+	unsigned int nfds;
+};
+
+/* One ring. The front-end's settings are kept apart from `run`, what the owner of a started queue sees. */
+struct vu_queue {
+	struct vhost_queue run; /* index, enabled and the descriptors are current at all times */
+	uint32_t size;          /* 0: not set */
+	struct vu_ring_addr addr;
+	uint16_t avail_idx, used_idx; /* used: of packed rings only, a split one has it in memory */
+	bool has_addr, has_base, has_kick;
+	bool started;
+	bool failed;  /* its owner found it broken: not started again before it is set up anew */
+	bool recover; /* the next start takes the indices from the inflight area */
+	struct vhost_inflight inflight;
+};
+
+struct vu_inflight_area {
+	struct guest_map *map; /* NULL: none */
+	uint64_t stride;       /* bytes from one queue's region to the next one's */
+	uint16_t num_queues, queue_size;
+};
+
+/* The channel for requests to the front-end. */
+struct vu_backend {
+	int fd;
+	sd_event_source *source;
+	unsigned int pending; /* requests without a reply yet */
+	uint8_t in[VU_HEADER_SIZE + 8];
+	size_t got;
+};
+
+struct vu_conn {
+	struct vhost_user *vu;
+	int fd;
+	sd_event_source *source;
+	pid_t peer;
+	uint64_t offered; /* features, when it connected */
+	uint64_t features;
+	uint64_t protocol_features;
+	bool has_features; /* SET_FEATURES was seen */
+	uint8_t status;
+	struct guest_mem *mem; /* never NULL; without regions until the front-end gives some */
+	struct dirty_log *log;
+	int log_fd;
+	struct vu_inflight_area inflight;
+	struct vu_backend backend;
+	unsigned int busy; /* inside the dispatcher: an end of the connection has to wait until it returns */
+	bool closing;
+	char why[160]; /* why it ends; empty: orderly */
+	struct vu_msg in;
+	size_t got; /* bytes of `in` */
+	unsigned int n_queues;
+	struct vu_queue queues[];
+};
+
+/* Kept small: hundreds exist, most of them never connected. */
+struct vhost_user {
+	sd_event *event;
+	char *path;
+	dev_t dev; /* the socket file we made, so that we remove no other */
+	ino_t ino;
+	int listen_fd;
+	sd_event_source *listen_source;
+	sd_event_source *retry_source; /* accepting again after the process ran out of descriptors */
+	uint64_t features;
+	unsigned int queue_pairs;
+	const struct vhost_user_ops *ops;
+	void *ctx;
+	struct vu_conn *conn; /* NULL: nobody connected */
+	uint64_t messages, bad_messages, refused_clients, connections;
+};
+
+/* vhost_user.c */
+void vu_event(const struct vhost_user *vu, int level, const char *fmt, ...) printf_like(3, 4);
+
+/* vhost_user_socket.c: a listening socket at `path`; nobody can connect before mode and group are set. */
+int vu_socket_listen(const char *path, unsigned int mode, gid_t group, int *ret_fd, dev_t *ret_dev,
+		     ino_t *ret_ino, struct err *err);
+void vu_socket_remove(const char *path, dev_t dev, ino_t ino);
+
+/* vhost_user_conn.c */
+/* Takes `fd`, also on failure. */
+int vu_conn_open(struct vhost_user *vu, int fd, pid_t peer);
+/* Ends the connection once nobody is using it. `fmt` NULL: orderly. */
+void vu_conn_end(struct vu_conn *conn, const char *fmt, ...) printf_like(2, 3);
+/* Stops all queues and forgets all that the driver set up; the connection, its memory and its log stay. */
+void vu_conn_reset(struct vu_conn *conn);
+
+/* vhost_user_msg.c */
+/* 1: conn->in is complete; 0: more has to come; -ENOTCONN: orderly end; -EPROTO: malformed, `why` says how;
+ * else the system call's. */
+int vu_msg_receive(struct vu_conn *conn, const char **why);
+/* Sends the message as a reply of `size` bytes with at most one descriptor (borrowed, -1: none). Never waits:
+ * -EAGAIN means that the front-end does not read its replies. */
+int vu_msg_reply(struct vu_conn *conn, struct vu_msg *msg, uint32_t size, int fd);
+void vu_msg_close_fds(struct vu_msg *msg);
+
+/* vhost_user_dispatch.c */
+/* Carries out conn->in and answers it. May end the connection. */
+void vu_dispatch(struct vu_conn *conn, struct vu_msg *msg);
+/* For handlers: the message may not be (ends the connection, -EPROTO), or cannot be done (`code`, positive
+ * errno: a NACK). */
+int vu_bad(struct vu_conn *conn, const char *fmt, ...) printf_like(2, 3);
+int vu_refuse(struct vu_conn *conn, int code, const char *fmt, ...) printf_like(3, 4);
+
+/* vhost_user_queue.c */
+/* Starts the queue if all it needs is there: 0 if it runs or is not complete yet, else why it cannot. */
+int vu_queue_start(struct vu_conn *conn, struct vu_queue *q);
+void vu_queue_stop(struct vu_conn *conn, struct vu_queue *q);
+/* Around a change that running queues stand on. */
+void vu_queues_stop(struct vu_conn *conn);
+void vu_queues_start(struct vu_conn *conn);
+bool vu_packed(const struct vu_conn *conn);
+
+/* vhost_user_backend.c */
+int vu_backend_open(struct vu_conn *conn, int fd); /* takes `fd` on success */
+void vu_backend_close(struct vu_conn *conn);
+
+/* Handlers: 0 or what vu_bad() and vu_refuse() return; one that replies leaves payload, size and descriptor
+ * in `msg`. */
+typedef int vu_handler(struct vu_conn *conn, struct vu_msg *msg);
+typedef int vu_ring_handler(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue *q);
+
+vu_handler vu_get_features, vu_set_features, vu_get_protocol_features, vu_set_protocol_features, vu_set_owner,
+	vu_reset_owner, vu_reset_device, vu_get_queue_num, vu_get_status, vu_set_status, vu_set_mem_table,
+	vu_add_mem_reg, vu_rem_mem_reg, vu_get_max_mem_slots, vu_set_log_base, vu_set_log_fd, vu_send_rarp,
+	vu_net_set_mtu, vu_set_backend_req_fd, vu_get_inflight_fd, vu_set_inflight_fd;
+vu_ring_handler vu_set_vring_num, vu_set_vring_addr, vu_set_vring_base, vu_get_vring_base, vu_set_vring_kick,
+	vu_set_vring_call, vu_set_vring_err, vu_set_vring_enable;
