@@ -62,6 +62,7 @@ static int not_permitted(const char *path, struct err *err)
 				       "vpfctl as "
 				       "that user, or start vpfd with --group and --socket-mode",
 				       part, st.st_uid);
+		/* cppcheck-suppress getgrgidCalled ; one thread */
 		group = getgrgid(st.st_gid);
 		if (group)
 			return err_set(err, EACCES, NULL,

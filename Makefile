@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+# The project's verbs, thin over meson and the scripts in tools/. Each one does its own set-up on a fresh Debian 12 or
+# 13 (packages need root); SETUP=true leaves the machine as it is.
+
+BUILD	?= build
+PREFIX	?= /usr/local
+SETUP	?= tools/setup
+FUZZ_SECONDS ?= 60
+PYTEST	?= tools/pytest
+TESTS	?= tests/system
+BUILDTYPE ?= debugoptimized
+
+# A finding of a sanitizer ends the program: a test that goes on would pass.
+export ASAN_OPTIONS  ?= abort_on_error=1:detect_stack_use_after_return=1
+export UBSAN_OPTIONS ?= abort_on_error=1:halt_on_error=1:print_stacktrace=1
+
+SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false
+
+.PHONY: all demo test test-unit test-system test-asan bench lint format fuzz install testbed packages clean help
+.DEFAULT_GOAL := all
+
+all: packages $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+help:
+	@echo 'make              build: $(BUILD)/vpfd, $(BUILD)/vpfctl'
+	@echo 'make demo         two VMs split their virtual PFs into VFs, and pods talk through them'
+	@echo 'make test         all tests: test-unit and test-system'
+	@echo 'make test-unit    unit tests, then the same under ASan and UBSan'
+	@echo 'make test-system  tests with guests, DPDK and vpfctl (TESTS=tests/system/test_x.py: only these)'
+	@echo 'make test-asan    the system tests against vpfd and vpfctl under ASan and UBSan'
+	@echo 'make bench        packets per second through the switch, beside its peers'
+	@echo 'make lint         formatting, static analysis, gcc and clang with warnings as errors'
+	@echo 'make format       format the C sources'
+	@echo 'make fuzz         each fuzzer for FUZZ_SECONDS ($(FUZZ_SECONDS))'
+	@echo 'make install      into PREFIX ($(PREFIX)), below DESTDIR'
+	@echo 'make testbed      what guests are made of, in the cache'
+	@echo 'make clean        remove $(BUILD)/'
+
+packages:
+	@$(SETUP) packages
+
+testbed: packages
+	@$(SETUP) testbed
+
+$(BUILD)/build.ninja:
+	meson setup $(BUILD) --buildtype=$(BUILDTYPE) --prefix=$(PREFIX)
+
+$(BUILD)/asan/build.ninja:
+	meson setup $(BUILD)/asan $(SANITIZE)
+
+$(BUILD)/fuzz/build.ninja:
+	CC=clang meson setup $(BUILD)/fuzz $(SANITIZE) -Dfuzzers=enabled
+
+demo: all testbed
+	VPF_BUILD=$(abspath $(BUILD)) tools/demo
+
+test:
+	$(MAKE) test-unit
+	$(MAKE) test-system
+
+test-unit: all $(BUILD)/asan/build.ninja
+	meson test -C $(BUILD) --suite unit --print-errorlogs
+	ninja -C $(BUILD)/asan
+	meson test -C $(BUILD)/asan --suite unit --print-errorlogs --timeout-multiplier 4
+
+test-system: all testbed
+	VPF_BUILD=$(abspath $(BUILD)) $(PYTEST) -ra $(TESTS)
+
+test-asan: packages testbed $(BUILD)/asan/build.ninja
+	ninja -C $(BUILD)/asan
+	VPF_BUILD=$(abspath $(BUILD)/asan) $(PYTEST) -ra $(TESTS)
+
+bench: all testbed
+	VPF_BUILD=$(abspath $(BUILD)) bench/run
+
+lint: packages
+	tools/lint
+
+format:
+	tools/lint --fix
+
+fuzz: packages $(BUILD)/fuzz/build.ninja
+	ninja -C $(BUILD)/fuzz
+	tools/fuzz $(BUILD)/fuzz $(FUZZ_SECONDS)
+
+install: all
+	meson configure $(BUILD) --prefix=$(PREFIX)
+	meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD)
