@@ -182,7 +182,7 @@ int guest_map_get(uint64_t domain, int fd, uint64_t offset, uint64_t size, struc
 	for (map = *head; map && domain != GUEST_MAP_PRIVATE; map = map->next) {
 		if (map->domain == domain && map->dev == st.st_dev && map->ino == st.st_ino &&
 		    map->offset == offset && map->size == size && !guest_map_bad(map)) {
-			* ret = guest_map_ref(map);
+			*ret = guest_map_ref(map);
 			return 0;
 		}
 	}
@@ -202,8 +202,8 @@ int guest_map_get(uint64_t domain, int fd, uint64_t offset, uint64_t size, struc
 		return r;
 	}
 	map->next = *head;
-	* head = map;
-	* ret = map;
+	*head = map;
+	*ret = map;
 	return 0;
 }
 
@@ -224,7 +224,7 @@ void guest_map_unref(struct guest_map *map)
 	key.st_ino = map->ino;
 	for (p = bucket(&key, map->offset); *p != map; p = &(*p)->next)
 		;
-	* p = map->next;
+	*p = map->next;
 	munmap(map->base, map->len);
 	guard_remove(map->guard);
 	free(map);

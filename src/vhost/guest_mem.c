@@ -23,7 +23,7 @@ int guest_mem_new(struct guest_mem **ret)
 
 	if (!mem)
 		return -ENOMEM;
-	* ret = mem;
+	*ret = mem;
 	return 0;
 }
 
@@ -94,7 +94,7 @@ int guest_mem_add(const struct guest_mem *old, uint64_t gpa, uint64_t size, uint
 			table_append(mem, &old->regions[i]);
 	}
 	guest_map_unref(region.map); /* the table has its own reference */
-	* ret = mem;
+	*ret = mem;
 	return 0;
 }
 
@@ -115,7 +115,7 @@ int guest_mem_remove(const struct guest_mem *old, uint64_t gpa, uint64_t size, u
 	for (unsigned int i = 0; i < n; i++)
 		if (i != at)
 			table_append(mem, &old->regions[i]);
-	* ret = mem;
+	*ret = mem;
 	return 0;
 }
 

@@ -7,16 +7,16 @@
  * Untrusted: every field of a region and every GPA. A region is refused (-EINVAL) when its size is 0, when
  * gpa+size, uva+size or offset+size wraps, when it overlaps another region in GPA space, or when the file is
  * shorter than offset+size. A peer may still shrink the file later: the access then raises SIGBUS, and
- * guest_mem_install_sigbus() sees to it that the mapping reads as zeros from then on and is marked `bad`, which
- * stops the queues that use it, instead of killing the process. A file must be a regular one (memfd, tmpfs, hugetlbfs,
- * local disk), not of a file system whose pages another process provides.
+ * guest_mem_install_sigbus() sees to it that the mapping reads as zeros from then on and is marked `bad`,
+ * which stops the queues that use it, instead of killing the process. A file must be a regular one (memfd,
+ * tmpfs, hugetlbfs, local disk), not of a file system whose pages another process provides.
  *
- * All functions of a virtual PF share the same memory: mappings are cached by (domain, device, inode, offset, size)
- * and counted, so that 256 connections cost one mapping; the domain keeps those of different peers apart, see
- * vhost/guest_map.h.
+ * All functions of a virtual PF share the same memory: mappings are cached by (domain, device, inode, offset,
+ * size) and counted, so that 256 connections cost one mapping; the domain keeps those of different peers
+ * apart, see vhost/guest_map.h.
  *
- * Life cycle: a table is immutable once in use. A change (ADD_MEM_REG, SET_MEM_TABLE) makes a new table and the
- * rings are moved over to it while stopped; the last reference unmaps.
+ * Life cycle: a table is immutable once in use. A change (ADD_MEM_REG, SET_MEM_TABLE) makes a new table and
+ * the rings are moved over to it while stopped; the last reference unmaps.
  *
  * Thread-safety: guest_mem_new/add/dup/unref: main thread. Translation: any thread that holds a reference or
  * runs between vring start and stop. */
@@ -37,8 +37,8 @@ struct guest_mem_region {
 
 struct guest_mem {
 	unsigned int refs;
-	unsigned int n;			   /* number of regions */
-	uint64_t domain;		   /* whose mappings may be shared: the front-end's process id */
+	unsigned int n;                    /* number of regions */
+	uint64_t domain;                   /* whose mappings may be shared: the front-end's process id */
 	struct guest_mem_region regions[]; /* sorted by gpa */
 };
 
@@ -49,12 +49,13 @@ void guest_mem_set_domain(struct guest_mem *mem, uint64_t domain);
 struct guest_mem *guest_mem_ref(struct guest_mem *mem);
 void guest_mem_unref(struct guest_mem *mem); /* takes NULL */
 
-/* A new table: `old` (may be NULL: empty) plus one region of `fd` (borrowed; dup not needed, the mapping keeps
- * the file). -EINVAL as above, -EEXIST on overlap, -ENOSPC above the limit, -ENOMEM, or mmap's errno. */
-int guest_mem_add(const struct guest_mem *old, uint64_t gpa, uint64_t size, uint64_t uva, uint64_t offset, int fd,
-		  struct guest_mem **ret);
+/* A new table: `old` (may be NULL: empty) plus one region of `fd` (borrowed; dup not needed, the mapping
+ * keeps the file). -EINVAL as above, -EEXIST on overlap, -ENOSPC above the limit, -ENOMEM, or as mmap. */
+int guest_mem_add(const struct guest_mem *old, uint64_t gpa, uint64_t size, uint64_t uva, uint64_t offset,
+		  int fd, struct guest_mem **ret);
 /* A new table: `old` less the region that has exactly this gpa, size and uva; -ENOENT. */
-int guest_mem_remove(const struct guest_mem *old, uint64_t gpa, uint64_t size, uint64_t uva, struct guest_mem **ret);
+int guest_mem_remove(const struct guest_mem *old, uint64_t gpa, uint64_t size, uint64_t uva,
+		     struct guest_mem **ret);
 
 /* Translates the front-end's virtual address range [uva, uva+len) (ring addresses come so); NULL if it is not
  * wholly inside one region. */
@@ -86,7 +87,8 @@ bool guest_mem_bad(const struct guest_mem *mem);
 /* Installs the SIGBUS handler, once a process. A SIGBUS outside guest memory still ends the process. */
 int guest_mem_install_sigbus(void);
 
-/* Dirty log for live migration (vhost-user "Migration": LOG_SHMFD): one bit a 4 KiB page, set after the write. */
+/* Dirty log for live migration (vhost-user "Migration": LOG_SHMFD): one bit a 4 KiB page, set
+ * after the write. */
 struct dirty_log;
 int dirty_log_new(int fd, uint64_t offset, uint64_t size, struct dirty_log **ret); /* fd is borrowed */
 struct dirty_log *dirty_log_ref(struct dirty_log *log);

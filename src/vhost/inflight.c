@@ -27,8 +27,8 @@ int vhost_inflight_create(uint16_t queues, uint16_t queue_size, uint64_t *ret_si
 		return -errno;
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
 		return -errno;
-	* ret_size = size;
-	* ret_fd = steal_fd(&fd);
+	*ret_size = size;
+	*ret_fd = steal_fd(&fd);
 	return 0;
 }
 
@@ -69,13 +69,12 @@ static int packed_recover(const struct vhost_inflight *inflight, const void *des
 
 	if (idx >= inflight->size || old_idx >= inflight->size || wrap > 1 || old_wrap > 1)
 		return -EINVAL;
-	/* The specification compares the indices alone; a burst as long as the ring changes only the counter.
-	 */
+	/* The specification compares the indices alone; a burst as long as the ring changes the counter. */
 	if ((idx != old_idx || wrap != old_wrap) && still_available(desc, old_idx, old_wrap)) {
 		idx = old_idx;
 		wrap = old_wrap;
 	}
-	* ret = (uint16_t)(idx | wrap << 15);
+	*ret = (uint16_t)(idx | wrap << 15);
 	return 0;
 }
 
@@ -105,6 +104,6 @@ int vhost_inflight_packed_start(struct vhost_inflight *inflight, const void *des
 	vhost_inflight_packed_end(inflight);
 	p->desc_num = inflight->size;
 	__atomic_store_n(&p->version, VHOST_INFLIGHT_VERSION, __ATOMIC_RELEASE);
-	* used_idx = used;
+	*used_idx = used;
 	return 0;
 }

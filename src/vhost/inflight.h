@@ -29,8 +29,7 @@
  *
  * Untrusted: the front-end can write to the area at any time. What is read from it is checked, at start only.
  *
- * Thread-safety: set-up on the main thread while the queue is stopped; begin/end/done on the queue's worker.
- */
+ * Thread-safety: set-up on the main thread while the queue is stopped; begin/end/done on its worker. */
 
 #include "util/util.h"
 
@@ -78,8 +77,7 @@ struct inflight_packed {
 			uint16_t old_used_idx;
 			uint8_t used_wrap_counter;
 			uint8_t old_used_wrap_counter;
-			uint8_t padding[7]; /* as the specification has it; the structure ends with three more
-					     */
+			uint8_t padding[7]; /* as specified; three more follow at the end */
 		};
 		uint64_t used; /* the four fields and two bytes of padding, to be written at once */
 	};
@@ -157,8 +155,7 @@ static inline void vhost_inflight_packed_store_(struct vhost_inflight *inflight)
 	__atomic_store_n(&inflight->packed->used, u.word, __ATOMIC_RELEASE);
 }
 
-/* Packed: a burst is about to be published, after which the used index is `used_idx` (bit 15: wrap counter).
- */
+/* Packed: a burst is about to be published, after which the used index is `used_idx` (bit 15: wrap). */
 static inline void vhost_inflight_packed_begin(struct vhost_inflight *inflight, uint16_t used_idx)
 {
 	if (!inflight)

@@ -39,8 +39,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* Without descriptors accept() fails and the socket stays readable: look away for a while rather than spin.
- */
+/* Without descriptors accept() fails and the socket stays readable: look away for a while, do not spin. */
 static void pause_accepting(struct vhost_user *vu, int error)
 {
 	if (sd_event_add_time_relative(vu->event, &vu->retry_source, CLOCK_MONOTONIC, ACCEPT_RETRY_USEC, 0,
@@ -123,7 +122,7 @@ int vhost_user_new(sd_event *event, const struct vhost_user_config *config, stru
 		err_set(err, -r, "", "cannot watch the socket: %s", strerror(-r));
 		goto fail;
 	}
-	* ret = vu;
+	*ret = vu;
 	return 0;
 
 fail:
@@ -151,7 +150,7 @@ void vhost_user_get_info(const struct vhost_user *vu, struct vhost_user_info *re
 {
 	const struct vu_conn *conn = vu->conn;
 
-	* ret = (struct vhost_user_info){
+	*ret = (struct vhost_user_info){
 		.messages = vu->messages,
 		.bad_messages = vu->bad_messages,
 		.refused_clients = vu->refused_clients,

@@ -4,17 +4,23 @@
 /* The vhost-user back-end of one function: a listening socket, at most one connection, the protocol.
  * It knows nothing of packets: it hands started queues to its owner and takes them back.
  *
- * Theory of operation. A device listens from vhost_user_new() until vhost_user_free(). A second client while one
- * is connected is accepted and closed at once (EBUSY in the log event). A connection goes through
- * features → memory → rings; a queue is *started* once it has size, addresses, base and a kick descriptor (or the
- * "no descriptor" mark), and stopped by GET_VRING_BASE, RESET_DEVICE, RESET_OWNER or the end of the connection.
- * Messages that change what a started queue stands on (memory table, log, features, addresses) stop it, apply the
- * change, and start it again at the same indices: the owner sees only stop and start.
- * A bad message (unknown size, wrong descriptors, out of range, out of order) ends the connection with one error
- * event; a bad ring address or a ring that its region cannot hold keeps the queue stopped and answers with
- * failure where the front-end asked for a reply. The device then listens again.
+ * Theory of operation. A device listens from vhost_user_new() until vhost_user_free(). A second client while
+ * one is connected is accepted and closed at once (EBUSY in the log event). A connection goes through
+ * features → memory → rings; a queue is *started* once it has size, addresses, base and a kick descriptor (or
+ * the "no descriptor" mark), and stopped by GET_VRING_BASE, RESET_DEVICE, RESET_OWNER or the end of the
+ * connection. Messages that change what a started queue stands on (memory table, log, features, addresses)
+ * stop it, apply the change, and start it again at the same indices: the owner sees only stop and start.
+ * RESET_DEVICE and status 0 also forget features and rings; memory and protocol features stay, because
+ * front-ends do not send those again.
  *
- * Ownership: descriptors in vhost_queue belong to this module and stay valid from start() until stop() returns.
+ * A bad message (unknown size, wrong descriptors, out of range, out of order) ends the connection with one
+ * error event; a bad ring address or a ring that its region cannot hold keeps the queue stopped and answers
+ * with failure where the front-end asked for a reply; so does a memory region that cannot be mapped, which
+ * ends the connection where no reply was asked for. The device then listens again.
+ *
+ * Ownership: descriptors in vhost_queue belong to this module and stay valid from start() until stop()
+ * returns.
+ *
  * Thread-safety: all calls and all callbacks on the main thread (the sd-event loop given). */
 
 #include <systemd/sd-event.h>
@@ -23,57 +29,64 @@
 #include "vhost/guest_mem.h"
 
 #define VHOST_USER_MAX_QUEUE_PAIRS 16
-#define VHOST_USER_MAX_QUEUES	   (2 * VHOST_USER_MAX_QUEUE_PAIRS) /* 2n: guest receives, 2n+1: guest sends */
+#define VHOST_USER_MAX_QUEUES      (2 * VHOST_USER_MAX_QUEUE_PAIRS) /* 2n: guest receives, 2n+1: guest sends */
 #define VHOST_USER_MAX_QUEUE_SIZE  1024
 
 struct vhost_user;
 struct vhost_inflight; /* a queue's region of the inflight area, see vhost/inflight.h */
 
-/* A queue as its owner gets it; the pointer stays valid from start to stop. Everything but `callfd` and `enabled` is
- * constant in that time. The owner has a look at the ring at once: the kick may have come before. */
+/* device_gpa of a ring whose used elements are not to be logged: beyond any log, so marking has no effect. */
+#define VHOST_QUEUE_NOT_LOGGED (UINT64_C(1) << 63)
+
+/* A queue as its owner gets it; the pointer stays valid from start to stop. Everything but `callfd` and
+ * `enabled` is constant in that time. The owner looks at the ring at once: its kick may have come before. */
 struct vhost_queue {
-	unsigned int index;	/* 0…VHOST_USER_MAX_QUEUES-1 */
-	unsigned int size;	/* 1…1024; a power of two for split rings */
-	uint64_t features;	/* negotiated virtio features (bits of virtio 1.3 §5.1.3 and §6) */
-	bool packed;		/* VIRTIO_F_RING_PACKED */
-	bool enabled;		/* SET_VRING_ENABLE; a disabled TX queue is drained and discarded, an RX one not used */
-	void *desc;		/* split: descriptor table; packed: descriptor ring; validated to lie in memory */
-	void *driver;		/* split: available ring; packed: driver event suppression */
-	void *device;		/* split: used ring; packed: device event suppression */
-	uint64_t device_gpa;	/* for the dirty log of the used ring (packed: of the descriptor ring); UINT64_MAX: not logged */
-	uint16_t avail_idx;	/* split: next available index; packed: bits 0-14 index, bit 15 wrap counter */
-	uint16_t used_idx;	/* split: next used index; packed: as above */
+	unsigned int index; /* 0…VHOST_USER_MAX_QUEUES-1 */
+	unsigned int size;  /* 1…1024; a power of two for split rings */
+	uint64_t features;  /* negotiated virtio features (bits of virtio 1.3 §5.1.3 and §6) */
+	bool packed;        /* VIRTIO_F_RING_PACKED */
+	bool enabled; /* SET_VRING_ENABLE; a disabled TX queue is drained and discarded, an RX one not used */
+	void *desc;   /* split: descriptor table; packed: descriptor ring; validated to lie in memory */
+	void *driver; /* split: available ring; packed: driver event suppression */
+	void *device; /* split: used ring; packed: device event suppression */
+	uint64_t device_gpa; /* of the used ring (packed: of the descriptor ring), for the dirty log */
+	uint16_t avail_idx;  /* split: next available index; packed: bits 0-14 index, bit 15 wrap counter */
+	uint16_t used_idx;   /* split: next used index; packed: as above */
 	int kickfd, callfd, errfd; /* -1: none (kick -1: poll) */
 	struct guest_mem *mem;
-	struct dirty_log *log;		 /* NULL unless VHOST_F_LOG_ALL was negotiated and a log was given */
+	struct dirty_log *log;           /* NULL unless VHOST_F_LOG_ALL was negotiated and a log was given */
 	struct vhost_inflight *inflight; /* NULL unless SET_INFLIGHT_FD was used */
 };
 
 struct vhost_user_ops { /* all but queue_start and queue_stop may be NULL */
-	/* A front-end connected (pid from SO_PEERCRED) or went away; `why` is NULL for an orderly close. */
+	/* A front-end connected (pid from SO_PEERCRED). */
 	void (*connected)(void *ctx, pid_t peer);
-	void (*disconnected)(void *ctx, const char *why); /* the device may be freed from here, from no other callback */
+	/* It went away; `why` is NULL for an orderly close. The device may be freed from here, and from no
+	 * other callback. */
+	void (*disconnected)(void *ctx, const char *why);
 	/* The queue may be used from now on until queue_stop. Failing (negative errno) leaves it stopped. */
 	int (*queue_start)(void *ctx, const struct vhost_queue *q);
-	/* After this returns nobody touches the queue or its memory; gives the indices reached (format as above). */
+	/* After this returns nobody touches the queue or its memory; gives the indices reached, as above. */
 	void (*queue_stop)(void *ctx, unsigned int index, uint16_t *ret_avail_idx, uint16_t *ret_used_idx);
 	/* Only for a started queue. */
 	void (*queue_enable)(void *ctx, unsigned int index, bool enable);
-	/* Only for a started queue: the call descriptor is replaced (-1: none). The old one is closed after return. */
+	/* Only for a started queue: another call descriptor (-1: none). The old one is closed after return.
+	 */
 	void (*queue_call)(void *ctx, unsigned int index, int callfd);
-	void (*set_mtu)(void *ctx, uint16_t mtu);		  /* NET_SET_MTU, 68…65535 */
-	void (*send_rarp)(void *ctx, const uint8_t mac[6]);	  /* announce the guest after migration */
-	void (*set_status)(void *ctx, uint8_t status);		  /* virtio device status, 0: reset (RESET_DEVICE too) */
+	void (*set_mtu)(void *ctx, uint16_t mtu);           /* NET_SET_MTU, 68…65535 */
+	void (*send_rarp)(void *ctx, const uint8_t mac[6]); /* announce the guest after migration */
+	void (*set_status)(void *ctx, uint8_t status); /* virtio device status, 0: reset (RESET_DEVICE too) */
 	/* Something worth a log line (bad message, refused client). `level` as in util/log.h. */
 	void (*event)(void *ctx, int level, const char *text);
 };
 
 struct vhost_user_config {
-	const char *path;		/* socket path, < 108 bytes; a stale socket is replaced, a live one is -EADDRINUSE */
-	unsigned int mode;		/* permission bits, e.g. 0660 */
-	gid_t group;			/* (gid_t)-1: unchanged */
-	uint64_t features;		/* virtio features offered, without VHOST_USER_F_PROTOCOL_FEATURES and VHOST_F_LOG_ALL */
-	unsigned int queue_pairs;	/* 1…VHOST_USER_MAX_QUEUE_PAIRS */
+	const char *path;  /* < 108 bytes; a stale socket is replaced, a live one is -EADDRINUSE */
+	unsigned int mode; /* permission bits, e.g. 0660 */
+	gid_t group;       /* (gid_t)-1: unchanged */
+	/* Virtio features offered, without VHOST_USER_F_PROTOCOL_FEATURES and VHOST_F_LOG_ALL. */
+	uint64_t features;
+	unsigned int queue_pairs; /* 1…VHOST_USER_MAX_QUEUE_PAIRS */
 	const struct vhost_user_ops *ops;
 	void *ctx;
 };
@@ -81,7 +94,7 @@ struct vhost_user_config {
 struct vhost_user_info { /* what `show` prints */
 	bool connected;
 	pid_t peer;
-	uint64_t features;	    /* negotiated; 0 before */
+	uint64_t features;          /* negotiated; 0 before */
 	uint64_t protocol_features; /* negotiated */
 	unsigned int queues_started, queues_enabled;
 	unsigned int mem_regions;
@@ -91,18 +104,21 @@ struct vhost_user_info { /* what `show` prints */
 };
 
 /* Starts listening. Errors: -EINVAL, -ENAMETOOLONG, -EADDRINUSE, or the system call's. */
-int vhost_user_new(sd_event *event, const struct vhost_user_config *config, struct vhost_user **ret, struct err *err);
+int vhost_user_new(sd_event *event, const struct vhost_user_config *config, struct vhost_user **ret,
+		   struct err *err);
 /* Ends the connection (queues are stopped through ops), stops listening, removes the socket. Takes NULL. */
 void vhost_user_free(struct vhost_user *vu);
 void vhost_user_get_info(const struct vhost_user *vu, struct vhost_user_info *ret);
 /* Ends the connection as after a bad message, e.g. to make a front-end renegotiate. */
 void vhost_user_disconnect(struct vhost_user *vu, const char *why);
-/* The owner found the ring broken (descriptor loop, …): stops the queue through ops->queue_stop, signals errfd, logs `why`;
- * it starts again when the driver sets it up anew. */
+/* The owner found the ring broken (descriptor loop, …): stops the queue through ops->queue_stop, signals
+ * errfd, logs `why`; it starts again when the driver sets it up anew. */
 void vhost_user_queue_failed(struct vhost_user *vu, unsigned int index, const char *why);
 /* Features offered to the next connection. */
 void vhost_user_set_features(struct vhost_user *vu, uint64_t features);
-/* Sends VHOST_USER_BACKEND_VRING_HOST_NOTIFIER_MSG with a mapping of `fd` (borrowed; -1 removes it); -EOPNOTSUPP without
- * BACKEND_REQ, BACKEND_SEND_FD and HOST_NOTIFIER, -ENOTCONN without the front-end's channel, -EAGAIN or -EBUSY while it is
- * not read. Does not wait: that QEMU declined is told by an event. The protocol part of handing a doorbell page to QEMU. */
-int vhost_user_set_host_notifier(struct vhost_user *vu, unsigned int index, int fd, uint64_t offset, uint64_t size);
+/* Sends VHOST_USER_BACKEND_VRING_HOST_NOTIFIER_MSG with a mapping of `fd` (borrowed; -1 removes it);
+ * -EOPNOTSUPP without BACKEND_REQ, BACKEND_SEND_FD and HOST_NOTIFIER, -ENOTCONN without the front-end's
+ * channel, -EAGAIN or -EBUSY while it is not read. Does not wait: that QEMU declined is told by an event. The
+ * protocol part of handing a doorbell page to QEMU. */
+int vhost_user_set_host_notifier(struct vhost_user *vu, unsigned int index, int fd, uint64_t offset,
+				 uint64_t size);

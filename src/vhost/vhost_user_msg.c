@@ -61,13 +61,13 @@ static ssize_t receive_part(struct vu_conn *conn, void *p, size_t len, const cha
 	if (n < 0)
 		return errno == EAGAIN ? 0 : errno == ECONNRESET ? -ENOTCONN : -errno;
 	if (!take_fds(&conn->in, &mh)) {
-		* why = "more descriptors than a message may have";
+		*why = "more descriptors than a message may have";
 		return -EPROTO;
 	}
 	if (n == 0) {
 		if (conn->got == 0)
 			return -ENOTCONN;
-		* why = "the connection was closed in the middle of a message";
+		*why = "the connection was closed in the middle of a message";
 		return -EPROTO;
 	}
 	conn->got += (size_t)n;
@@ -85,15 +85,15 @@ int vu_msg_receive(struct vu_conn *conn, const char **why)
 			return (int)n;
 	}
 	if ((msg->hdr.flags & VU_VERSION_MASK) != VU_VERSION) {
-		* why = "unknown protocol version";
+		*why = "unknown protocol version";
 		return -EPROTO;
 	}
 	if (msg->hdr.flags & VU_FLAG_REPLY) {
-		* why = "a reply where a request is due";
+		*why = "a reply where a request is due";
 		return -EPROTO;
 	}
 	if (msg->hdr.size > sizeof(msg->payload)) {
-		* why = "payload longer than any message's";
+		*why = "payload longer than any message's";
 		return -EPROTO;
 	}
 	while (conn->got < VU_HEADER_SIZE + msg->hdr.size) {

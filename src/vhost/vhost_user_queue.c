@@ -24,28 +24,27 @@ bool vu_packed(const struct vu_conn *conn)
 	return conn->features & VU_BIT(VU_F_RING_PACKED);
 }
 
-/* The parts of the ring must lie in one region each, and aligned here too: a region's offset may shift them.
- */
+/* The parts of the ring must each lie in one region, aligned here too: the region may shift them. */
 static int translate(const struct vu_conn *conn, struct vu_queue *q, const char **why)
 {
 	uint64_t n = q->size, event = conn->features & VU_BIT(VU_F_RING_EVENT_IDX) ? 2 : 0;
 	bool packed = vu_packed(conn);
 	struct vhost_queue *run = &q->run;
 
-	* why = "the ring does not lie in guest memory";
+	*why = "the ring does not lie in guest memory";
 	run->desc = guest_mem_uva(conn->mem, q->addr.desc, 16 * n);
 	run->driver = guest_mem_uva(conn->mem, q->addr.avail, packed ? 4 : 4 + 2 * n + event);
 	run->device = guest_mem_uva(conn->mem, q->addr.used, packed ? 4 : 4 + 8 * n + event);
 	if (!run->desc || !run->driver || !run->device)
 		return -EFAULT;
-	* why = "the ring is not aligned";
+	*why = "the ring is not aligned";
 	if ((uintptr_t)run->desc % 16 || (uintptr_t)run->driver % (packed ? 4 : 2) ||
 	    (uintptr_t)run->device % 4)
 		return -EINVAL;
 	/* A packed ring's used elements are in the descriptor ring, and QEMU gives the address of the device
 	 * area as log address all the same; so ask the memory table. */
 	if (!(q->addr.flags & VU_RING_F_LOG))
-		run->device_gpa = UINT64_MAX;
+		run->device_gpa = VHOST_QUEUE_NOT_LOGGED;
 	else
 		run->device_gpa = packed ? guest_mem_to_gpa(conn->mem, run->desc) : q->addr.log;
 	return 0;
@@ -109,13 +108,13 @@ static int prepare(struct vu_conn *conn, struct vu_queue *q, const char **why)
 	struct vhost_queue *run = &q->run;
 	int r;
 
-	* why = "the size of a split ring is no power of two";
+	*why = "the size of a split ring is no power of two";
 	if (!vu_packed(conn) && q->size & (q->size - 1))
 		return -EINVAL;
 	r = translate(conn, q, why);
 	if (r < 0)
 		return r;
-	* why = "the inflight area does not fit the queue";
+	*why = "the inflight area does not fit the queue";
 	r = find_inflight(conn, q);
 	if (r < 0)
 		return r;
@@ -123,13 +122,13 @@ static int prepare(struct vu_conn *conn, struct vu_queue *q, const char **why)
 	/* After a crash the area of the last run tells where that stood; the front-end can only guess. */
 	if (!vu_packed(conn) && run->inflight && q->recover && !vhost_inflight_fresh(run->inflight))
 		run->avail_idx = run->used_idx;
-	* why = "the ring index is out of range";
+	*why = "the ring index is out of range";
 	if (!indices_in_range(conn, q))
 		return -ERANGE;
-	* why = "the front-end took the memory away";
+	*why = "the front-end took the memory away";
 	if (guest_mem_bad(conn->mem) || (conn->inflight.map && guest_map_bad(conn->inflight.map)))
 		return -EFAULT;
-	* why = "the inflight area does not fit the queue";
+	*why = "the inflight area does not fit the queue";
 	return run->inflight ? start_inflight(conn, q) : 0;
 }
 

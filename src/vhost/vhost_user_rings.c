@@ -94,7 +94,7 @@ static int take_eventfd(struct vu_conn *conn, struct vu_msg *msg, const struct v
 	int flags;
 
 	if (!msg->nfds) {
-		* ret = -1;
+		*ret = -1;
 		return 0;
 	}
 	/* What is behind an eventfd has no file type. */
@@ -103,7 +103,7 @@ static int take_eventfd(struct vu_conn *conn, struct vu_msg *msg, const struct v
 	flags = fcntl(msg->fds[0], F_GETFL);
 	if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(msg->fds[0], F_SETFL, flags | O_NONBLOCK) < 0))
 		return vu_bad(conn, "queue %u: cannot make the descriptor non-blocking", q->run.index);
-	* ret = steal_fd(&msg->fds[0]);
+	*ret = steal_fd(&msg->fds[0]);
 	return 0;
 }
 

@@ -78,9 +78,9 @@ int vu_socket_listen(const char *path, unsigned int mode, gid_t group, int *ret_
 		r = err_set(err, errno, "path", "cannot listen on %s: %s", path, strerror(errno));
 		goto remove;
 	}
-	* ret_dev = st.st_dev;
-	* ret_ino = st.st_ino;
-	* ret_fd = steal_fd(&fd);
+	*ret_dev = st.st_dev;
+	*ret_ino = st.st_ino;
+	*ret_fd = steal_fd(&fd);
 	return 0;
 
 remove:
