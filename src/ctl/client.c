@@ -28,14 +28,12 @@ static int not_running(const char *path, struct err *err)
 	if (strcmp(path, CLIENT_DEFAULT_SOCKET) == 0)
 		return err_set(err, ENOENT, NULL,
 			       "vpfd is not running at %.100s: start it with 'systemctl start vpfd', or name "
-			       "its socket "
-			       "with --socket",
+			       "its socket with --socket",
 			       path);
-	return err_set(
-		err, ENOENT, NULL,
-		"vpfd is not running at %.100s: start it with 'vpfd --run-dir %.*s', or name its socket with "
-		"--socket",
-		path, (int)MIN(strlen(path), (size_t)MAX(strrchr(path, '/') - path, 1)), path);
+	return err_set(err, ENOENT, NULL,
+		       "vpfd is not running at %.100s: start it with 'vpfd --run-dir %.*s', or name its "
+		       "socket with --socket",
+		       path, (int)MIN(strlen(path), (size_t)MAX(strrchr(path, '/') - path, 1)), path);
 }
 
 /* The first thing on the way to the socket that this user may not pass decides which group would help. */
@@ -59,21 +57,18 @@ static int not_permitted(const char *path, struct err *err)
 		if (!(st.st_mode & (whole ? S_IWGRP : S_IXGRP)))
 			return err_set(err, EACCES, NULL,
 				       "permission denied on %s: only its owner (user id %u) may use it; run "
-				       "vpfctl as "
-				       "that user, or start vpfd with --group and --socket-mode",
+				       "vpfctl as that user, or start vpfd with --group and --socket-mode",
 				       part, st.st_uid);
 		/* cppcheck-suppress getgrgidCalled ; one thread */
 		group = getgrgid(st.st_gid);
 		if (group)
 			return err_set(err, EACCES, NULL,
 				       "permission denied on %s: it is for group '%.40s'; run vpfctl as root "
-				       "or as a "
-				       "member of that group",
+				       "or as a member of that group",
 				       part, group->gr_name);
 		return err_set(err, EACCES, NULL,
 			       "permission denied on %s: it is for group id %u; run vpfctl as root or as a "
-			       "member of "
-			       "that group",
+			       "member of that group",
 			       part, st.st_gid);
 	}
 	return err_set(err, EACCES, NULL, "permission denied on %s: run vpfctl as root", path);

@@ -7,46 +7,42 @@
 #include "ctl/value.h"
 #include "ctl/view.h"
 
-#define NEW_NAME                                                                                             \
-	{                                                                                                    \
-		.name = "NAME", .flags = ARG_REQUIRED, .param = "name", .help = "What to call it."           \
-	}
-#define FABRIC_NAME                                                                                          \
-	{                                                                                                    \
-		.name = "NAME", .flags = ARG_REQUIRED, .param = "name", .complete = COMPLETE_FABRIC,         \
-		.help = "A fabric."                                                                          \
-	}
-#define SETTINGS                                                                                             \
-	{.name = "--uplink",                                                                                 \
-	 .value = "UPLINK",                                                                                  \
-	 .param = "uplink",                                                                                  \
-	 .parse = value_uplink,                                                                              \
-	 .complete = COMPLETE_UPLINK,                                                                        \
-	 .help = "The way out of the fabric: tap:NAME makes a tap of that name on the host, netdev:NAME "    \
-		 "uses a "                                                                                   \
-		 "netdev that exists, none (the default) has no way out."},                                  \
-		{.name = "--learning",                                                                       \
-		 .value = "on|off",                                                                          \
-		 .param = "learning",                                                                        \
-		 .parse = value_on_off,                                                                      \
-		 .complete = COMPLETE_WORDS,                                                                 \
-		 .words = words_on_off,                                                                      \
-		 .help = "Learn the source MACs that functions send from, as a bridge in the VM needs it. "  \
-			 "Default: "                                                                         \
-			 "off."},                                                                            \
-		{.name = "--ageing",                                                                         \
-		 .value = "SECONDS",                                                                         \
-		 .param = "ageing",                                                                          \
-		 .parse = value_integer,                                                                     \
-		 .help = "Forget a learned MAC that was not seen for so long. Default: 300."},               \
-	{                                                                                                    \
-		.name = "--max-learned", .value = "N", .param = "max_learned", .parse = value_integer,       \
-		.help = "How many MACs to learn from one function at most. Default: 256."                    \
-	}
+/* Rows that several tables have. */
+#define FABRIC_NAME .name = "NAME", .flags = ARG_REQUIRED, .param = "name", .complete = COMPLETE_FABRIC
+#define UPLINK      .name = "--uplink", .value = "UPLINK", .param = "uplink", .parse = value_uplink
+#define LEARNING    .name = "--learning", .value = "on|off", .param = "learning", .parse = value_on_off
+#define AGEING      .name = "--ageing", .value = "SECONDS", .param = "ageing", .parse = value_integer
+#define MAX_LEARNED .name = "--max-learned", .value = "N", .param = "max_learned", .parse = value_integer
+#define UPLINK_HELP                                                                                          \
+	"The way out of the fabric: tap:NAME makes a tap of that name on the host, netdev:NAME uses a "      \
+	"netdev that exists, none (the default) has no way out."
+#define LEARNING_HELP                                                                                        \
+	"Learn the source MACs that functions send from, as a bridge in the VM needs it. Default: off."
+#define AGEING_HELP      "Forget a learned MAC that was not seen for so long. Default: 300."
+#define MAX_LEARNED_HELP "How many MACs to learn from one function at most. Default: 256."
 
-static const struct arg add_args[] = {NEW_NAME, SETTINGS, {0}};
-static const struct arg set_args[] = {FABRIC_NAME, SETTINGS, {0}};
-static const struct arg name_args[] = {FABRIC_NAME, {0}};
+static const struct arg add_args[] = {
+	{.name = "NAME", .flags = ARG_REQUIRED, .param = "name", .help = "What to call it."},
+	{UPLINK, .complete = COMPLETE_UPLINK, .help = UPLINK_HELP},
+	{LEARNING, .complete = COMPLETE_WORDS, .words = words_on_off, .help = LEARNING_HELP},
+	{AGEING, .help = AGEING_HELP},
+	{MAX_LEARNED, .help = MAX_LEARNED_HELP},
+	{0},
+};
+
+static const struct arg set_args[] = {
+	{FABRIC_NAME, .help = "A fabric."},
+	{UPLINK, .complete = COMPLETE_UPLINK, .help = UPLINK_HELP},
+	{LEARNING, .complete = COMPLETE_WORDS, .words = words_on_off, .help = LEARNING_HELP},
+	{AGEING, .help = AGEING_HELP},
+	{MAX_LEARNED, .help = MAX_LEARNED_HELP},
+	{0},
+};
+
+static const struct arg name_args[] = {
+	{FABRIC_NAME, .help = "A fabric."},
+	{0},
+};
 
 static void print_list(struct out *out, const json_t *fabrics)
 {
@@ -207,10 +203,9 @@ const struct command fdb_commands[] = {
 		.name = "show",
 		.summary = "Show the forwarding table of a fabric",
 		.about = "Each line is a MAC, the VLAN in which it counts, and the function that owns it. "
-			 "KIND says "
-			 "why: permanent (the function's own MAC), admin (set with 'vpfctl vf set --mac'), "
-			 "driver (the "
-			 "VM's driver has asked for it) or learned (frames came from it AGE ago).",
+			 "KIND says why: permanent (the function's own MAC), admin (set with 'vpfctl vf set "
+			 "--mac'), driver (the VM's driver has asked for it) or learned (frames came from it "
+			 "AGE ago).",
 		.examples = (const struct example[]){{"fdb show f0", "Who owns which MAC in f0?"}, {0}},
 		.args = fdb_args,
 		.method = "fdb.show",

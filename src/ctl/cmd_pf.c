@@ -7,34 +7,16 @@
 #include "ctl/value.h"
 #include "ctl/view.h"
 
-#define PF_NAME                                                                                              \
-	{                                                                                                    \
-		.name = "NAME", .flags = ARG_REQUIRED, .param = "name", .complete = COMPLETE_PF,             \
-		.help = "A virtual PF."                                                                      \
-	}
-#define ARG_MTU(what)                                                                                        \
-	{                                                                                                    \
-		.name = "--mtu", .value = "BYTES", .param = "mtu", .parse = value_integer, .help = what      \
-	}
-#define ARG_MAC(what)                                                                                        \
-	{                                                                                                    \
-		.name = "--mac", .value = "MAC", .param = "mac", .help = what                                \
-	}
-#define ARG_QMP(what)                                                                                        \
-	{                                                                                                    \
-		.name = "--qmp", .value = "PATH", .param = "qmp", .parse = value_path_or_none,               \
-		.complete = COMPLETE_FILE, .help = what                                                      \
-	}
-#define ARG_POLICY                                                                                           \
-	{                                                                                                    \
-		.name = "--policy", .value = "KEY=VALUE,…", .param = "policy", .parse = value_policy,        \
-		.complete = COMPLETE_POLICY,                                                                 \
-		.help = "What the VM's own drivers may do: driver_mac=on|off (set a MAC of their own; "      \
-			"default on), "                                                                      \
-			"max_driver_macs=N (add so many MACs a function; default 32), promisc=on|off (a "    \
-			"trusted VF may be "                                                                 \
-			"promiscuous; default off)."                                                         \
-	}
+/* Rows that several tables have. */
+#define PF_NAME .name = "NAME", .flags = ARG_REQUIRED, .param = "name", .complete = COMPLETE_PF
+#define MTU     .name = "--mtu", .value = "BYTES", .param = "mtu", .parse = value_integer
+#define MAC     .name = "--mac", .value = "MAC", .param = "mac"
+#define QMP     .name = "--qmp", .value = "PATH", .param = "qmp", .parse = value_path_or_none
+#define POLICY  .name = "--policy", .value = "KEY=VALUE,…", .param = "policy", .parse = value_policy
+
+static const char policy_help[] = "What the VM's own drivers may do: driver_mac=on|off (set a MAC of their "
+				  "own; default on), max_driver_macs=N (add so many MACs a function; default "
+				  "32), promisc=on|off (a trusted VF may be promiscuous; default off).";
 
 static const struct arg add_args[] = {
 	{.name = "NAME", .flags = ARG_REQUIRED, .param = "name", .help = "What to call it."},
@@ -55,28 +37,31 @@ static const struct arg add_args[] = {
 	 .param = "queue_pairs",
 	 .parse = value_integer,
 	 .help = "Queue pairs of each function, 1 to 16. Default: 1."},
-	ARG_MAC("Permanent MAC of the PF itself. Default: generated, and kept."),
-	ARG_MTU("Largest packet of its functions, also told to the VM. Default: 1500."),
-	ARG_QMP("A QMP socket of the VM, for vpfd alone: for link states, the drivers' MAC filters, and "
-		"attach and "
-		"detach."),
-	ARG_POLICY,
+	{MAC, .help = "Permanent MAC of the PF itself. Default: generated, and kept."},
+	{MTU, .help = "Largest packet of its functions, also told to the VM. Default: 1500."},
+	{QMP, .complete = COMPLETE_FILE,
+	 .help = "A QMP socket of the VM, for vpfd alone: for link states, the drivers' MAC filters, and "
+		 "attach and detach."},
+	{POLICY, .complete = COMPLETE_POLICY, .help = policy_help},
 	{0},
 };
 
 static const struct arg set_args[] = {
-	PF_NAME,
-	ARG_MTU("Largest packet of its functions, also told to the VM when it starts next."),
-	ARG_QMP("A QMP socket of the VM, for vpfd alone; none: no longer."),
-	ARG_MAC("Permanent MAC of the PF itself; only while no VM is connected."),
-	ARG_POLICY,
+	{PF_NAME, .help = "A virtual PF."},
+	{MTU, .help = "Largest packet of its functions, also told to the VM when it starts next."},
+	{QMP, .complete = COMPLETE_FILE, .help = "A QMP socket of the VM, for vpfd alone; none: no longer."},
+	{MAC, .help = "Permanent MAC of the PF itself; only while no VM is connected."},
+	{POLICY, .complete = COMPLETE_POLICY, .help = policy_help},
 	{0},
 };
 
-static const struct arg name_args[] = {PF_NAME, {0}};
+static const struct arg name_args[] = {
+	{PF_NAME, .help = "A virtual PF."},
+	{0},
+};
 
 static const struct arg attach_args[] = {
-	PF_NAME,
+	{PF_NAME, .help = "A virtual PF."},
 	{.name = "--bus",
 	 .value = "ID",
 	 .param = "bus",
@@ -147,9 +132,8 @@ const struct command pf_commands[] = {
 		.name = "add",
 		.summary = "Make a virtual PF",
 		.about = "Makes a virtual PF with its VFs, their MACs and their vhost-user sockets. Give it "
-			 "to a VM "
-			 "with 'vpfctl qemu-args' when the VM starts, or with 'vpfctl pf attach' while it "
-			 "runs.",
+			 "to a VM with 'vpfctl qemu-args' when the VM starts, or with 'vpfctl pf attach' "
+			 "while it runs.",
 		.examples =
 			(const struct example[]){
 				{"pf add pf0 --fabric f0 --vfs 8", "A virtual PF with 8 VFs."},
@@ -158,8 +142,7 @@ const struct command pf_commands[] = {
 				{"pf add pf2 --fabric f0 --vfs 8 --qmp /run/vm2/qmp.sock --policy "
 				 "driver_mac=off",
 				 "One whose VM can be asked over QMP, and whose drivers keep to the MACs "
-				 "they are "
-				 "given."},
+				 "they are given."},
 				{0},
 			},
 		.args = add_args,
@@ -212,10 +195,8 @@ const struct command pf_commands[] = {
 		.name = "attach",
 		.summary = "Plug a virtual PF into a running VM",
 		.about = "Plugs the virtual PF with all its VFs into the VM whose QMP socket was named with "
-			 "--qmp. The "
-			 "VM must have been started with an empty PCIe root port ('vpfctl qemu-args "
-			 "--hotplug-ports N' "
-			 "prints such).",
+			 "--qmp. The VM must have been started with an empty PCIe root port ('vpfctl "
+			 "qemu-args --hotplug-ports N' prints such).",
 		.examples =
 			(const struct example[]){
 				{"pf attach pf1", "Plug pf1 into its VM's first empty root port."},
@@ -230,8 +211,7 @@ const struct command pf_commands[] = {
 		.name = "detach",
 		.summary = "Unplug a virtual PF from a running VM",
 		.about = "Asks the VM to let go of the virtual PF, and waits until it has. The virtual PF "
-			 "itself, its "
-			 "settings and counters stay.",
+			 "itself, its settings and counters stay.",
 		.examples = (const struct example[]){{"pf detach pf1", "Unplug pf1 from its VM."}, {0}},
 		.args = name_args,
 		.method = "pf.detach",

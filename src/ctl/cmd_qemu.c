@@ -20,8 +20,7 @@ const struct arg qemu_args_args[] = {
 	 .value = "SIZE",
 	 .param = "memory",
 	 .help = "Also print the guest's memory, of this size (512M, 4G), as vhost-user needs it: shared. Do "
-		 "not give "
-		 "QEMU another -m then."},
+		 "not give QEMU another -m then."},
 	{.name = "--bus",
 	 .value = "ID",
 	 .param = "bus",
@@ -36,8 +35,7 @@ const struct arg qemu_args_args[] = {
 	 .param = "chassis",
 	 .parse = value_integer,
 	 .help = "Chassis number of the first root port that is printed, 1 to 255; each of a VM's root ports "
-		 "needs "
-		 "another. Default: derived from the virtual PF's name."},
+		 "needs another. Default: derived from the virtual PF's name."},
 	{.name = "--packed", .param = "packed", .help = "Offer packed rings to the guest."},
 	{.name = "--rx-queue-size",
 	 .value = "N",

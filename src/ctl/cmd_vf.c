@@ -9,14 +9,10 @@
 #include "ctl/value.h"
 #include "ctl/view.h"
 
-#define PF_ARG                                                                                               \
-	{                                                                                                    \
-		.name = "PF", .flags = ARG_REQUIRED, .param = "pf", .complete = COMPLETE_PF,                 \
-		.help = "A virtual PF."                                                                      \
-	}
+#define PF_ARG .name = "PF", .flags = ARG_REQUIRED, .param = "pf", .complete = COMPLETE_PF
 
 static const struct arg set_args[] = {
-	PF_ARG,
+	{PF_ARG, .help = "A virtual PF."},
 	{.name = "VF|pf",
 	 .flags = ARG_REQUIRED,
 	 .param = "vf",
@@ -28,15 +24,13 @@ static const struct arg set_args[] = {
 	 .param = "mac",
 	 .parse = value_mac,
 	 .help = "Administrative MAC, which the VM's driver cannot change unless the VF is trusted; none or "
-		 "all zeros: "
-		 "the permanent one again."},
+		 "all zeros: the permanent one again."},
 	{.name = "--vlan",
 	 .value = "VLAN",
 	 .param = "vlan",
 	 .parse = value_vlan,
 	 .help = "VID, VID:PCP or VID:PCP:802.1ad: the switch inserts and strips the tag, the VM sees none. "
-		 "none: no "
-		 "VLAN."},
+		 "none: no VLAN."},
 	{.name = "--trunk",
 	 .value = "LIST",
 	 .param = "vlan",
@@ -73,7 +67,7 @@ static const struct arg set_args[] = {
 };
 
 static const struct arg show_args[] = {
-	PF_ARG,
+	{PF_ARG, .help = "A virtual PF."},
 	{.name = "VF|pf",
 	 .param = "vf",
 	 .parse = value_function,
