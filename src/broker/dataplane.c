@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The data plane as the model sees it: names to fabrics and functions, workers' notes to the main thread. */
+
+#include "broker/dataplane.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <systemd/sd-event.h>
+#include <time.h>
+
+#include "broker/function.h"
+#include "datapath/worker.h"
+#include "fabric/builtin.h"
+#include "fabric/netdev_monitor.h"
+
+struct pf_entry {
+	char name[VPF_NAME_MAX];
+	unsigned int n; /* functions added: 0…n-1 */
+	struct function *function[VPF_MAX_FUNCTIONS];
+};
+
+struct dataplane {
+	struct dataplane_config config;
+	struct worker_pool *pool;
+	struct netdev_monitor *monitor;
+	sd_event_source *note_source, *age_timer;
+	unsigned int n_fabrics, n_pfs;
+	struct fabric *fabrics[VPF_MAX_FABRICS];
+	struct pf_entry *pfs[VPF_MAX_PFS];
+};
+
+static const char *const drop_names[DROP_REASONS] = {
+	[DROP_LINK_DOWN] = "link_down",	    [DROP_MALFORMED] = "malformed", [DROP_SPOOF_MAC] = "spoof_mac",
+	[DROP_SPOOF_VLAN] = "spoof_vlan",   [DROP_VLAN] = "vlan",	    [DROP_MTU] = "mtu",
+	[DROP_NO_BUFFER] = "no_buffer",	    [DROP_TOO_BIG] = "too_big",	    [DROP_NO_ROUTE] = "no_route",
+	[DROP_UNKNOWN_MAC] = "unknown_mac", [DROP_CONTROL] = "control",	    [DROP_UPLINK] = "uplink",
+	[DROP_RING] = "ring",
+};
+
+const char *drop_reason_name(enum drop_reason reason)
+{
+	return drop_names[reason];
+}
+
+const char *fdb_kind_name(enum fdb_kind kind)
+{
+	switch (kind) {
+	case FDB_PERMANENT:
+		return "permanent";
+	case FDB_ADMIN:
+		return "admin";
+	case FDB_DRIVER:
+		return "driver";
+	case FDB_LEARNED:
+		return "learned";
+	}
+	return "unknown";
+}
+
+static uint32_t now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint32_t)ts.tv_sec;
+}
+
+static struct fabric *find_fabric(const struct dataplane *dp, const char *name)
+{
+	for (unsigned int i = 0; i < dp->n_fabrics; i++)
+		if (!strcmp(dp->fabrics[i]->settings.name, name))
+			return dp->fabrics[i];
+	return NULL;
+}
+
+static struct pf_entry *find_pf(const struct dataplane *dp, const char *name)
+{
+	for (unsigned int i = 0; i < dp->n_pfs; i++)
+		if (!strcmp(dp->pfs[i]->name, name))
+			return dp->pfs[i];
+	return NULL;
+}
+
+static struct function *find_function(const struct dataplane *dp, const char *pf, unsigned int fn)
+{
+	struct pf_entry *e = find_pf(dp, pf);
+
+	return e && fn < e->n ? e->function[fn] : NULL;
+}
+
+/* From the fabrics to the model's events. */
+static void on_link_changed(void *ctx, struct fabric_port *p, bool up)
+{
+	struct dataplane *dp = ctx;
+
+	if (dp->config.events->link_changed)
+		dp->config.events->link_changed(dp->config.ctx, p->pf, p->fn, up);
+}
+
+static void on_mac_conflict(void *ctx, struct fabric_port *p, const uint8_t mac[6])
+{
+	struct dataplane *dp = ctx;
+
+	if (dp->config.events->mac_conflict)
+		dp->config.events->mac_conflict(dp->config.ctx, p->pf, p->fn, mac);
+}
+
+static void on_uplink_changed(void *ctx, struct fabric *f, bool carrier)
+{
+	struct dataplane *dp = ctx;
+
+	if (dp->config.events->uplink_changed)
+		dp->config.events->uplink_changed(dp->config.ctx, f->settings.name, carrier);
+}
+
+static const struct fabric_events fabric_events = {
+	.link_changed = on_link_changed,
+	.mac_conflict = on_mac_conflict,
+	.uplink_changed = on_uplink_changed,
+};
+
+static void on_netdev(void *ctx, const char *name, int ifindex, bool carrier, bool gone)
+{
+	struct dataplane *dp = ctx;
+
+	for (unsigned int i = 0; i < dp->n_fabrics; i++)
+		builtin_netdev_changed(dp->fabrics[i], name, ifindex, carrier, gone);
+}
+
+/* Addresses age only while some are learned: no timer runs otherwise. */
+static void arm_ageing(struct dataplane *dp)
+{
+	uint64_t every = 0;
+
+	for (unsigned int i = 0; i < dp->n_fabrics; i++) {
+		const struct fabric *f = dp->fabrics[i];
+		uint64_t s = MAX(f->settings.ageing / 4, 1u);
+
+		if (f->learned && (!every || s < every))
+			every = s;
+	}
+	if (!every) {
+		sd_event_source_set_enabled(dp->age_timer, SD_EVENT_OFF);
+		return;
+	}
+	sd_event_source_set_time_relative(dp->age_timer, every * 1000000);
+	sd_event_source_set_enabled(dp->age_timer, SD_EVENT_ONESHOT);
+}
+
+static int on_age(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct dataplane *dp = userdata;
+
+	(void)source;
+	(void)usec;
+	for (unsigned int i = 0; i < dp->n_fabrics; i++)
+		builtin_age(dp->fabrics[i], now_s());
+	arm_ageing(dp);
+	return 0;
+}
+
+static void take_note(struct dataplane *dp, const struct worker_note *note)
+{
+	if (!note->port_id) {
+		for (unsigned int i = 0; i < dp->n_pfs; i++)
+			for (unsigned int fn = 0; fn < dp->pfs[i]->n; fn++)
+				function_check_rings(dp->pfs[i]->function[fn]);
+		return;
+	}
+	for (unsigned int i = 0; i < dp->n_fabrics; i++) {
+		struct fabric_port *p = builtin_port_by_id(dp->fabrics[i], note->port_id);
+
+		if (!p)
+			continue;
+		builtin_learn(dp->fabrics[i], p, note->mac, note->vlan, now_s());
+		if (sd_event_source_get_enabled(dp->age_timer, NULL) == 0)
+			arm_ageing(dp);
+		return;
+	}
+}
+
+static int on_notes(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct dataplane *dp = userdata;
+	struct worker_note note;
+	uint64_t n;
+
+	(void)source;
+	(void)revents;
+	if (read(fd, &n, sizeof(n)) < 0)
+		return 0;
+	/* A bounded share for each worker; the eventfd is set again by the next note. */
+	for (unsigned int i = 0; i < dp->pool->n; i++)
+		for (unsigned int k = 0; k < WORKER_NOTES && worker_next_note(dp->pool->worker[i], &note); k++)
+			take_note(dp, &note);
+	return 0;
+}
+
+static int do_fabric_add(void *ctx, const struct fabric_settings *s, struct err *err)
+{
+	struct dataplane *dp = ctx;
+	struct fabric *f;
+	int r;
+
+	if (dp->n_fabrics == VPF_MAX_FABRICS)
+		return err_set(err, ENOSPC, "name", "there are %d fabrics already, which is the limit", VPF_MAX_FABRICS);
+	r = builtin_new(dp->pool, s, &fabric_events, dp, &f, err);
+	if (r < 0)
+		return r;
+	dp->fabrics[dp->n_fabrics++] = f;
+	if (s->uplink != UPLINK_NONE)
+		netdev_monitor_refresh(dp->monitor); /* the carrier, now */
+	return 0;
+}
+
+static int do_fabric_set(void *ctx, const struct fabric_settings *s, struct err *err)
+{
+	struct dataplane *dp = ctx;
+	struct fabric *f = find_fabric(dp, s->name);
+	int r;
+
+	if (!f)
+		return err_set(err, ENOENT, "name", "there is no fabric %s", s->name);
+	r = builtin_set(f, s, err);
+	if (r < 0)
+		return r;
+	if (s->uplink != UPLINK_NONE)
+		netdev_monitor_refresh(dp->monitor);
+	arm_ageing(dp);
+	return 0;
+}
+
+static void do_fabric_del(void *ctx, const char *name)
+{
+	struct dataplane *dp = ctx;
+
+	for (unsigned int i = 0; i < dp->n_fabrics; i++) {
+		struct fabric *f = dp->fabrics[i];
+
+		if (strcmp(f->settings.name, name) != 0)
+			continue;
+		dp->fabrics[i] = dp->fabrics[--dp->n_fabrics];
+		builtin_free(f);
+		return;
+	}
+}
+
+static int do_fabric_get(void *ctx, const char *name, struct fabric_state *ret, struct port_stats *ret_uplink)
+{
+	struct dataplane *dp = ctx;
+	const struct fabric *f = find_fabric(dp, name);
+
+	if (!f)
+		return -ENOENT;
+	if (ret)
+		*ret = (struct fabric_state){
+			.uplink_carrier = f->uplink && f->uplink->carrier,
+			.ports = f->n,
+			.fdb_entries = f->sw.fdb->used,
+			.fdb_learned = f->learned,
+		};
+	if (ret_uplink)
+		port_get_stats(f->uplink_port, ret_uplink);
+	return 0;
+}
+
+static int do_fabric_fdb(void *ctx, const char *name, void (*row)(void *arg, const struct fdb_row *row), void *arg)
+{
+	const struct fabric *f = find_fabric(ctx, name);
+
+	if (!f)
+		return -ENOENT;
+	builtin_fdb(f, now_s(), row, arg);
+	return 0;
+}
+
+static int do_function_add(void *ctx, const struct pf_settings *pf, unsigned int fn, const struct function_settings *s,
+			   const char *path, struct err *err)
+{
+	struct dataplane *dp = ctx;
+	struct vhost_user_config socket = {
+		.path = path,
+		.mode = dp->config.socket_mode,
+		.group = (gid_t)dp->config.socket_group,
+	};
+	struct fabric *fabric = find_fabric(dp, pf->fabric);
+	struct pf_entry *e = find_pf(dp, pf->name);
+	struct function *f;
+	int r;
+
+	if (!fabric)
+		return err_set(err, ENOENT, "fabric", "there is no fabric %s", pf->fabric);
+	if (!e) {
+		if (dp->n_pfs == VPF_MAX_PFS)
+			return err_set(err, ENOSPC, "name", "there are %d virtual PFs already, which is the limit", VPF_MAX_PFS);
+		e = calloc(1, sizeof(*e));
+		if (!e)
+			return err_set(err, ENOMEM, NULL, "not enough memory for a virtual PF");
+		snprintf(e->name, sizeof(e->name), "%s", pf->name);
+		dp->pfs[dp->n_pfs++] = e;
+	}
+	if (fn != e->n || fn >= VPF_MAX_FUNCTIONS)
+		return err_set(err, EINVAL, NULL, "functions are added in order");
+	r = function_new(dp->config.event, fabric, pf, fn, s, &socket, dp->config.events, dp->config.ctx, &f, err);
+	if (r < 0) {
+		if (!e->n) {
+			dp->n_pfs--;
+			free(e);
+		}
+		return r;
+	}
+	e->function[e->n++] = f;
+	return 0;
+}
+
+static void do_function_set(void *ctx, const char *pf, unsigned int fn, const struct pf_policy *policy,
+			    const struct function_settings *s)
+{
+	struct function *f = find_function(ctx, pf, fn);
+
+	if (f)
+		builtin_port_set(f->port, s, policy);
+}
+
+static void do_function_del(void *ctx, const char *pf, unsigned int fn)
+{
+	struct dataplane *dp = ctx;
+	struct pf_entry *e = find_pf(dp, pf);
+
+	if (!e || fn + 1 != e->n)
+		return;
+	function_free(e->function[--e->n]);
+	if (e->n)
+		return;
+	for (unsigned int i = 0; i < dp->n_pfs; i++) {
+		if (dp->pfs[i] == e) {
+			dp->pfs[i] = dp->pfs[--dp->n_pfs];
+			break;
+		}
+	}
+	free(e);
+}
+
+static void do_function_filter(void *ctx, const char *pf, unsigned int fn, const struct rx_filter *filter)
+{
+	struct function *f = find_function(ctx, pf, fn);
+
+	if (f)
+		builtin_port_filter(f->port, filter);
+}
+
+static int do_function_get(void *ctx, const char *pf, unsigned int fn, struct function_state *ret,
+			   struct vhost_user_info *ret_vu, struct port_stats *ret_stats)
+{
+	const struct function *f = find_function(ctx, pf, fn);
+
+	if (!f)
+		return -ENOENT;
+	if (ret)
+		*ret = (struct function_state){
+			.link_up = f->port->link_up,
+			.mac_conflict = f->port->mac_conflict,
+			.datapath = f->started ? "builtin" : "none",
+			.filter = &f->port->filter,
+		};
+	if (ret_vu)
+		vhost_user_get_info(f->vu, ret_vu);
+	if (ret_stats)
+		port_get_stats(f->port->port, ret_stats);
+	return 0;
+}
+
+const struct dataplane_ops dataplane_ops = {
+	.fabric_add = do_fabric_add,
+	.fabric_set = do_fabric_set,
+	.fabric_del = do_fabric_del,
+	.fabric_get = do_fabric_get,
+	.fabric_fdb = do_fabric_fdb,
+	.function_add = do_function_add,
+	.function_set = do_function_set,
+	.function_del = do_function_del,
+	.function_filter = do_function_filter,
+	.function_get = do_function_get,
+};
+
+int dataplane_new(const struct dataplane_config *config, struct dataplane **ret, struct err *err)
+{
+	struct dataplane *dp = calloc(1, sizeof(*dp));
+	int r;
+
+	if (!dp)
+		return err_set(err, ENOMEM, NULL, "not enough memory for the data plane");
+	dp->config = *config;
+	r = guest_mem_install_sigbus();
+	if (r < 0) {
+		err_set(err, -r, NULL, "cannot catch SIGBUS: %s", strerror(-r));
+		goto fail;
+	}
+	r = worker_pool_new(config->workers, config->poll_us, config->cpus, &dp->pool, err);
+	if (r < 0)
+		goto fail;
+	r = netdev_monitor_new(config->event, on_netdev, dp, &dp->monitor, err);
+	if (r < 0)
+		goto fail;
+	r = sd_event_add_io(config->event, &dp->note_source, dp->pool->notefd, EPOLLIN, on_notes, dp);
+	if (r >= 0)
+		r = sd_event_add_time_relative(config->event, &dp->age_timer, CLOCK_MONOTONIC, 0, 0, on_age, dp);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(dp->age_timer, SD_EVENT_OFF);
+	if (r < 0) {
+		err_set(err, -r, NULL, "cannot set up the event loop: %s", strerror(-r));
+		goto fail;
+	}
+	*ret = dp;
+	return 0;
+fail:
+	dataplane_free(dp);
+	return r;
+}
+
+void dataplane_free(struct dataplane *dp)
+{
+	if (!dp)
+		return;
+	while (dp->n_pfs) {
+		struct pf_entry *e = dp->pfs[dp->n_pfs - 1];
+
+		while (e->n)
+			function_free(e->function[--e->n]);
+		free(e);
+		dp->n_pfs--;
+	}
+	while (dp->n_fabrics)
+		builtin_free(dp->fabrics[--dp->n_fabrics]);
+	sd_event_source_disable_unref(dp->age_timer);
+	sd_event_source_disable_unref(dp->note_source);
+	netdev_monitor_free(dp->monitor);
+	worker_pool_free(dp->pool);
+	free(dp);
+}
+
+unsigned int dataplane_workers(struct dataplane *dp, struct worker_info *ret, unsigned int max)
+{
+	unsigned int n = MIN(max, dp->pool->n);
+
+	for (unsigned int i = 0; i < n; i++) {
+		const struct worker *w = dp->pool->worker[i];
+		struct timespec cpu = { 0 };
+		clockid_t clock;
+
+		if (pthread_getcpuclockid(w->thread, &clock) == 0)
+			clock_gettime(clock, &cpu);
+		ret[i] = (struct worker_info){
+			.polls = __atomic_load_n(&w->polls, __ATOMIC_RELAXED),
+			.packets = __atomic_load_n(&w->packets, __ATOMIC_RELAXED),
+			.sleeps = __atomic_load_n(&w->sleeps, __ATOMIC_RELAXED),
+			.cpu_ns = (uint64_t)cpu.tv_sec * 1000000000u + (uint64_t)cpu.tv_nsec,
+			.queues = w->queues,
+		};
+	}
+	return n;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* A function of a virtual PF at run time: its vhost-user socket, its place in the fabric, and the datapath that serves its
+ * rings. Today that is always `builtin`; the choice is made here, when the guest starts the first queue, and nowhere else.
+ * Thread-safety: main thread. */
+
+#include <systemd/sd-event.h>
+
+#include "fabric/builtin.h"
+#include "vhost/vhost_user.h"
+
+struct function {
+	char pf[VPF_NAME_MAX];
+	unsigned int fn;
+	struct fabric_port *port;
+	struct vhost_user *vu;
+	unsigned int started; /* queues */
+	const struct dataplane_events *events;
+	void *ctx;
+};
+
+/* virtio features that the builtin datapath serves. */
+uint64_t function_features(unsigned int queue_pairs);
+
+int function_new(sd_event *event, struct fabric *fabric, const struct pf_settings *pf, unsigned int fn,
+		 const struct function_settings *s, const struct vhost_user_config *socket,
+		 const struct dataplane_events *events, void *ctx, struct function **ret, struct err *err);
+void function_free(struct function *f); /* takes NULL */
+/* Looks for rings that workers found broken, and stops them. */
+void function_check_rings(struct function *f);

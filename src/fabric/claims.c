@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* From settings and drivers' wishes to the address table and the ports' configurations. */
+
+#include "fabric/builtin.h"
+
+#include <string.h>
+
+struct claim {
+	uint64_t mac;
+	enum fdb_kind kind;
+};
+#define MAX_CLAIMS (VPF_MAX_DRIVER_MACS + 2)
+
+static bool usable(uint64_t mac)
+{
+	return mac && !mac_is_multicast(mac);
+}
+
+/* What a function claims to own; the first is its main address. At least one. */
+static unsigned int claims_of(const struct fabric_port *p, struct claim *claims)
+{
+	const struct function_settings *s = &p->settings;
+	uint64_t main_mac = mac_load(s->mac), admin = mac_load(s->admin_mac);
+	uint64_t driver = p->filter.known ? mac_load(p->filter.main_mac) : 0;
+	/* Once the administrator chose the address, only a trusted driver may add to it, as with hardware VFs. */
+	bool driver_may = p->policy.driver_mac && p->filter.known && (!admin || s->trust);
+	unsigned int n = 0, extra;
+
+	if (admin)
+		claims[n++] = (struct claim){ admin, FDB_ADMIN };
+	if (driver_may && usable(driver) && driver != main_mac && driver != admin)
+		claims[n++] = (struct claim){ driver, FDB_DRIVER };
+	else if (!admin || (driver_may && driver == main_mac))
+		claims[n++] = (struct claim){ main_mac, FDB_PERMANENT };
+	if (!driver_may)
+		return n;
+	extra = MIN(p->filter.unicast_n, p->policy.max_driver_macs);
+	for (unsigned int i = 0; i < extra && n < MAX_CLAIMS; i++) {
+		uint64_t mac = mac_load(p->filter.unicast[i]);
+
+		if (usable(mac))
+			claims[n++] = (struct claim){ mac, FDB_DRIVER };
+	}
+	return n;
+}
+
+static uint16_t claim_vlan(const struct function_settings *s)
+{
+	switch (s->vlan.mode) {
+	case VLAN_ACCESS:
+		return vlan_key(s->vlan.vid, s->vlan.tpid);
+	case VLAN_TRUNK:
+		return VLAN_KEY_ANY;
+	case VLAN_NONE:
+		break;
+	}
+	return 0;
+}
+
+/* True if a trunk port owns `mac` and takes part in `vlan`: the address is taken there. */
+static bool taken_by_trunk(const struct fdb *fdb, uint64_t mac, uint16_t vlan, const struct sw_port *self)
+{
+	const struct fdb_slot *s;
+	const struct fabric_port *owner;
+
+	if (vlan & VLAN_KEY_AD || !fdb->any)
+		return false;
+	s = fdb_find(fdb, mac, VLAN_KEY_ANY);
+	if (!s || s->port == self)
+		return false;
+	owner = s->port->owner;
+	return vlan_trunk_allows(&owner->settings.vlan, vlan);
+}
+
+/* Adds the claims of one kind; the table holds those that come before it. */
+static int add_claims(struct fabric *f, struct fdb *fdb, enum fdb_kind kind, bool *conflict)
+{
+	for (unsigned int i = 0; i < f->n; i++) {
+		struct fabric_port *p = f->ports[i];
+		uint16_t vlan = claim_vlan(&p->settings);
+		struct claim claims[MAX_CLAIMS];
+		unsigned int n = claims_of(p, claims);
+
+		for (unsigned int k = 0; k < n; k++) {
+			int r;
+
+			if (claims[k].kind != kind)
+				continue;
+			if (taken_by_trunk(fdb, claims[k].mac, vlan, p->port))
+				r = -EEXIST;
+			else
+				r = fdb_add(fdb, claims[k].mac, vlan, p->port, kind, 0);
+			if (r == -EEXIST && k == 0 && fdb_lookup(fdb, claims[k].mac, vlan) != p->port)
+				conflict[i] = true;
+			else if (r == -ENOSPC)
+				return r;
+		}
+	}
+	return 0;
+}
+
+/* Whether a learned entry of this port still stands. */
+static bool keep_learned(const struct fabric *f, const struct fabric_port *p, uint16_t vlan)
+{
+	const struct vlan_settings *v = &p->settings.vlan;
+
+	if (!f->settings.learning || p->settings.spoofchk)
+		return false;
+	return v->mode == VLAN_TRUNK ? !(vlan & VLAN_KEY_AD) && vlan_trunk_allows(v, vlan) :
+				       vlan == claim_vlan(&p->settings);
+}
+
+int claims_build_fdb(struct fabric *f, struct fdb **ret)
+{
+	static const enum fdb_kind owned[] = { FDB_ADMIN, FDB_PERMANENT, FDB_DRIVER };
+	const struct fdb *old = f->sw.fdb;
+	_cleanup_free_ bool *conflict = calloc(f->n + 1, sizeof(bool));
+	unsigned int want = 64, learned = 0;
+	struct fdb *fdb;
+	int r;
+
+	/* Room for what drivers may add, and as much again for learning without a rebuild. */
+	for (unsigned int i = 0; i < f->n; i++)
+		want += 2 + f->ports[i]->filter.unicast_n + f->ports[i]->port->learned;
+	if (f->settings.learning)
+		want += MIN(want, 4096u) + 256;
+	r = conflict ? fdb_new(want, &fdb) : -ENOMEM;
+	if (r < 0)
+		return r;
+	for (unsigned int i = 0; i < ARRAY_SIZE(owned); i++) {
+		r = add_claims(f, fdb, owned[i], conflict);
+		if (r < 0) {
+			fdb_free(fdb);
+			return r;
+		}
+	}
+	for (unsigned int i = 0; i < f->n; i++)
+		f->ports[i]->port->learned = 0;
+	for (unsigned int i = 0; i < old->slots; i++) {
+		uint64_t mac = FDB_KEY_MAC(old->slot[i].key);
+		uint16_t vlan = FDB_KEY_VLAN(old->slot[i].key);
+		struct sw_port *port = old->slot[i].port;
+
+		/* A NULL port is an entry that was forgotten, or whose port is being deleted. */
+		if (!old->slot[i].key || old->meta[i].kind != FDB_LEARNED || !port)
+			continue;
+		if (!keep_learned(f, port->owner, vlan) || port->learned >= f->settings.max_learned ||
+		    taken_by_trunk(fdb, mac, vlan, NULL))
+			continue;
+		if (!fdb_add(fdb, mac, vlan, port, FDB_LEARNED, __atomic_load_n(&old->meta[i].seen, __ATOMIC_RELAXED))) {
+			port->learned++;
+			learned++;
+		}
+	}
+	f->learned = learned;
+	for (unsigned int i = 0; i < f->n; i++) {
+		struct fabric_port *p = f->ports[i];
+		bool was = p->mac_conflict;
+
+		p->mac_conflict = conflict[i];
+		__atomic_store_n(&p->port->learn_full, p->port->learned >= f->settings.max_learned, __ATOMIC_RELAXED);
+		if (conflict[i] && !was && f->events && f->events->mac_conflict) {
+			struct claim claims[MAX_CLAIMS];
+			uint8_t mac[6];
+
+			claims_of(p, claims);
+			mac_store(mac, claims[0].mac);
+			f->events->mac_conflict(f->ctx, p, mac);
+		}
+	}
+	*ret = fdb;
+	return 0;
+}
+
+struct port_conf *claims_port_conf(const struct fabric_port *p, const struct fdb *fdb)
+{
+	const struct function_settings *s = &p->settings;
+	uint16_t vlan = claim_vlan(s);
+	struct claim claims[MAX_CLAIMS];
+	unsigned int n = claims_of(p, claims);
+	struct port_conf *c = calloc(1, sizeof(*c) + n * sizeof(c->macs[0]));
+
+	if (!c)
+		return NULL;
+	c->link_up = p->link_up;
+	c->spoofchk = s->spoofchk;
+	c->trusted = s->trust;
+	c->promisc = s->trust && p->policy.promisc && p->filter.known && p->filter.promiscuous;
+	c->learn = p->fabric->settings.learning && !s->spoofchk;
+	c->mode = s->vlan.mode;
+	c->vlan = s->vlan.mode == VLAN_ACCESS ? vlan : 0;
+	c->pcp = s->vlan.pcp;
+	c->max_frame = s->mtu + (uint32_t)PKT_ETH_LEN;
+	memcpy(c->trunk, s->vlan.trunk, sizeof(c->trunk));
+	for (unsigned int i = 0; i < n; i++)
+		if (fdb_lookup(fdb, claims[i].mac, vlan) == p->port)
+			c->macs[c->n_macs++] = claims[i].mac;
+	c->mac = c->n_macs ? c->macs[0] : 0;
+	return c;
+}
