@@ -80,7 +80,7 @@ class GuestProcess:
         with self._changed:
             if self._changed.wait_for(lambda: condition() or self.error is not None, timeout):
                 if self.error is not None and not condition():
-                    raise GuestLost(f"in {self.agent.name}: {self.error} ({what}: {self.command})\n{self.output}")
+                    raise GuestLost(f"in {self.agent.name}: {self.error} ({what}: {self.command})\n{self.output}\n{self.agent.diagnosis()}")
                 return
         raise TimeoutError(
             f"in {self.agent.name}: {what} took more than {timeout} s: {self.command}\n"

@@ -17,9 +17,9 @@ L2_BOOT_TIMEOUT = 240.0
 
 
 class L1(VM):
-    """`l2_kernels` are the kernels that its guests can have."""
+    """`l2_kernels` are the kernels that its guests can have. With more than one CPU under TCG, some L2 guests hang at boot."""
 
-    def __init__(self, name: str = "l1", cpus: int = 2, memory: str = "3G", l2_kernels: Sequence[str] = ("7",), **kwargs):
+    def __init__(self, name: str = "l1", cpus: int = 1, memory: str = "3G", l2_kernels: Sequence[str] = ("7",), **kwargs):
         super().__init__(name, cpus=cpus, memory=memory, **kwargs)
         self.l2_kernels = l2_kernels
 

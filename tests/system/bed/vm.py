@@ -50,6 +50,7 @@ class VM:
         hotplug: int = 2,
         share_project: bool = True,
         incoming: bool = False,
+        interactive: bool = False,
         cpu: str | None = None,
         logs: Path | None = None,
         host: Host | None = None,
@@ -58,7 +59,7 @@ class VM:
         self.name, self.kernel_name, self.cpus, self.memory = name, kernel, cpus, memory
         self.pfs, self.args, self.append = list(pfs), list(args), append
         self.files, self.hotplug, self.incoming = dict(files or {}), hotplug, incoming
-        self.boot_timeout = boot_timeout
+        self.interactive, self.boot_timeout = interactive, boot_timeout
         self.logs = logs or Path(tempfile.mkdtemp(prefix=f"vpf-log-{name[:20]}-"))
         self.logs.mkdir(parents=True, exist_ok=True)
         self.host: Host = host or LocalHost(accel or choose(), self.logs)
@@ -104,8 +105,14 @@ class VM:
         # mitigations=off and no console chatter are for speed; warnings and worse still reach the console.
         append = (
             f"console=ttyS0 loglevel=5 panic=-1 mitigations=off random.trust_cpu=on net.ifnames=0 "
-            f"bed.shares={mounts} {self.append}"
+            f"bed.shares={mounts} {'bed.console' if self.interactive else ''} {self.append}"
         )
+        # A person at the terminal has no agent to talk to.
+        console = "stdio,id=console,signal=off,mux=on" if self.interactive else f"file,id=console,path={self.console_path}"
+        channels = [] if self.interactive else [
+            "-mon", "chardev=qmp,mode=control",
+            "-device", "virtio-serial-pci,max_ports=2", "-device", "virtserialport,chardev=agent,name=vpf.agent",
+        ]  # fmt: skip
         argv = [
             "-name", self.name, "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot",
             "-machine", "q35,memory-backend=mem,usb=off,smbus=off,sata=off,vmport=off,hpet=off",
@@ -113,10 +120,8 @@ class VM:
             "-smp", str(self.cpus), "-m", self.memory,
             "-object", f"memory-backend-memfd,id=mem,size={self.memory},share=on",
             "-kernel", self.host.kernel(self.kernel_name), "-initrd", self._initrd(), "-append", append,
-            "-chardev", f"file,id=console,path={self.console_path}", "-serial", "chardev:console",
-            "-mon", "chardev=qmp,mode=control",
+            "-chardev", console, "-serial", "chardev:console", *channels,
             "-chardev", f"socket,id=vpfdqmp,path={self.vpfd_qmp},server=on,wait=off", "-mon", "chardev=vpfdqmp,mode=control",
-            "-device", "virtio-serial-pci,max_ports=2", "-device", "virtserialport,chardev=agent,name=vpf.agent",
             "-drive", f"if=none,id=root,file={self.host.root_disk()},format=raw,readonly=on,file.locking=off",
             "-device", "virtio-blk-pci,drive=root", *shares,
         ]  # fmt: skip
