@@ -48,7 +48,7 @@ void suggest_consider(struct suggestion *s, const char *typed, const char *candi
 	if (!len)
 		return;
 	if (strlen(candidate) > len && strncmp(typed, candidate, len) == 0)
-		d = 1; /* an abbreviation */
+		d = 0; /* an abbreviation is no mistake */
 	else
 		d = distance(typed, candidate);
 
