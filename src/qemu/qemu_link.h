@@ -22,7 +22,8 @@
  * attach undoes what it has done. Whether a detach happens is up to the guest, which gets
  * QEMU_LINK_RELEASE_MS; if it releases the PF after that, the rest is cleaned up then.
  *
- * Thread-safety: main thread. Callbacks come from the event loop, except `done` of qemu_link_free(). */
+ * Thread-safety: main thread. Callbacks come from the event loop, except `done` from qemu_link_free(). A
+ * callback may call anything here but qemu_link_free(). */
 
 #include "broker/dataplane.h"
 #include "qemu/qemu_args.h"
@@ -30,7 +31,7 @@
 
 #define QEMU_LINK_QUERIES_PER_S 100
 #define QEMU_LINK_QUERIES_BURST 1024
-#define QEMU_LINK_RELEASE_MS    30000 /* a guest that handles the request at all does so within 10 s */
+#define QEMU_LINK_RELEASE_MS    30000 /* Linux waits 5 s between the request and its obeying it */
 
 struct qemu_link;
 
@@ -53,7 +54,8 @@ struct qemu_link_config {
 
 /* pf->qmp must not be empty. -EINVAL (field "qmp"), -ENOMEM. */
 int qemu_link_new(const struct qemu_link_config *config, struct qemu_link **ret, struct err *err);
-/* A running attach or detach is abandoned where it is: its done() gets -ECANCELED. NULL is fine. */
+/* A running attach or detach is abandoned where it is: its done() gets -ECANCELED (and must not touch the
+ * link). NULL is fine. */
 void qemu_link_free(struct qemu_link *link);
 
 bool qemu_link_connected(const struct qemu_link *link);
@@ -62,10 +64,16 @@ bool qemu_link_present(const struct qemu_link *link); /* the VM has the PF's dev
 /* What the guest should see. Kept, and applied whenever there is a QEMU to apply it to. */
 void qemu_link_set_carrier(struct qemu_link *link, unsigned int fn, bool up);
 
+/* Function `fn` was started by its driver (dataplane_events.function_started): asks for its rx-filter and
+ * applies its carrier. Needed since a driver's reset puts QEMU's filter back to its defaults without an
+ * event. */
+void qemu_link_refresh(struct qemu_link *link, unsigned int fn);
+
 /* Used by later attaches (host_mtu). */
 void qemu_link_set_mtu(struct qemu_link *link, uint16_t mtu);
 
-/* code 0, or negative errno and err filled. Called exactly once for each operation that was started. */
+/* code 0, or negative errno and err filled. With code 0 err may be a remark to show (err->text), else it is
+ * NULL. Called exactly once for each operation that was started. */
 typedef void (*qemu_link_done_fn)(void *arg, int code, const struct err *err);
 
 struct qemu_attach {

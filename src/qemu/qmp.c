@@ -224,6 +224,11 @@ int qmp_pool_new(sd_event *event, struct qmp_pool **ret)
 	return 0;
 }
 
+sd_event *qmp_pool_event(const struct qmp_pool *pool)
+{
+	return pool->event;
+}
+
 void qmp_pool_free(struct qmp_pool *pool)
 {
 	if (!pool)

@@ -60,6 +60,8 @@ typedef void (*qmp_reply_fn)(void *arg, int code, const json_t *ret, const struc
 int qmp_pool_new(struct sd_event *event, struct qmp_pool **ret); /* keeps a reference to event; -ENOMEM */
 void qmp_pool_free(struct qmp_pool *pool); /* NULL is fine; after the last qmp_close() */
 
+struct sd_event *qmp_pool_event(const struct qmp_pool *pool); /* borrowed */
+
 /* Becomes a user of the connection to `path` (absolute, < 108 bytes, else -EINVAL, field "qmp"); connects in
  * the background as long as there is a user. If it is ready already, state() tells so from the event loop.
  * ctx and ops are borrowed until qmp_close(). */

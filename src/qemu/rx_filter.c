@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "qemu/rx_filter.h"
+
+#include <string.h>
+
+static int hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+static int parse_mac(const json_t *value, uint8_t mac[6])
+{
+	const char *s = json_string_value(value);
+
+	if (!s || json_string_length(value) != 17)
+		return -EPROTO;
+	for (int i = 0; i < 6; i++) {
+		int high = hex(s[3 * i]), low = hex(s[3 * i + 1]);
+
+		if (high < 0 || low < 0 || (i < 5 && s[3 * i + 2] != ':'))
+			return -EPROTO;
+		mac[i] = (uint8_t)(high << 4 | low);
+	}
+	return 0;
+}
+
+int rx_filter_parse(const json_t *ret, struct rx_filter *filter)
+{
+	const json_t *info = json_array_get(ret, 0);
+	const json_t *promiscuous = json_object_get(info, "promiscuous");
+	const json_t *unicast = json_object_get(info, "unicast-table"), *mac;
+	const char *multicast = json_string_value(json_object_get(info, "multicast"));
+	const char *unicast_state = json_string_value(json_object_get(info, "unicast"));
+	struct rx_filter f = {.known = true};
+	size_t i;
+
+	if (json_array_size(ret) != 1 || !json_is_boolean(promiscuous) || !multicast || !unicast_state ||
+	    !json_is_array(unicast) || parse_mac(json_object_get(info, "main-mac"), f.main_mac) < 0)
+		return -EPROTO;
+	f.all_multicast = !strcmp(multicast, "all");
+	/* "unicast: all" is VIRTIO_NET_CTRL_RX_ALLUNI: every unicast frame, which is what matters of being
+	 * promiscuous. */
+	f.promiscuous = json_is_true(promiscuous) || !strcmp(unicast_state, "all");
+	f.unicast_overflow = json_is_true(json_object_get(info, "unicast-overflow"));
+	json_array_foreach (unicast, i, mac) {
+		if (i == VPF_MAX_DRIVER_MACS) {
+			f.unicast_overflow = true;
+			break;
+		}
+		if (parse_mac(mac, f.unicast[i]) < 0)
+			return -EPROTO;
+		f.unicast_n++;
+	}
+	*filter = f;
+	return 0;
+}
+
+bool rx_filter_equal(const struct rx_filter *a, const struct rx_filter *b)
+{
+	return a->known == b->known && !memcmp(a->main_mac, b->main_mac, 6) &&
+	       a->promiscuous == b->promiscuous && a->all_multicast == b->all_multicast &&
+	       a->unicast_overflow == b->unicast_overflow && a->unicast_n == b->unicast_n &&
+	       !memcmp(a->unicast, b->unicast, sizeof(a->unicast[0]) * a->unicast_n);
+}
