@@ -27,26 +27,27 @@ int model_new(const struct model_config *config, struct model **ret, struct err 
 	return 0;
 }
 
+static int load(struct model *m, struct err *err)
+{
+	int r = model_read_state(m, err);
+
+	for (unsigned int i = 0; !r && i < m->fabrics_n; i++)
+		r = model_fabric_apply_loaded(m, m->fabrics[i], err);
+	for (unsigned int i = 0; !r && i < m->pfs_n; i++)
+		r = model_pf_apply(m, m->pfs[i], err);
+	return r;
+}
+
 int model_load(struct model *m, const struct dataplane_ops *ops, void *dp, struct err *err)
 {
 	int r;
 
 	m->ops = ops;
 	m->dp = dp;
-	r = model_read_state(m, err);
-	if (r < 0)
-		return r;
-	for (unsigned int i = 0; i < m->fabrics_n; i++) {
-		r = model_fabric_apply_loaded(m, m->fabrics[i], err);
-		if (r < 0)
-			return r;
-	}
-	for (unsigned int i = 0; i < m->pfs_n; i++) {
-		r = model_pf_apply(m, m->pfs[i], err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	m->loading = true;
+	r = load(m, err);
+	m->loading = false;
+	return r;
 }
 
 void model_free(struct model *m)

@@ -104,6 +104,11 @@ static void on_function_started(void *ctx, const char *pf, unsigned int fn, bool
 
 static void on_link_changed(void *ctx, const char *pf, unsigned int fn, bool up)
 {
+	const struct model *m = ctx;
+
+	/* While a virtual PF is being made or deleted nobody knows it: its functions' links are no news. */
+	if (m->loading || !model_lookup_pf(m, pf))
+		return;
 	model_reportf(ctx, TOPIC_LINK, up ? "up" : "down", LOG_LVL_INFO, NULL, pf, (int)fn, NULL,
 		      "link is %s", up ? "up" : "down");
 }

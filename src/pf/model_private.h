@@ -22,6 +22,7 @@ struct model {
 	unsigned int fabrics_n;
 	struct model_pf *pfs[VPF_MAX_PFS];
 	unsigned int pfs_n;
+	bool loading; /* model_load() is at work */
 	struct {
 		model_listener call;
 		void *ctx;

@@ -190,6 +190,8 @@ static int write_tmp(struct state_store *store, const char *text, size_t size)
 	if (fd < 0)
 		return -errno;
 	r = write_all(fd, text, size);
+	if (!r)
+		r = write_all(fd, "\n", 1);
 	if (r < 0)
 		return r;
 	return fsync(fd) < 0 ? -errno : 0;

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "api/methods.h"
+#include "api/objects.h"
+#include "pf/settings_json.h"
+
+#define PARAM_PF                                                                                             \
+	{                                                                                                    \
+		.name = "pf", .kind = JSON_KIND_STRING, .flags = JSON_REQUIRED, .min = 1,                    \
+		.max = VPF_NAME_MAX - 1, .doc = "name of the virtual PF"                                     \
+	}
+#define PARAM_VF                                                                                             \
+	{                                                                                                    \
+		.name = "vf", .kind = JSON_KIND_INT, .flags = JSON_NULLABLE, .max = VPF_MAX_VFS - 1,         \
+		.doc = "number of the VF; null or not given: the PF itself"                                  \
+	}
+
+const struct json_field params_vf_show[] = {PARAM_PF, PARAM_VF, {0}};
+const struct json_field params_vf_set[] = {PARAM_PF, PARAM_VF, FUNCTION_SETTINGS_FIELDS, {0}};
+const struct json_field params_stats[] = {
+	{.name = "pf", .kind = JSON_KIND_STRING, .doc = "only of this virtual PF"},
+	{.name = "vf",
+	 .kind = JSON_KIND_INT,
+	 .flags = JSON_NULLABLE,
+	 .max = VPF_MAX_VFS - 1,
+	 .doc = "only of this VF of `pf`; null: of the PF itself"},
+	{.name = "fabric",
+	 .kind = JSON_KIND_STRING,
+	 .doc = "only of the functions and the uplink of this fabric"},
+	{0},
+};
+
+int param_function(const struct model_pf *pf, const json_t *params, unsigned int *ret, struct err *err)
+{
+	const json_t *vf = json_object_get(params, "vf");
+	unsigned int fn = VPF_FUNCTION_PF;
+
+	if (json_is_integer(vf))
+		fn = VPF_FUNCTION_VF((unsigned int)json_integer_value(vf));
+	if (fn > pf->s.vfs)
+		return err_set(err, ENOENT, "vf", "%s has %u VFs, numbered from 0", pf->s.name, pf->s.vfs);
+	*ret = fn;
+	return 0;
+}
+
+int method_vf_set(struct api_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+	const struct api_env *env = api_call_env(call);
+	const struct model_pf *pf = NULL;
+	struct function_settings s;
+	unsigned int fn = 0;
+	bool own_mtu;
+	int r;
+
+	r = param_pf(env, params, "pf", &pf, err);
+	if (r < 0)
+		return r;
+	r = param_function(pf, params, &fn, err);
+	if (r < 0)
+		return r;
+	s = pf->fn[fn].s;
+	own_mtu = pf->fn[fn].own_mtu;
+	r = function_settings_read(params, &s, &own_mtu, err);
+	if (r < 0)
+		return r;
+	r = model_function_set(env->model, pf->s.name, fn, &s, own_mtu, err);
+	if (r < 0)
+		return r;
+	*ret = object_function(env, pf, fn);
+	return 0;
+}
+
+int method_vf_show(struct api_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+	const struct api_env *env = api_call_env(call);
+	const struct model_pf *pf = NULL;
+	unsigned int fn = 0;
+	int r;
+
+	r = param_pf(env, params, "pf", &pf, err);
+	if (r < 0)
+		return r;
+	r = param_function(pf, params, &fn, err);
+	if (r < 0)
+		return r;
+	*ret = object_function(env, pf, fn);
+	return 0;
+}
+
+static void add_function_stats(const struct api_env *env, json_t *list, const struct model_pf *pf,
+			       unsigned int fn)
+{
+	struct port_stats stats;
+	json_t *o;
+
+	if (model_function_get(env->model, pf->s.name, fn, NULL, NULL, &stats) < 0)
+		return;
+	o = json_pack("{s:s, s:o}", "pf", pf->s.name, "vf", object_vf(fn));
+	json_object_update_new(o, object_stats(&stats));
+	json_array_append_new(list, o);
+}
+
+static void add_uplink_stats(const struct api_env *env, json_t *list, const struct model_fabric *f)
+{
+	struct fabric_state state;
+	struct port_stats stats = {0};
+	json_t *o;
+
+	if (f->s.uplink == UPLINK_NONE || model_fabric_get(env->model, f->s.name, &state, &stats) < 0)
+		return;
+	o = json_pack("{s:s, s:s}", "fabric", f->s.name, "uplink", f->s.uplink_name);
+	json_object_update_new(o, object_stats(&stats));
+	json_array_append_new(list, o);
+}
+
+int method_stats(struct api_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+	const struct api_env *env = api_call_env(call);
+	const json_t *vf = json_object_get(params, "vf");
+	const struct model_fabric *fabric = NULL;
+	const struct model_pf *only = NULL, *pf;
+	unsigned int fn = 0;
+	json_t *list;
+	int r = 0;
+
+	if (vf && !json_object_get(params, "pf"))
+		return err_set(err, EINVAL, "vf", "needs pf, the name of its virtual PF");
+	if (json_object_get(params, "pf"))
+		r = param_pf(env, params, "pf", &only, err);
+	if (!r && json_object_get(params, "fabric"))
+		r = param_fabric(env, params, "fabric", &fabric, err);
+	if (!r && vf)
+		r = param_function(only, params, &fn, err);
+	if (r < 0)
+		return r;
+
+	list = json_array();
+	for (unsigned int i = 0; (pf = model_pf_at(env->model, i)); i++) {
+		if ((only && pf != only) || (fabric && pf->fabric != fabric))
+			continue;
+		for (unsigned int j = vf ? fn : 0; j <= (vf ? fn : pf->s.vfs); j++)
+			add_function_stats(env, list, pf, j);
+	}
+	for (unsigned int i = 0; !only && model_fabric_at(env->model, i); i++)
+		if (!fabric || model_fabric_at(env->model, i) == fabric)
+			add_uplink_stats(env, list, model_fabric_at(env->model, i));
+	*ret = list;
+	return 0;
+}

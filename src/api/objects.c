@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "api/objects.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/pf_qemu.h"
+#include "pf/mac.h"
+#include "pf/settings_json.h"
+#include "vhost/vhost_user.h"
+
+json_t *object_vf(unsigned int fn)
+{
+	return fn == VPF_FUNCTION_PF ? json_null() : json_integer(fn - 1);
+}
+
+static json_t *mac_json(const uint8_t mac[6])
+{
+	char text[MAC_TEXT_MAX];
+
+	return json_string(mac_format(mac, text));
+}
+
+static json_t *direction(uint64_t packets, uint64_t bytes, uint64_t broadcast, uint64_t multicast,
+			 const uint64_t drop[DROP_REASONS])
+{
+	json_t *drops = json_object();
+	uint64_t dropped = 0;
+
+	for (int i = 0; i < DROP_REASONS; i++) {
+		dropped += drop[i];
+		if (drop[i])
+			json_object_set_new(drops, drop_reason_name(i), json_integer((json_int_t)drop[i]));
+	}
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "packets", (json_int_t)packets, "bytes",
+			 (json_int_t)bytes, "broadcast", (json_int_t)broadcast, "multicast",
+			 (json_int_t)multicast, "dropped", (json_int_t)dropped, "drops", drops);
+}
+
+json_t *object_stats(const struct port_stats *s)
+{
+	return json_pack("{s:o, s:o, s:I, s:I, s:I}", "tx",
+			 direction(s->tx_packets, s->tx_bytes, s->tx_broadcast, s->tx_multicast, s->tx_drop),
+			 "rx",
+			 direction(s->rx_packets, s->rx_bytes, s->rx_broadcast, s->rx_multicast, s->rx_drop),
+			 "sw_checksum", (json_int_t)s->sw_checksum, "sw_segmented",
+			 (json_int_t)s->sw_segmented, "ring_errors", (json_int_t)s->ring_errors);
+}
+
+json_t *object_fdb_row(const struct fdb_row *row)
+{
+	json_t *vlan = row->vlan < 0 ? json_string("any") : json_integer(row->vlan);
+	json_t *age = row->kind == FDB_LEARNED ? json_integer(row->age) : json_null();
+
+	return json_pack("{s:o, s:o, s:s, s:s?, s:o, s:o}", "mac", mac_json(row->mac), "vlan", vlan, "kind",
+			 fdb_kind_name(row->kind), "pf", row->pf, "vf", object_vf(row->function), "age", age);
+}
+
+json_t *object_fabric(const struct api_env *env, const struct model_fabric *f)
+{
+	struct port_stats uplink_stats = {0};
+	struct fabric_state state = {0};
+	json_t *o = fabric_settings_json(&f->s), *uplink, *pfs = json_array();
+
+	model_fabric_get(env->model, f->s.name, &state, &uplink_stats);
+	uplink = json_object_get(o, "uplink");
+	json_object_set_new(uplink, "carrier", json_boolean(!f->uplink_absent && state.uplink_carrier));
+	if (f->uplink_absent)
+		json_object_set_new(uplink, "absent", rpc_text(f->uplink_error));
+	for (unsigned int i = 0; model_pf_at(env->model, i); i++)
+		if (model_pf_at(env->model, i)->fabric == f)
+			json_array_append_new(pfs, json_string(model_pf_at(env->model, i)->s.name));
+	json_object_set_new(o, "pfs", pfs);
+	json_object_set_new(o, "ports", json_integer(state.ports));
+	json_object_set_new(o, "fdb_entries", json_integer(state.fdb_entries));
+	json_object_set_new(o, "fdb_learned", json_integer(state.fdb_learned));
+	if (f->s.uplink != UPLINK_NONE)
+		json_object_set_new(o, "uplink_stats", object_stats(&uplink_stats));
+	return o;
+}
+
+static json_t *driver_json(const struct rx_filter *filter)
+{
+	json_t *unicast;
+
+	if (!filter || !filter->known)
+		return json_pack("{s:b}", "known", 0);
+	unicast = json_array();
+	for (unsigned int i = 0; i < filter->unicast_n; i++)
+		json_array_append_new(unicast, mac_json(filter->unicast[i]));
+	return json_pack("{s:b, s:o, s:b, s:b, s:o, s:b}", "known", 1, "mac", mac_json(filter->main_mac),
+			 "promiscuous", filter->promiscuous, "all_multicast", filter->all_multicast,
+			 "unicast", unicast, "unicast_overflow", filter->unicast_overflow);
+}
+
+json_t *object_function(const struct api_env *env, const struct model_pf *pf, unsigned int fn)
+{
+	const struct function_settings *s = &pf->fn[fn].s;
+	struct function_state state = {.datapath = "none"};
+	struct vhost_user_info vu = {0};
+	char path[108], features[32];
+
+	model_function_get(env->model, pf->s.name, fn, &state, &vu, NULL);
+	snprintf(features, sizeof(features), "0x%" PRIx64, vu.features);
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:i, s:b, s:b, s:s, s:s, s:b, s:o, s:s, "
+			 "s:I, s:I, s:o}",
+			 "pf", pf->s.name, "vf", object_vf(fn), "mac", mac_json(s->mac), "admin_mac",
+			 mac_is_zero(s->admin_mac) ? json_null() : mac_json(s->admin_mac), "vlan",
+			 vlan_json(&s->vlan), "spoofchk", s->spoofchk, "trust", s->trust, "link",
+			 link_mode_name(s->link), "mtu", s->mtu, "link_up", state.link_up, "mac_conflict",
+			 state.mac_conflict, "datapath", state.datapath ? state.datapath : "none", "socket",
+			 model_function_path(env->model, pf->s.name, fn, path), "connected", vu.connected,
+			 "peer_pid", vu.connected ? json_integer(vu.peer) : json_null(), "features", features,
+			 "queues_started", (json_int_t)vu.queues_started, "queues_enabled",
+			 (json_int_t)vu.queues_enabled, "driver", driver_json(state.filter));
+}
+
+json_t *object_pf(const struct api_env *env, const struct model_pf *pf, bool functions)
+{
+	bool qmp_connected = false, present = false;
+	json_t *o, *qmp;
+
+	if (env->qemu)
+		pf_qemu_state(env->qemu, pf->s.name, &qmp_connected, &present);
+	qmp = json_pack("{s:o, s:b, s:b}", "path", pf->s.qmp[0] ? json_string(pf->s.qmp) : json_null(),
+			"connected", qmp_connected, "present", present);
+	o = json_pack("{s:s, s:s, s:I, s:I, s:o, s:i, s:o, s:o}", "name", pf->s.name, "fabric", pf->s.fabric,
+		      "vfs", (json_int_t)pf->s.vfs, "queue_pairs", (json_int_t)pf->s.queue_pairs, "mac",
+		      mac_json(pf->mac), "mtu", pf->s.mtu, "qmp", qmp, "policy", policy_json(&pf->s.policy));
+	if (functions) {
+		json_t *list = json_array();
+
+		for (unsigned int fn = 0; fn <= pf->s.vfs; fn++)
+			json_array_append_new(list, object_function(env, pf, fn));
+		json_object_set_new(o, "functions", list);
+	} else {
+		json_int_t connected = 0;
+
+		for (unsigned int fn = 0; fn <= pf->s.vfs; fn++) {
+			struct vhost_user_info vu = {0};
+
+			if (!model_function_get(env->model, pf->s.name, fn, NULL, &vu, NULL) && vu.connected)
+				connected++;
+		}
+		json_object_set_new(o, "connected", json_integer(connected));
+	}
+	return o;
+}
