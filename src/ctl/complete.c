@@ -7,32 +7,31 @@
 
 #include "ctl/ctl.h"
 
-#define WORDS_MAX       128
-#define ANSWER_TIME_MS  1000 /* a person has pressed a key and waits */
-#define DIRECTIVE_FILES "@files"
+#define WORDS_MAX      128
+#define ANSWER_TIME_MS 1000 /* a person has pressed a key and waits */
 
-static const char bash_script[] = "# SPDX-License-Identifier: Apache-2.0\n"
-				  "# Completion of vpfctl for bash: source <(vpfctl completion bash)\n"
-				  "_vpfctl()\n"
-				  "{\n"
-				  "\tlocal candidate\n"
-				  "\n"
-				  "\tCOMPREPLY=()\n"
-				  "\twhile IFS= read -r candidate; do\n"
-				  "\t\tif [[ $candidate == " DIRECTIVE_FILES " ]]; then\n"
-				  "\t\t\tcompopt -o filenames\n"
-				  "\t\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$2\")\n"
-				  "\t\t\treturn\n"
-				  "\t\tfi\n"
-				  "\t\tCOMPREPLY+=(\"$candidate\")\n"
-				  "\tdone < <(\"${1/#\\~\\//$HOME/}\" " COMPLETE_VERB
-				  " \"$COMP_WORDBREAKS\" \"${COMP_LINE:0:COMP_POINT}\""
-				  " 2>/dev/null)\n"
-				  "\tif [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=:] ]]; then\n"
-				  "\t\tcompopt -o nospace\n"
-				  "\tfi\n"
-				  "}\n"
-				  "complete -F _vpfctl vpfctl\n";
+/* A candidate that ends in = or : goes on, and so does one of which nothing is left to type. */
+/* clang-format off */
+static const char bash_script[] =
+	"# SPDX-License-Identifier: Apache-2.0\n"
+	"# Completion of vpfctl for bash: source <(vpfctl completion bash)\n"
+	"_vpfctl()\n"
+	"{\n"
+	"\tlocal candidate\n"
+	"\n"
+	"\tCOMPREPLY=()\n"
+	"\twhile IFS= read -r candidate; do\n"
+	"\t\tif [[ $candidate == @files ]]; then\n"
+	"\t\t\tcompopt -o filenames +o nospace\n"
+	"\t\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$2\")\n"
+	"\t\t\treturn\n"
+	"\t\tfi\n"
+	"\t\t[[ -z $candidate || $candidate == *[=:] ]] || candidate+=' '\n"
+	"\t\tCOMPREPLY+=(\"$candidate\")\n"
+	"\tdone < <(\"${1/#\\~\\//$HOME/}\" __complete \"$COMP_WORDBREAKS\" \"${COMP_LINE:0:COMP_POINT}\" 2>/dev/null)\n"
+	"}\n"
+	"complete -o nospace -F _vpfctl vpfctl\n";
+/* clang-format on */
 
 int run_completion(struct ctl *ctl, const struct invocation *inv, struct err *err)
 {
@@ -219,7 +218,7 @@ static void offer_values(struct completion *c, const struct arg *arg)
 			offer(c, *w);
 		break;
 	case COMPLETE_FILE:
-		puts(DIRECTIVE_FILES);
+		puts("@files"); /* the shell knows files best */
 		break;
 	case COMPLETE_FABRIC:
 		offer_names(c, "fabric.list");
@@ -339,7 +338,8 @@ int complete_main(int argc, char *argv[])
 	for (size_t i = 0; c.word[i]; i++)
 		if (strchr(":=", c.word[i]) && strchr(argv[0], c.word[i]))
 			c.shown = i + 1;
-	complete(&c, &words);
+	if (words.n > 1)
+		complete(&c, &words);
 	free(words.store);
 	return fflush(stdout) == 0 ? 0 : 1;
 }

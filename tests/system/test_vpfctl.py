@@ -1,0 +1,622 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vpfctl against a scripted server: what it asks, what it prints, how it fails. What the real vpfd makes of it is
+tested elsewhere."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from bed import paths
+from fake_vpfd import Connection, FakeVpfd, Refusal
+
+VPFCTL = paths.BUILD / "vpfctl"
+ENV = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8", "TERM": "xterm", "TZ": "UTC"}
+SECONDS = 20  # more than anything here takes
+
+FUNCTION = {
+    "pf": "pf0", "vf": 0, "mac": "02:00:00:00:00:10", "admin_mac": None, "vlan": {"mode": "none"}, "spoofchk": True,
+    "trust": False, "link": "auto", "mtu": 1500, "link_up": True, "mac_conflict": False, "datapath": "builtin",
+    "socket": "/run/vpf/pf0/vf0.sock", "connected": True, "peer_pid": 4711, "features": "0x130007c83",
+    "queues_started": 2, "queues_enabled": 2,
+    "driver": {"known": True, "mac": "02:00:00:00:00:10", "promiscuous": False, "all_multicast": False,
+               "unicast": ["02:00:00:00:aa:01"]},
+}  # fmt: skip
+PF_ITSELF = {**FUNCTION, "vf": None, "mac": "02:00:00:00:00:01", "socket": "/run/vpf/pf0/pf.sock"}
+VF1 = {
+    **FUNCTION, "vf": 1, "mac": "02:00:00:00:00:11", "admin_mac": "02:00:00:00:bb:01", "connected": False,
+    "link_up": False, "datapath": "none", "mac_conflict": True, "driver": {"known": False},
+    "vlan": {"mode": "access", "vid": 100, "pcp": 3, "proto": "802.1ad"},
+}  # fmt: skip
+PF = {
+    "name": "pf0", "fabric": "f0", "vfs": 2, "queue_pairs": 1, "mtu": 1500,
+    "qmp": {"path": "/run/vm/qmp.sock", "connected": True},
+    "policy": {"driver_mac": True, "max_driver_macs": 32, "promisc": False}, "functions": [PF_ITSELF, FUNCTION, VF1],
+}  # fmt: skip
+PF_LISTED = {**{key: value for key, value in PF.items() if key != "functions"}, "connected": 2}
+FABRIC = {
+    "name": "f0", "uplink": {"type": "tap", "name": "vpf0", "carrier": True}, "learning": False, "ageing": 300,
+    "max_learned": 256, "pfs": ["pf0"], "ports": 3, "fdb_entries": 4, "fdb_learned": 1,
+    "uplink_stats": {"tx": {"packets": 7, "bytes": 700, "dropped": 0, "drops": {}},
+                     "rx": {"packets": 8, "bytes": 800, "dropped": 1, "drops": {"unknown_mac": 1, "mtu": 0}}},
+}  # fmt: skip
+STATUS = {
+    "version": "1.2.3", "uptime_s": 3725, "pid": 4242, "fabrics": 1, "pfs": 2, "functions": 6, "connected": 3,
+    "state_file": "/var/lib/vpf/state.json", "run_dir": "/run/vpf",
+    "workers": [{"polls": 10, "packets": 20, "sleeps": 30, "cpu_ns": 1500000000, "queues": 3}],
+}  # fmt: skip
+METHODS = {
+    "status": STATUS, "fabric.list": [FABRIC], "fabric.show": FABRIC, "pf.list": [PF_LISTED], "pf.show": PF,
+    "vf.show": VF1, "fabric.add": FABRIC, "pf.add": PF, "vf.set": VF1, "pf.detach": True, "pf.attach": True,
+}  # fmt: skip
+
+
+def counters(packets: int, dropped: dict[str, int] | None = None) -> dict:
+    drops = {"spoof_mac": 0, "no_buffer": 0, **(dropped or {})}
+    return {
+        "packets": packets, "bytes": packets * 100, "broadcast": 1, "multicast": 2, "dropped": sum(drops.values()),
+        "drops": drops,
+    }  # fmt: skip
+
+
+def port(vf: int | None, tx: int, rx: int, **drops: int) -> dict:
+    return {"pf": "pf0", "vf": vf, "tx": counters(tx, drops), "rx": counters(rx), "sw_checksum": 0, "sw_segmented": 0,
+            "ring_errors": 0}  # fmt: skip
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Iterator[FakeVpfd]:
+    with FakeVpfd(tmp_path / "vpfd.sock", dict(METHODS)) as server:
+        yield server
+
+
+def ctl(socket: Path | FakeVpfd | None, *args: str, **env: str) -> subprocess.CompletedProcess:
+    if isinstance(socket, FakeVpfd):
+        socket = socket.path
+    if socket:
+        env["VPF_SOCKET"] = str(socket)
+    return subprocess.run([VPFCTL, *args], env={**ENV, **env}, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+
+def ok(*args: object, **env: str) -> str:
+    done = ctl(*args, **env)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+# What is asked, and what is printed.
+
+
+def test_words_become_parameters(fake: FakeVpfd) -> None:
+    assert ok(fake, "fabric", "add", "f0", "--uplink", "tap:vpf0", "--learning", "on") == ""
+    assert ok(fake, "pf", "add", "pf0", "--fabric", "f0", "--vfs", "2", "--policy", "promisc=on") == ""
+    assert ok(fake, "vf", "set", "pf0", "pf", "--vlan", "100:3:802.1ad", "--mac", "none") == ""
+    assert fake.calls == [
+        ("fabric.add", {"name": "f0", "uplink": {"type": "tap", "name": "vpf0"}, "learning": True}),
+        ("pf.add", {"name": "pf0", "fabric": "f0", "vfs": 2, "policy": {"promisc": True}}),
+        ("vf.set", {"pf": "pf0", "vf": None, "vlan": {"mode": "access", "vid": 100, "pcp": 3, "proto": "802.1ad"},
+                    "mac": "00:00:00:00:00:00"}),
+    ]  # fmt: skip
+
+
+def test_relative_path_is_made_absolute(fake: FakeVpfd, tmp_path: Path) -> None:
+    fake.methods["pf.set"] = PF
+    subprocess.run([VPFCTL, "--socket", fake.path, "pf", "set", "pf0", "--qmp", "q.sock"], env=ENV, cwd=tmp_path, check=True)
+    assert fake.calls == [("pf.set", {"name": "pf0", "qmp": f"{tmp_path}/q.sock"})]
+
+
+@pytest.mark.parametrize(
+    "args, expected",
+    [
+        (["status"], STATUS),
+        (["fabric", "list"], [FABRIC]),
+        (["fabric", "show", "f0"], FABRIC),
+        (["fabric", "add", "f0"], FABRIC),
+        (["pf", "list"], [PF_LISTED]),
+        (["pf", "show", "pf0"], PF),
+        (["pf", "detach", "pf0"], True),
+        (["vf", "show", "pf0", "1"], VF1),
+        (["vf", "show", "pf0"], PF["functions"]),
+    ],
+)
+def test_json_is_the_result(fake: FakeVpfd, args: list[str], expected: object) -> None:
+    assert json.loads(ok(fake, "--json", *args)) == expected
+    assert json.loads(ok(fake, *args, "-j", "--color", "always")) == expected
+
+
+def test_large_numbers_are_exact(fake: FakeVpfd) -> None:
+    fake.methods["stats"] = [{**port(None, 0, 0), "tx": {**counters(0), "packets": 2**63 - 1}}]
+    assert json.loads(ok(fake, "stats", "--json")) == fake.methods["stats"]
+    assert "9223372036854775807 packets" in ok(fake, "stats")
+
+
+def table(text: str) -> list[list[str]]:
+    """Cells of an aligned table: two spaces or more are between columns."""
+    return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
+
+
+def test_lists_are_tables(fake: FakeVpfd) -> None:
+    assert table(ok(fake, "fabric", "list")) == [
+        ["FABRIC", "UPLINK", "CARRIER", "LEARNING", "PFS", "PORTS", "MACS"],
+        ["f0", "tap vpf0", "up", "off", "1", "3", "4"],
+    ]
+    assert table(ok(fake, "pf", "list")) == [
+        ["PF", "FABRIC", "VFS", "QUEUE PAIRS", "MTU", "QMP", "CONNECTED"],
+        ["pf0", "f0", "2", "1", "1500", "connected", "2 of 3"],
+    ]
+    fake.methods["fdb.show"] = [
+        {"mac": "02:00:00:00:00:10", "vlan": "any", "kind": "permanent", "pf": "pf0", "vf": 0, "age": None},
+        {"mac": "02:00:00:00:aa:01", "vlan": 7, "kind": "learned", "pf": "pf0", "vf": None, "age": 12},
+    ]
+    assert table(ok(fake, "fdb", "show", "f0")) == [
+        ["MAC", "VLAN", "KIND", "FUNCTION", "AGE"],
+        ["02:00:00:00:00:10", "any", "permanent", "pf0 vf 0", "-"],
+        ["02:00:00:00:aa:01", "7", "learned", "pf0 pf", "12 s"],
+    ]
+    assert fake.calls[-1] == ("fdb.show", {"fabric": "f0"})
+
+
+def test_functions_are_a_table(fake: FakeVpfd) -> None:
+    rows = table(ok(fake, "vf", "show", "pf0"))
+    assert rows[0][0] == "FUNCTION"
+    assert [row[0] for row in rows[1:]] == ["pf0 pf", "pf0 vf 0", "pf0 vf 1"]
+    assert rows[3] == [
+        "pf0 vf 1", "02:00:00:00:00:11 (conflict)", "02:00:00:00:bb:01", "100 pcp 3 802.1ad", "on", "off", "auto", "down",
+        "1500", "-", "none",
+    ]  # fmt: skip
+    # The full view of the virtual PF has the same table.
+    shown = ok(fake, "pf", "show", "pf0")
+    assert table(shown)[-4:] == rows
+    assert re.search(r"^QMP +/run/vm/qmp.sock \(connected\)$", shown, re.M)
+    assert re.search(r"^Policy +driver_mac on\n +max_driver_macs 32\n +promisc off$", shown, re.M)
+
+
+def test_one_function_in_full(fake: FakeVpfd) -> None:
+    shown = ok(fake, "vf", "show", "pf0", "1")
+    assert fake.calls == [("vf.show", {"pf": "pf0", "vf": 1})]
+    assert re.search(r"^VLAN +100 pcp 3 802.1ad$", shown, re.M)
+    assert re.search(r"^Guest +not connected$", shown, re.M)
+    assert "another function of the fabric owns its MAC" in shown
+    fake.methods["vf.show"] = FUNCTION
+    shown = ok(fake, "vf", "show", "pf0", "0")
+    assert re.search(r"^Guest +connected, process 4711$", shown, re.M)
+    assert re.search(r"^Driver's others +02:00:00:00:aa:01$", shown, re.M)
+
+
+def test_status(fake: FakeVpfd) -> None:
+    shown = ok(fake, "status")
+    assert re.search(r"^vpfd +1\.2\.3, process 4242, up 1 h 2 min$", shown, re.M)
+    assert table(shown)[-1] == ["0", "3", "20", "10", "30", "1.50"]
+
+
+def test_drops_are_listed_only_if_there_are_any(fake: FakeVpfd) -> None:
+    uplink = {"fabric": "f0", "uplink": "vpf0", "tx": counters(0), "rx": counters(5), "ring_errors": 0}
+    fake.methods["stats"] = [port(None, 1, 2), port(0, 3, 4, spoof_mac=9), uplink]
+    shown = ok(fake, "stats")
+    assert table(shown)[1:4] == [
+        ["pf0 pf", "1", "100", "0", "2", "200", "0"],
+        ["pf0 vf 0", "3", "300", "9", "4", "400", "0"],
+        ["f0 uplink vpf0", "0", "0", "0", "5", "500", "0"],
+    ]
+    assert shown.splitlines()[4:] == ["pf0 vf 0: sent and dropped: spoof_mac 9"]
+
+    fake.methods["stats"] = [port(0, 3, 4, spoof_mac=9)]
+    shown = ok(fake, "stats", "pf0", "0")
+    assert fake.calls[-1] == ("stats", {"pf": "pf0", "vf": 0})
+    assert "9 dropped (spoof_mac 9)" in shown and "none dropped" in shown and "no_buffer" not in shown
+
+
+def test_watch_shows_rates(fake: FakeVpfd) -> None:
+    looks = iter(range(100))
+
+    def grow(_: Connection, __: dict) -> list[dict]:
+        n = next(looks)
+        return [port(None, 5, 5), port(0, 100000 * n, 7), port(1, 0, 0) if n else port(1, 50, 0)]
+
+    fake.methods["stats"] = grow
+    shown = ok(fake, "stats", "--watch", "--interval", "0.2", "--count", "2")
+    views = shown.strip().split("\n\n")
+    assert len(views) == 2
+    for view in views:
+        rows = table(view)
+        assert rows[0][:2] == ["FUNCTION", "SENT/s"]
+        # A counter that went back to 0 is no rate, and the idle functions are not listed.
+        assert [row[0] for row in rows[1:]] == ["pf0 vf 0", "2 idle"]
+        rate = float(rows[1][1].removesuffix(" k"))
+        assert rows[1][1].endswith(" k") and 50 < rate <= 500  # 100000 in 0.2 s, or a bit more on a busy machine
+        assert rows[1][2].endswith(" M")  # 100 bytes each
+
+    lines = ok(fake, "stats", "--watch", "--interval", "0.05", "--count", "3", "--json").splitlines()
+    assert [json.loads(line)[0] for line in lines] == [port(None, 5, 5)] * 3
+
+
+def test_qemu_args(fake: FakeVpfd, tmp_path: Path) -> None:
+    args = ["-chardev", "socket,id=c,path=/run/my vm/it's", "-device", "virtio-net-pci,id=$x", "-object", ""]
+    fake.methods["pf.qemu_args"] = {"args": args}
+    asked = ["qemu-args", "pf0", "--memory", "2G", "--packed", "--hotplug-ports", "2", "--bus", "rp1"]
+
+    assert json.loads(ok(fake, *asked, "--json")) == args
+    assert fake.calls == [
+        ("pf.qemu_args", {"name": "pf0", "memory": "2G", "packed": True, "hotplug_ports": 2, "bus": "rp1"})
+    ]
+    assert ok(fake, *asked, "--list").split("\n") == [*args, ""]
+
+    pasted = ok(fake, *asked)
+    lines = pasted.rstrip("\n").split("\n")
+    assert len(lines) == 3 and [line.endswith(" \\") for line in lines] == [True, True, False]
+    # A shell gets exactly those words.
+    shell = subprocess.run(["sh", "-c", f"printf '%s\\n' {pasted}"], capture_output=True, text=True, check=True)
+    assert shell.stdout.split("\n") == [*args, ""]
+
+    fake.methods["pf.qemu_args"] = {"args": ["a\nb"]}
+    done = ctl(fake, "qemu-args", "pf0", "--list")
+    assert done.returncode == 1 and done.stdout == "" and "--json" in done.stderr
+
+
+# Errors.
+
+
+def test_refusal_names_the_option(fake: FakeVpfd) -> None:
+    def refuse(field: str, text: str) -> Callable[[Connection, dict], None]:
+        def handler(_: Connection, __: dict) -> None:
+            raise Refusal(text, field=field, errno="EINVAL")
+
+        return handler
+
+    for args, field, expected in [
+        (["vf", "set", "pf0", "1", "--vlan", "5000"], "vlan.vid", "vpfctl: --vlan vid: no such VLAN\n"),
+        (["vf", "set", "pf0", "1", "--trunk", "5000"], "vlan.vids", "vpfctl: --trunk vids: no such VLAN\n"),
+        (["vf", "set", "pf0", "300"], "vf", "vpfctl: VF|pf: no such VLAN\n"),
+        (["vf", "set", "pf0", "3"], "", "vpfctl: no such VLAN\n"),
+        (["vf", "set", "pf0", "3"], "other", "vpfctl: other: no such VLAN\n"),
+    ]:
+        fake.methods["vf.set"] = refuse(field, "no such VLAN")
+        done = ctl(fake, *args)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
+
+    # The table of functions asks pf.show, which calls its parameter otherwise.
+    fake.methods["pf.show"] = refuse("name", "no such virtual PF")
+    assert ctl(fake, "vf", "show", "pf9").stderr == "vpfctl: PF: no such virtual PF\n"
+
+
+def test_usage_errors_have_status_2_and_ask_nothing(fake: FakeVpfd) -> None:
+    for args, text in [
+        ([], "a command is missing"),
+        (["pf", "shwo"], "did you mean 'show'?"),
+        (["pf", "add", "x", "--vfs", "3"], "--fabric FABRIC is missing"),
+        (["vf", "set", "pf0", "1", "--trust", "yes"], "--trust: 'yes' is not one of: on, off"),
+    ]:
+        done = ctl(fake, *args)
+        assert (done.returncode, done.stdout) == (2, ""), done
+        assert text in done.stderr and "--help'" in done.stderr
+    assert fake.calls == []
+
+
+def test_no_vpfd(tmp_path: Path) -> None:
+    path = tmp_path / "vpfd.sock"
+    done = ctl(path, "status")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"vpfctl: vpfd is not running at {path}: start it with 'vpfd --run-dir {tmp_path}', or name its socket with --socket\n"
+    )
+    # A socket that a killed vpfd has left behind.
+    fake = FakeVpfd(path, {})
+    fake.path = tmp_path / "other"
+    fake.close()
+    assert path.exists()
+    assert "vpfd is not running at" in ctl(path, "status").stderr
+    assert "1 to 107 bytes" in ctl(Path("/" + "x" * 107), "status").stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_no_permission_says_which_group() -> None:
+    directory = Path("/tmp") / f"vpfctl-test-{os.getpid()}"
+    run_dir = directory / "run"
+    run_dir.mkdir(parents=True)
+    directory.chmod(0o755)
+    gid = grp.getgrnam("daemon").gr_gid
+    try:
+        program = shutil.copy(VPFCTL, directory)  # the build directory may be nobody's to enter
+        with FakeVpfd(run_dir / "s", dict(METHODS)) as fake:
+
+            def status(run_dir_mode: int, socket_mode: int) -> subprocess.CompletedProcess:
+                run_dir.chmod(run_dir_mode)
+                fake.path.chmod(socket_mode)
+                return subprocess.run(
+                    [program, "--socket", fake.path, "status"],
+                    env=ENV, user=65534, group=65534, extra_groups=[], cwd="/", capture_output=True, text=True, check=False,
+                )  # fmt: skip
+
+            os.chown(fake.path, 0, gid)
+            os.chown(run_dir, 0, gid)
+            done = status(0o755, 0o660)
+            assert done.returncode == 1
+            assert f"permission denied on {fake.path}: it is for group 'daemon'" in done.stderr
+            assert f"permission denied on {run_dir}: it is for group 'daemon'" in status(0o750, 0o666).stderr
+            assert "only its owner (user id 0)" in status(0o755, 0o600).stderr
+            assert status(0o755, 0o666).returncode == 0
+    finally:
+        shutil.rmtree(directory)
+
+
+def test_wrong_answers(fake: FakeVpfd) -> None:
+    def raw(data: bytes, close: bool = False) -> Callable[[Connection, dict], object]:
+        def handler(connection: Connection, _: dict) -> object:
+            connection.send_raw(data)
+            if close:
+                connection.close()
+            return FakeVpfd.NO_ANSWER
+
+        return handler
+
+    for handler, text in [
+        (raw(b"", close=True), "vpfd has closed the connection"),
+        (raw(b'{"jsonrpc": "2.0"', close=True), "vpfd has closed the connection"),
+        (raw(b"hello\n"), "does not speak JSON-RPC"),
+        (raw(b"[]\n"), "does not speak JSON-RPC"),
+        (raw(b'{"jsonrpc": "1.0", "id": 1, "result": 1}\n'), "does not speak JSON-RPC"),
+        (raw(b'{"jsonrpc": "2.0", "id": 77, "result": 1}\n'), "to another question"),
+        (raw(b'{"jsonrpc": "2.0", "id": 1}\n'), "neither a result nor an error"),
+        (raw(b'{"jsonrpc": "2.0", "id": 1, "error": {}}\n'), "without a reason"),
+        (raw(b"\xff\xfe\0\n"), "does not speak JSON-RPC"),
+    ]:
+        fake.methods["status"] = handler
+        done = ctl(fake, "status")
+        assert (done.returncode, done.stdout) == (1, ""), done
+        assert text in done.stderr
+
+
+def test_results_of_an_unknown_shape_are_shown_as_far_as_possible(fake: FakeVpfd) -> None:
+    for result in [None, 1, "x", [], {}, [None], [[]], [{"name": 3, "uplink": "x", "pfs": {}}], {"functions": 3, "workers": {}}]:
+        for args, method in [
+            (["status"], "status"), (["fabric", "list"], "fabric.list"), (["fabric", "show", "f"], "fabric.show"),
+            (["pf", "list"], "pf.list"), (["pf", "show", "p"], "pf.show"), (["vf", "show", "p"], "pf.show"),
+            (["vf", "show", "p", "1"], "vf.show"), (["stats"], "stats"), (["fdb", "show", "f"], "fdb.show"),
+            (["qemu-args", "p"], "pf.qemu_args"), (["qemu-args", "p", "--json"], "pf.qemu_args"),
+            (["qemu-args", "p", "--list"], "pf.qemu_args"),
+        ]:  # fmt: skip
+            fake.methods[method] = result
+            done = ctl(fake, *args)
+            assert done.returncode in (0, 1), (args, result, done)
+
+
+def test_names_cannot_drive_the_terminal(fake: FakeVpfd) -> None:
+    fake.methods["fabric.list"] = [{**FABRIC, "name": "\x1b]0;gotcha\x07\x9b1m"}]
+    shown = ok(fake, "fabric", "list")
+    assert "\x1b" not in shown and "\x07" not in shown and "\x9b" not in shown
+
+
+def test_output_that_cannot_be_written_is_an_error(fake: FakeVpfd) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [VPFCTL, "--socket", fake.path, "status"], env=ENV, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1 and "cannot write the output" in done.stderr
+
+
+# Time.
+
+
+def test_monitor_prints_events_as_they_come(fake: FakeVpfd) -> None:
+    fake.methods["events.subscribe"] = True
+    with subprocess.Popen(
+        [VPFCTL, "monitor", "link", "function"], env={**ENV, "VPF_SOCKET": str(fake.path)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stderr.readline() == "vpfctl: waiting for events\n"
+        connection = fake.wait_for("events.subscribe")
+        assert fake.calls == [("events.subscribe", {"topics": ["link", "function"]})]
+        connection.event("link", "up", time=3723.25, pf="pf0", vf=3)
+        assert process.stdout.readline() == "01:02:03.250 link pf0 vf 3: up\n"
+        connection.event("function", "connected", time="soon", pf="pf0", vf=None, peer_pid=7, why={"a": [1]})
+        assert process.stdout.readline() == 'soon function pf0 pf: connected peer_pid=7 why={"a": [1]}\n'
+        connection.event("fabric", "added", fabric="f0", flag=True)
+        assert process.stdout.readline() == "fabric fabric f0: added flag=on\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == -signal.SIGINT
+
+
+def test_monitor_json_ends_after_count(fake: FakeVpfd) -> None:
+    def subscribe(connection: Connection, _: dict) -> bool:
+        connection.event("pf", "added", pf="pf0")  # before the answer: must not be lost
+        return True
+
+    fake.methods["events.subscribe"] = subscribe
+    with subprocess.Popen(
+        [VPFCTL, "monitor", "--json", "--count", "2"], env={**ENV, "VPF_SOCKET": str(fake.path)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        fake.wait_for("events.subscribe").event("pf", "deleted", pf="pf0")
+        lines = [json.loads(line) for line in process.stdout]
+        assert process.wait(SECONDS) == 0
+    assert lines == [{"topic": "pf", "event": "added", "pf": "pf0"}, {"topic": "pf", "event": "deleted", "pf": "pf0"}]
+
+
+def test_monitor_tells_that_vpfd_is_gone(fake: FakeVpfd) -> None:
+    fake.methods["events.subscribe"] = lambda connection, _: threading.Timer(0.1, connection.close).start() or True
+    done = ctl(fake, "monitor")
+    assert done.returncode == 1 and done.stderr.endswith("vpfctl: vpfd has closed the connection\n")
+
+
+def test_slow_answers_are_explained(fake: FakeVpfd) -> None:
+    fake.methods["pf.detach"] = lambda *_: time.sleep(2.5) or True
+    done = ctl(fake, "pf", "detach", "pf0")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "vpfctl: waiting for vpfd, 2 s so far\n")
+
+
+# On a terminal.
+
+
+class Terminal:
+    """A program on a terminal of its own."""
+
+    def __init__(self, *argv: object, **env: str):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execve(argv[0], [str(word) for word in argv], {**ENV, **env})
+        self.output = ""
+
+    def wait_for(self, pattern: str) -> None:
+        end = time.monotonic() + SECONDS
+        while not re.search(pattern, self.output):
+            ready, _, _ = select.select([self.fd], [], [], max(0, end - time.monotonic()))
+            if not ready or not self._read():
+                raise AssertionError(f"no {pattern!r} in {self.output!r}")
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self.fd, 65536)
+        except OSError:
+            return False  # what a terminal says whose programs have ended
+        self.output += data.decode(errors="replace")
+        return bool(data)
+
+    def type(self, text: str) -> None:
+        os.write(self.fd, text.encode())
+
+    def end(self) -> str:
+        while self._read():
+            pass
+        os.close(self.fd)
+        os.waitpid(self.pid, 0)
+        return self.output
+
+
+def test_color_only_on_a_terminal(fake: FakeVpfd) -> None:
+    socket = {"VPF_SOCKET": str(fake.path)}
+    assert "\x1b[" not in ok(fake, "fabric", "list")
+    assert "\x1b[" in ok(fake, "fabric", "list", "--color", "always", NO_COLOR="1")
+    assert "\x1b[32mup\x1b[0m" in Terminal(VPFCTL, "fabric", "list", **socket).end()
+    for args, env in [([], {"NO_COLOR": "1"}), ([], {"TERM": "dumb"}), (["--color=never"], {}), (["--json"], {})]:
+        shown = Terminal(VPFCTL, "fabric", "list", *args, **socket, **env).end()
+        assert "f0" in shown and "\x1b" not in shown
+
+
+def test_progress_on_a_terminal_is_wiped(fake: FakeVpfd) -> None:
+    fake.methods["pf.attach"] = lambda *_: time.sleep(2.2) or True
+    shown = Terminal(VPFCTL, "pf", "attach", "pf0", VPF_SOCKET=str(fake.path)).end()
+    assert re.fullmatch(r"\rvpfctl: waiting for vpfd, 2 s \r +\r", shown)
+
+
+# Completion.
+
+
+def candidates(fake: FakeVpfd, line: str) -> list[str]:
+    done = subprocess.run(
+        [VPFCTL, "__complete", " \t\n\"'><=;|&(:", line], env={**ENV, "VPF_SOCKET": str(fake.path)}, capture_output=True,
+        text=True, timeout=SECONDS, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_candidates(fake: FakeVpfd) -> None:
+    assert candidates(fake, "vpfctl f") == ["fabric", "fdb"]
+    assert candidates(fake, "vpfctl pf ") == ["add", "set", "del", "list", "show", "attach", "detach"]
+    assert candidates(fake, "vpfctl --json pf de") == ["del", "detach"]
+    assert candidates(fake, "vpfctl help pf s") == ["set", "show"]
+    # live names
+    assert candidates(fake, "vpfctl fabric show ") == ["f0"]
+    assert candidates(fake, "vpfctl pf show ") == ["pf0"]
+    assert candidates(fake, "vpfctl pf add x --fabric ") == ["f0"]
+    assert candidates(fake, "vpfctl vf set pf0 ") == ["pf", "0", "1"]
+    assert candidates(fake, "vpfctl vf set other ") == []
+    # options, those not given yet, and their values
+    assert candidates(fake, "vpfctl vf set pf0 1 --t") == ["--trunk", "--trust"]
+    assert candidates(fake, "vpfctl vf set pf0 1 --trust on --t") == ["--trunk"]
+    assert candidates(fake, "vpfctl vf set pf0 1 --trust o") == ["on", "off"]
+    assert candidates(fake, "vpfctl vf set pf0 1 --link=") == ["auto", "enable", "disable"]
+    assert candidates(fake, "vpfctl vf set pf0 1 --link=d") == ["disable"]
+    assert candidates(fake, "vpfctl --color n") == ["never"]
+    assert candidates(fake, "vpfctl monitor link f") == ["function", "fabric", "fdb"]
+    assert candidates(fake, "vpfctl pf set pf0 --policy driver_mac=on,pro") == ["on,promisc="]
+    assert candidates(fake, "vpfctl pf set pf0 --policy promisc=") == ["on", "off"]
+    assert candidates(fake, "vpfctl fabric add f1 --uplink ") == ["none", "tap:", "netdev:"]
+    assert "lo" in candidates(fake, "vpfctl fabric add f1 --uplink netdev:l")
+    assert candidates(fake, "vpfctl pf set pf0 --qmp /r") == ["@files"]
+    # nothing to offer
+    assert candidates(fake, "vpfctl nonsense ") == []
+    assert candidates(fake, "vpfctl pf add x") == []
+    assert candidates(fake, "vpfctl") == candidates(fake, "") == []
+    # names that could do harm on a command line
+    fake.methods["fabric.list"] = [{"name": "$(reboot)"}, {"name": "-x"}, {"name": "a b"}, {}, {"name": "ok"}]
+    assert candidates(fake, "vpfctl fabric del ") == ["ok"]
+
+
+def test_completion_without_vpfd_is_silent_and_quick(fake: FakeVpfd) -> None:
+    fake.methods["pf.list"] = lambda *_: FakeVpfd.NO_ANSWER
+    started = time.monotonic()
+    assert candidates(fake, "vpfctl pf show ") == []
+    assert time.monotonic() - started < 5
+    fake.close()
+    assert candidates(fake, "vpfctl pf show ") == []
+
+
+def test_completion_in_a_real_bash(fake: FakeVpfd, tmp_path: Path) -> None:
+    """Keys are typed, and what bash then runs is what is looked at."""
+    fake.methods["pf.set"] = PF
+    (tmp_path / "my vm.sock").touch()
+    (tmp_path / "vpfctl").symlink_to(VPFCTL)
+    bash = Terminal(
+        "/bin/bash", "--norc", "--noprofile", "-i", VPF_SOCKET=str(fake.path), PATH=f"{tmp_path}:{ENV['PATH']}", PS1="ready> ",
+        INPUTRC="/dev/null", HOME=str(tmp_path), HISTFILE="",
+    )  # fmt: skip
+    bash.wait_for("ready> ")
+    bash.type("source <(vpfctl completion bash); cd ~\n")
+    bash.type("vpfctl fab\tad\tf7 --upl\ttap:\tx\n")
+    fake.wait_for("fabric.add")
+    bash.type("vpfctl vf se\tp\t1 --tru\b\b\b\b\b--vlan 7 --spo\tof\t\n")
+    fake.wait_for("vf.set")
+    bash.type("vpfctl pf se\tpf\t--policy promisc=of\t --qmp my\t\n")
+    fake.wait_for("pf.set")
+    bash.type("exit\n")
+    bash.end()
+    asked = [(method, params) for method, params in fake.calls if "list" not in method]
+    assert asked == [
+        ("fabric.add", {"name": "f7", "uplink": {"type": "tap", "name": "x"}}),
+        ("vf.set", {"pf": "pf0", "vf": 1, "vlan": {"mode": "access", "vid": 7}, "spoofchk": False}),
+        ("pf.set", {"name": "pf0", "policy": {"promisc": False}, "qmp": f"{tmp_path}/my vm.sock"}),
+    ]
+
+
+# Help.
+
+
+def test_help_of_each_command() -> None:
+    def commands(path: list[str]) -> Iterator[list[str]]:
+        text = ok(None, *path, "--help")
+        yield path
+        section = re.search(r"^Commands:\n((?:  .*\n)+)", text, re.M)
+        for name in re.findall(r"^  ([a-z-]+)", section[1], re.M) if section else []:
+            yield from commands([*path, name])
+
+    everything = list(commands([]))
+    assert len(everything) > 25
+    manual = (paths.ROOT / "docs" / "vpfctl.md").read_text()
+    for path in everything:
+        text = ok(None, *path, "--help")
+        assert text.startswith(f"Usage: vpfctl{''.join(' ' + word for word in path)}")
+        assert ok(None, "help", *path) == text
+        if "COMMAND …" not in text:
+            assert "\nExamples:\n" in text
+            # The manual knows each command and each of its options.
+            assert f"vpfctl {' '.join(path)}" in manual
+            own = text.split("Options of every command")[0]
+            for option in re.findall(r"^  (?:-\w, )?(--[a-z-]+)", own, re.M):
+                assert f"`{option}" in manual, f"docs/vpfctl.md does not know {option} of {' '.join(path)}"
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"vpfctl \d+\.\d+\.\d+\n", ok(None, "--version"))
