@@ -2,7 +2,8 @@
 
 /* What the messages that concern one ring do. The front-end's order is its own affair: QEMU sends call
  * descriptors before features and enables rings before anything; so each message leaves its part, and
- * whichever comes last starts the queue (vu_queue_start() does nothing while a part is missing). */
+ * whichever comes last starts the queue (vu_queue_start() does nothing while a part is missing). If it cannot
+ * be started so, that last message is refused and leaves nothing behind. */
 
 #include <fcntl.h>
 #include <string.h>
@@ -13,7 +14,8 @@
 
 int vu_set_vring_num(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue *q)
 {
-	uint32_t size = msg->payload.state.num;
+	uint32_t size = msg->payload.state.num, old = q->size;
+	int r;
 
 	if (size < 1 || size > VHOST_USER_MAX_QUEUE_SIZE)
 		return vu_bad(conn, "queue %u: size %u; 1 to %d are possible", q->run.index, size,
@@ -22,7 +24,10 @@ int vu_set_vring_num(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue *
 		return vu_bad(conn, "queue %u: size %u of a split ring is no power of two", q->run.index,
 			      size);
 	q->size = size;
-	return vu_queue_start(conn, q);
+	r = vu_queue_start(conn, q);
+	if (r < 0)
+		q->size = old;
+	return r;
 }
 
 int vu_set_vring_addr(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue *q)
@@ -61,6 +66,9 @@ int vu_set_vring_addr(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue 
 int vu_set_vring_base(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue *q)
 {
 	uint32_t num = msg->payload.state.num;
+	uint16_t avail_idx = q->avail_idx, used_idx = q->used_idx;
+	bool had = q->has_base;
+	int r;
 
 	if (conn->has_features && !vu_packed(conn) && num > UINT16_MAX)
 		return vu_bad(conn, "queue %u: index %#x", q->run.index, num);
@@ -71,7 +79,13 @@ int vu_set_vring_base(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue 
 	q->used_idx = num >> 16 ? (uint16_t)(num >> 16) : (uint16_t)num;
 	q->has_base = true;
 	q->failed = false;
-	return vu_queue_start(conn, q);
+	r = vu_queue_start(conn, q);
+	if (r < 0) {
+		q->avail_idx = avail_idx;
+		q->used_idx = used_idx;
+		q->has_base = had;
+	}
+	return r;
 }
 
 int vu_get_vring_base(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue *q)
@@ -117,7 +131,12 @@ int vu_set_vring_kick(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue 
 	close_fd(&q->run.kickfd);
 	q->run.kickfd = fd;
 	q->has_kick = true;
-	return vu_queue_start(conn, q);
+	r = vu_queue_start(conn, q);
+	if (r < 0) { /* the next attempt needs another kick, so that no other message starts half a ring */
+		close_fd(&q->run.kickfd);
+		q->has_kick = false;
+	}
+	return r;
 }
 
 int vu_set_vring_call(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue *q)
