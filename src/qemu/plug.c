@@ -43,6 +43,7 @@ struct plug {
 	enum plug_kind kind;
 	struct pf_settings pf;
 	unsigned int functions;
+	unsigned int release_ms;
 	struct qmp *qmp;
 	void (*done)(void *ctx, struct plug *plug, int code, const struct err *err);
 	void *ctx;
@@ -476,12 +477,12 @@ static int release_pf(struct plug *p)
 	if (p->released)
 		return STEP_DONE;
 	if (p->asked)
-		return wait_ms(p, QEMU_LINK_RELEASE_MS / RELEASE_TRIES);
+		return wait_ms(p, p->release_ms / RELEASE_TRIES);
 	if (p->tries == RELEASE_TRIES)
 		return err_set(&p->err, ETIMEDOUT, "",
-			       "the guest did not let go of PF %s within %d s: is it running, and does it "
+			       "the guest did not let go of PF %s within %u s: is it running, and does it "
 			       "handle PCI hot-plug?",
-			       p->pf.name, QEMU_LINK_RELEASE_MS / 1000);
+			       p->pf.name, p->release_ms / 1000);
 	p->asked = true;
 	p->tries++;
 	return send_id(p, "device_del", QEMU_DEVICE, VPF_FUNCTION_PF);
@@ -685,6 +686,8 @@ int plug_new(enum plug_kind kind, const struct plug_config *config, struct plug 
 	p->kind = kind;
 	p->pf = *config->pf;
 	p->functions = config->pf->vfs + 1;
+	p->release_ms = config->release_ms;
+	p->release_ms = config->release_ms;
 	p->qmp = config->qmp;
 	p->done = config->done;
 	p->ctx = config->ctx;

@@ -20,6 +20,7 @@ struct plug_config {
 	struct qmp *qmp;
 	const struct pf_settings *pf;     /* copied */
 	const struct qemu_attach *attach; /* PLUG_ATTACH; copied */
+	unsigned int release_ms;
 	/* The operation has ended; the owner frees it, also from within this call. */
 	void (*done)(void *ctx, struct plug *plug, int code, const struct err *err);
 	void *ctx;

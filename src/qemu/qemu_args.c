@@ -274,6 +274,8 @@ int qemu_args(const struct pf_settings *pf, const struct qemu_function *function
 	}
 	if (o->memory)
 		add_memory(&w, o->memory);
+	/* PCIe-native hot-plug: ACPI's, the default of q35, cannot unplug VFs (see qemu/plug.c). */
+	add_pair(&w, "-global", json_string("ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"));
 	if (!bus) {
 		snprintf(port, sizeof(port), "vpf-%s-port", pf->name);
 		bus = port;

@@ -28,6 +28,7 @@ struct qemu_link {
 	sd_event *event;
 	sd_event_source *timer; /* runs pump() when there is a token again, or room in the queue */
 
+	unsigned int release_ms;
 	bool present;
 	unsigned int in_flight;
 	unsigned int next;  /* function that is looked at first */
@@ -285,6 +286,7 @@ static int start_plug(struct qemu_link *l, enum plug_kind kind, const struct qem
 					   .qmp = l->qmp,
 					   .pf = &l->pf,
 					   .attach = attach,
+					   .release_ms = l->release_ms,
 					   .done = on_plugged,
 					   .ctx = l};
 	int r;
@@ -398,6 +400,7 @@ int qemu_link_new(const struct qemu_link_config *config, struct qemu_link **ret,
 	l->ctx = config->ctx;
 	l->event = sd_event_ref(qmp_pool_event(config->pool));
 	l->functions = functions;
+	l->release_ms = config->release_ms ? config->release_ms : QEMU_LINK_RELEASE_MS;
 	l->tokens = QEMU_LINK_QUERIES_BURST;
 	for (unsigned int fn = 0; fn < functions; fn++)
 		l->function[fn].link = l;

@@ -50,6 +50,7 @@ struct qemu_link_config {
 	const struct pf_settings *pf;    /* copied; name, vfs, queue_pairs, mtu and qmp are used */
 	const struct qemu_link_ops *ops; /* borrowed */
 	void *ctx;
+	unsigned int release_ms; /* 0: QEMU_LINK_RELEASE_MS; for tests */
 };
 
 /* pf->qmp must not be empty. -EINVAL (field "qmp"), -ENOMEM. */

@@ -37,6 +37,7 @@ struct qmp {
 
 struct qmp_pool {
 	sd_event *event;
+	struct qmp_limits limits;
 	struct shared *list;
 };
 
@@ -151,7 +152,7 @@ static int shared_get(struct qmp_pool *pool, const char *path, struct shared **r
 	if (r >= 0)
 		r = sd_event_source_set_enabled(s->sweep, SD_EVENT_OFF);
 	if (r >= 0)
-		r = conn_new(pool->event, path, &conn_ops, s, &s->conn);
+		r = conn_new(pool->event, path, &pool->limits, &conn_ops, s, &s->conn);
 	if (r < 0) {
 		shared_free(s);
 		return r;
@@ -220,8 +221,14 @@ int qmp_pool_new(sd_event *event, struct qmp_pool **ret)
 	if (!pool)
 		return -ENOMEM;
 	pool->event = sd_event_ref(event);
+	pool->limits = (struct qmp_limits){.greeting = QMP_GREETING_MS, .reply = QMP_REPLY_MS};
 	*ret = pool;
 	return 0;
+}
+
+void qmp_pool_set_limits(struct qmp_pool *pool, unsigned int greeting_ms, unsigned int reply_ms)
+{
+	pool->limits = (struct qmp_limits){.greeting = greeting_ms, .reply = reply_ms};
 }
 
 sd_event *qmp_pool_event(const struct qmp_pool *pool)

@@ -60,6 +60,8 @@ typedef void (*qmp_reply_fn)(void *arg, int code, const json_t *ret, const struc
 int qmp_pool_new(struct sd_event *event, struct qmp_pool **ret); /* keeps a reference to event; -ENOMEM */
 void qmp_pool_free(struct qmp_pool *pool); /* NULL is fine; after the last qmp_close() */
 
+/* Other time limits than the above for connections made from now on; for tests. */
+void qmp_pool_set_limits(struct qmp_pool *pool, unsigned int greeting_ms, unsigned int reply_ms);
 struct sd_event *qmp_pool_event(const struct qmp_pool *pool); /* borrowed */
 
 /* Becomes a user of the connection to `path` (absolute, < 108 bytes, else -EINVAL, field "qmp"); connects in

@@ -33,6 +33,7 @@ struct command {
 
 struct qmp_conn {
 	sd_event *event;
+	struct qmp_limits limits;
 	const struct qmp_conn_ops *ops;
 	void *ctx;
 	struct sockaddr_un addr;
@@ -331,7 +332,7 @@ static bool handle_reply(struct qmp_conn *c, const json_t *msg, const json_t *re
 	c->in_flight--;
 	c->queued--;
 	if (c->in_flight)
-		timer_set(c, QMP_REPLY_MS);
+		timer_set(c, c->limits.reply);
 	else
 		timer_stop(c);
 	if (c->unsent)
@@ -587,7 +588,7 @@ static void try_connect(struct qmp_conn *c)
 	watch_stop(c);
 	c->fd = steal_fd(&fd);
 	c->state = CONN_GREETING;
-	timer_set(c, QMP_GREETING_MS);
+	timer_set(c, c->limits.greeting);
 }
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
@@ -607,12 +608,11 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
 			  path);
 		break;
 	case CONN_CAPABILITIES:
-		conn_down(c, false, "QEMU's monitor %s did not answer qmp_capabilities within %d s", path,
-			  QMP_GREETING_MS / 1000);
+		conn_down(c, false, "QEMU's monitor %s did not answer qmp_capabilities within %u ms", path,
+			  c->limits.greeting);
 		break;
 	case CONN_READY:
-		conn_down(c, false, "QEMU's monitor %s did not answer within %d s", path,
-			  QMP_REPLY_MS / 1000);
+		conn_down(c, false, "QEMU's monitor %s did not answer within %u ms", path, c->limits.reply);
 		break;
 	}
 	return 0;
@@ -623,8 +623,8 @@ bool conn_ready(const struct qmp_conn *c)
 	return c->state == CONN_READY;
 }
 
-int conn_new(sd_event *event, const char *path, const struct qmp_conn_ops *ops, void *ctx,
-	     struct qmp_conn **ret)
+int conn_new(sd_event *event, const char *path, const struct qmp_limits *limits,
+	     const struct qmp_conn_ops *ops, void *ctx, struct qmp_conn **ret)
 {
 	struct qmp_conn *c = calloc(1, sizeof(*c));
 	int r;
@@ -632,7 +632,7 @@ int conn_new(sd_event *event, const char *path, const struct qmp_conn_ops *ops, 
 	if (!c)
 		return -ENOMEM;
 	assert(strlen(path) < sizeof(c->addr.sun_path) && strchr(path, '/'));
-	*c = (struct qmp_conn){.ops = ops, .ctx = ctx, .fd = -1, .retry_ms = RETRY_MIN_MS};
+	*c = (struct qmp_conn){.limits = *limits, .ops = ops, .ctx = ctx, .fd = -1, .retry_ms = RETRY_MIN_MS};
 	c->event = sd_event_ref(event);
 	c->addr.sun_family = AF_UNIX;
 	memcpy(c->addr.sun_path, path, strlen(path));

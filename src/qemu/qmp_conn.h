@@ -13,6 +13,10 @@
 
 struct qmp_conn;
 
+struct qmp_limits { /* ms */
+	unsigned int greeting, reply;
+};
+
 struct qmp_conn_ops {
 	void (*up)(void *ctx);
 	/* Was up, or could not come up. Commands have got their -ENOTCONN before. */
@@ -22,8 +26,8 @@ struct qmp_conn_ops {
 
 /* `path` is valid (shorter than sun_path). Starts to connect from the event loop. -ENOMEM and what sd-event
  * returns. */
-int conn_new(struct sd_event *event, const char *path, const struct qmp_conn_ops *ops, void *ctx,
-	     struct qmp_conn **ret);
+int conn_new(struct sd_event *event, const char *path, const struct qmp_limits *limits,
+	     const struct qmp_conn_ops *ops, void *ctx, struct qmp_conn **ret);
 /* No callback, also none for queued commands: the owner has cancelled them. NULL is fine. */
 void conn_free(struct qmp_conn *c);
 
