@@ -62,7 +62,10 @@ static void print_list(struct out *out, const json_t *fabrics)
 
 		table_cell(t, STYLE_PLAIN, "%s", view_string(fabric, "name"));
 		table_cell(t, STYLE_PLAIN, "%s", view_uplink(uplink, text));
-		table_cell(t, carrier ? STYLE_GOOD : STYLE_DIM, "%s", carrier ? "up" : "down");
+		if (*view_string(uplink, "absent"))
+			table_cell(t, STYLE_BAD, "absent");
+		else
+			table_cell(t, carrier ? STYLE_GOOD : STYLE_DIM, "%s", carrier ? "up" : "down");
 		table_cell(t, STYLE_PLAIN, "%s", view_on_off(view_flag(fabric, "learning")));
 		table_cell(t, STYLE_PLAIN, "%zu", json_array_size(json_object_get(fabric, "pfs")));
 		table_cell(t, STYLE_PLAIN, "%lld", view_number(fabric, "ports"));
@@ -80,6 +83,8 @@ static void print_fabric(struct out *out, const json_t *fabric)
 	out_field(out, "Fabric", STYLE_HEAD, "%s", view_string(fabric, "name"));
 	out_field(out, "Uplink", STYLE_PLAIN, "%s", view_uplink(uplink, text));
 	out_field(out, "Uplink carrier", carrier ? STYLE_GOOD : STYLE_DIM, "%s", carrier ? "up" : "down");
+	if (*view_string(uplink, "absent"))
+		out_field(out, "", STYLE_BAD, "absent: %s", view_string(uplink, "absent"));
 	out_field(out, "Learning", STYLE_PLAIN, "%s", view_on_off(view_flag(fabric, "learning")));
 	out_field(out, "Ageing", STYLE_PLAIN, "%lld s", view_number(fabric, "ageing"));
 	out_field(out, "Learned at most", STYLE_PLAIN, "%lld MACs a function",

@@ -3,7 +3,6 @@
 /* vpfctl monitor: events, one line each, as they come. */
 
 #include <string.h>
-#include <time.h>
 
 #include "ctl/commands.h"
 #include "ctl/ctl.h"
@@ -29,39 +28,23 @@ const struct example monitor_examples[] = {
 	{0},
 };
 
-/* Seconds since 1970 as local time; a time in words is taken as it is. */
-static void print_time(struct out *out, const json_t *time)
-{
-	double s = json_number_value(time);
-	time_t whole = (time_t)s;
-	char text[32] = "";
-	struct tm tm;
-
-	if (json_is_string(time)) {
-		out_text(out, STYLE_DIM, "%s ", json_string_value(time));
-	} else if (json_is_number(time) && localtime_r(&whole, &tm) &&
-		   strftime(text, sizeof(text), "%H:%M:%S", &tm)) {
-		out_text(out, STYLE_DIM, "%s.%03d ", text, (int)((s - (double)whole) * 1000));
-	}
-}
-
 static void print_event(struct out *out, const json_t *event)
 {
-	static const char *const shown[] = {"topic", "event", "time", "pf", "vf", "fabric"};
-	const char *fabric = view_string(event, "fabric");
+	static const char *const shown[] = {"topic", "event", "time", "text", "pf", "vf", "fabric"};
+	const char *fabric = view_string(event, "fabric"), *sentence = view_string(event, "text");
 	char text[VIEW_TEXT_MAX];
 	const char *key;
 	json_t *value;
 
-	print_time(out, json_object_get(event, "time"));
-	out_text(out, STYLE_PLAIN, "%s", view_string(event, "topic"));
-	if (*fabric)
-		out_text(out, STYLE_HEAD, " fabric %s", fabric);
+	out_text(out, STYLE_DIM, "%s", view_string(event, "time"));
+	out_text(out, STYLE_PLAIN, " %s", view_string(event, "topic"));
 	if (json_object_get(event, "vf"))
 		out_text(out, STYLE_HEAD, " %s", view_function(event, text));
 	else if (*view_string(event, "pf"))
 		out_text(out, STYLE_HEAD, " %s", view_string(event, "pf"));
-	out_text(out, STYLE_PLAIN, ": %s", view_string(event, "event"));
+	else if (*fabric)
+		out_text(out, STYLE_HEAD, " %s", fabric);
+	out_text(out, STYLE_PLAIN, " %s%s%s", view_string(event, "event"), *sentence ? ": " : "", sentence);
 
 	json_object_foreach ((json_t *)event, key, value) {
 		_cleanup_free_ char *rest = view_any(value);

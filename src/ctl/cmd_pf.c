@@ -37,7 +37,8 @@ static const struct arg add_args[] = {
 	 .param = "queue_pairs",
 	 .parse = value_integer,
 	 .help = "Queue pairs of each function, 1 to 16. Default: 1."},
-	{MAC, .help = "Permanent MAC of the PF itself. Default: generated, and kept."},
+	{MAC,
+	 .help = "Permanent MAC of the PF; VF n gets the one n + 1 above it. Default: generated, and kept."},
 	{MTU, .help = "Largest packet of its functions, also told to the VM. Default: 1500."},
 	{QMP, .complete = COMPLETE_FILE,
 	 .help = "A QMP socket of the VM, for vpfd alone: for link states, the drivers' MAC filters, and "
@@ -50,7 +51,8 @@ static const struct arg set_args[] = {
 	{PF_NAME, .help = "A virtual PF."},
 	{MTU, .help = "Largest packet of its functions, also told to the VM when it starts next."},
 	{QMP, .complete = COMPLETE_FILE, .help = "A QMP socket of the VM, for vpfd alone; none: no longer."},
-	{MAC, .help = "Permanent MAC of the PF itself; only while no VM is connected."},
+	{MAC,
+	 .help = "Permanent MAC of the PF; VF n gets the one n + 1 above it. Only while no VM is connected."},
 	{POLICY, .complete = COMPLETE_POLICY, .help = policy_help},
 	{0},
 };
@@ -66,6 +68,17 @@ static const struct arg attach_args[] = {
 	 .value = "ID",
 	 .param = "bus",
 	 .help = "QEMU's id of the empty PCIe root port to plug it into. Default: the first one there is."},
+	{.name = "--packed", .param = "packed", .help = "Offer packed rings to the guest."},
+	{.name = "--rx-queue-size",
+	 .value = "N",
+	 .param = "rx_queue_size",
+	 .parse = value_integer,
+	 .help = "Size of the rings that the guest receives with: 256 (default), 512 or 1024."},
+	{.name = "--tx-queue-size",
+	 .value = "N",
+	 .param = "tx_queue_size",
+	 .parse = value_integer,
+	 .help = "Size of the rings that the guest sends with: 256 (default), 512 or 1024."},
 	{0},
 };
 
@@ -111,12 +124,15 @@ static void print_pf(struct out *out, const json_t *pf)
 	out_field(out, "Fabric", STYLE_PLAIN, "%s", view_string(pf, "fabric"));
 	out_field(out, "VFs", STYLE_PLAIN, "%lld", view_number(pf, "vfs"));
 	out_field(out, "Queue pairs", STYLE_PLAIN, "%lld", view_number(pf, "queue_pairs"));
+	out_field(out, "MAC", STYLE_PLAIN, "%s", view_string(pf, "mac"));
 	out_field(out, "MTU", STYLE_PLAIN, "%lld", view_number(pf, "mtu"));
 	if (!*path)
 		out_field(out, "QMP", STYLE_DIM, "none");
 	else
 		out_field(out, "QMP", view_flag(qmp, "connected") ? STYLE_GOOD : STYLE_WARN, "%s (%s)", path,
-			  view_flag(qmp, "connected") ? "connected" : "away");
+			  !view_flag(qmp, "connected") ? "away"
+			  : view_flag(qmp, "present")  ? "connected, the VM has the PF"
+						       : "connected, the VM does not have the PF");
 	json_object_foreach ((json_t *)policy, key, value) {
 		_cleanup_free_ char *text = view_any(value);
 

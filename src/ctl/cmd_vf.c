@@ -61,8 +61,10 @@ static const struct arg set_args[] = {
 	{.name = "--mtu",
 	 .value = "BYTES",
 	 .param = "mtu",
-	 .parse = value_integer,
-	 .help = "Largest packet that passes. Default: the virtual PF's MTU."},
+	 .parse = value_integer_or_default,
+	 .complete = COMPLETE_WORDS,
+	 .words = words_default,
+	 .help = "Largest packet that passes; default: the virtual PF's MTU, whatever it is."},
 	{0},
 };
 
@@ -131,6 +133,8 @@ static void print_driver(struct out *out, const json_t *driver)
 	for (size_t i = 0; i < json_array_size(unicast); i++)
 		out_field(out, i ? "" : "Driver's others", STYLE_PLAIN, "%s",
 			  json_string_value(json_array_get(unicast, i)));
+	if (view_flag(driver, "unicast_overflow"))
+		out_field(out, "", STYLE_WARN, "and more than vpfd keeps");
 	out_field(out, "Promiscuous", STYLE_PLAIN, "%s", view_on_off(view_flag(driver, "promiscuous")));
 	out_field(out, "All multicast", STYLE_PLAIN, "%s", view_on_off(view_flag(driver, "all_multicast")));
 }

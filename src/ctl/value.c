@@ -7,6 +7,7 @@
 #include <string.h>
 
 const char *const words_on_off[] = {"on", "off", NULL};
+const char *const words_default[] = {"default", NULL};
 const char *const words_color[] = {"auto", "always", "never", NULL};
 const char *const words_link[] = {"auto", "enable", "disable", NULL};
 const char *const words_shell[] = {"bash", NULL};
@@ -43,6 +44,13 @@ int value_integer(const char *text, json_t **ret, struct err *err)
 	if (parse_integer(text, &n) < 0)
 		return err_set(err, EINVAL, NULL, "'%.64s' is not a whole number", text);
 	return give(json_integer(n), ret, err);
+}
+
+int value_integer_or_default(const char *text, json_t **ret, struct err *err)
+{
+	if (strcmp(text, "default") == 0)
+		return give(json_null(), ret, err);
+	return value_integer(text, ret, err);
 }
 
 int value_count(const char *text, json_t **ret, struct err *err)

@@ -13,8 +13,9 @@ int value_seconds(const char *text, json_t **ret, struct err *err); /* > 0, may 
 int value_count(const char *text, json_t **ret, struct err *err);   /* ≥ 1 */
 int value_on_off(const char *text, json_t **ret, struct err *err);
 int value_color(const char *text, json_t **ret, struct err *err);
-int value_function(const char *text, json_t **ret, struct err *err);     /* "3" → 3, "pf" → null */
-int value_mac(const char *text, json_t **ret, struct err *err);          /* "none" → all zeros */
+int value_function(const char *text, json_t **ret, struct err *err);           /* "3" → 3, "pf" → null */
+int value_integer_or_default(const char *text, json_t **ret, struct err *err); /* "default" → null */
+int value_mac(const char *text, json_t **ret, struct err *err);                /* "none" → all zeros */
 int value_path_or_none(const char *text, json_t **ret, struct err *err); /* "none" → null; made absolute */
 int value_uplink(const char *text, json_t **ret, struct err *err);       /* "none", "TYPE:NAME" */
 int value_vlan(const char *text, json_t **ret, struct err *err);         /* "none", "VID[:PCP[:PROTO]]" */
@@ -23,4 +24,5 @@ int value_policy(const char *text, json_t **ret, struct err *err); /* "key=value
 int value_shell(const char *text, json_t **ret, struct err *err);
 
 extern const char *const words_on_off[],
-	*const words_color[], *const words_link[], *const words_shell[], *const words_topics[];
+	*const words_color[], *const words_link[], *const words_shell[], *const words_topics[],
+										 *const words_default[];

@@ -89,6 +89,7 @@ static void params_of_each_kind(void **state)
 		"vf set p 0 --vlan none --mac none --spoofchk off --trust on --link auto --mtu 68",
 		"{\"pf\": \"p\", \"vf\": 0, \"vlan\": {\"mode\": \"none\"}, \"mac\": \"00:00:00:00:00:00\","
 		" \"spoofchk\": false, \"trust\": true, \"link\": \"auto\", \"mtu\": 68}");
+	check_params("vf set p 0 --mtu default", "{\"pf\": \"p\", \"vf\": 0, \"mtu\": null}");
 	check_params("vf set p 1 --trunk 0,10-20",
 		     "{\"pf\": \"p\", \"vf\": 1, \"vlan\": {\"mode\": \"trunk\", \"vids\": \"0,10-20\"}}");
 	check_params("stats", "{}");
