@@ -25,15 +25,21 @@ struct client {
 
 static int not_running(const char *path, struct err *err)
 {
+	static const char name[] = "/vpfd.sock";
+	size_t len = strlen(path), dir = len - MIN(len, strlen(name));
+
 	if (strcmp(path, CLIENT_DEFAULT_SOCKET) == 0)
 		return err_set(err, ENOENT, NULL,
-			       "vpfd is not running at %.100s: start it with 'systemctl start vpfd', or name "
-			       "its socket with --socket",
+			       "vpfd is not running at %s: start it with 'systemctl start vpfd', or name its "
+			       "socket with --socket",
 			       path);
+	if (dir && strcmp(path + dir, name) == 0)
+		return err_set(err, ENOENT, NULL,
+			       "vpfd is not running at %s: start it with 'vpfd --run-dir %.*s', or name its "
+			       "socket with --socket",
+			       path, (int)dir, path);
 	return err_set(err, ENOENT, NULL,
-		       "vpfd is not running at %.100s: start it with 'vpfd --run-dir %.*s', or name its "
-		       "socket with --socket",
-		       path, (int)MIN(strlen(path), (size_t)MAX(strrchr(path, '/') - path, 1)), path);
+		       "vpfd is not running at %s: start it, or name its socket with --socket", path);
 }
 
 /* The first thing on the way to the socket that this user may not pass decides which group would help. */

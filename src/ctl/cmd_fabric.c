@@ -179,7 +179,7 @@ static void print_fdb(struct out *out, const json_t *rows)
 		const json_t *vlan = json_object_get(row, "vlan"), *age = json_object_get(row, "age");
 
 		table_cell(t, STYLE_PLAIN, "%s", view_string(row, "mac"));
-		if (json_is_integer(vlan))
+		if (json_is_integer(vlan) && json_integer_value(vlan))
 			table_cell(t, STYLE_PLAIN, "%lld", json_integer_value(vlan));
 		else
 			table_cell(t, STYLE_PLAIN, "%s",
@@ -207,7 +207,8 @@ const struct command fdb_commands[] = {
 	{
 		.name = "show",
 		.summary = "Show the forwarding table of a fabric",
-		.about = "Each line is a MAC, the VLAN in which it counts, and the function that owns it. "
+		.about = "Each line is a MAC, the VLAN in which it counts (-: untagged), and the function "
+			 "that owns it. "
 			 "KIND says why: permanent (the function's own MAC), admin (set with 'vpfctl vf set "
 			 "--mac'), driver (the VM's driver has asked for it) or learned (frames came from it "
 			 "AGE ago).",

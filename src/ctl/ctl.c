@@ -72,6 +72,16 @@ static int usage_error(const struct invocation *inv, const struct err *err)
 	return STATUS_USAGE;
 }
 
+/* vpfd's message begins with the field, for clients that show nothing else; here the option stands for it. */
+static const char *without_field(const struct err *err)
+{
+	size_t n = strlen(err->field);
+
+	if (n && strncmp(err->text, err->field, n) == 0 && strncmp(err->text + n, ": ", 2) == 0)
+		return err->text + n + 2;
+	return err->text;
+}
+
 static int failure(const struct invocation *inv, const struct err *err)
 {
 	const struct arg *arg = invocation_arg_for_field(inv, err->field);
@@ -81,10 +91,11 @@ static int failure(const struct invocation *inv, const struct err *err)
 	/* "--policy max_driver_macs: …": which part of a value that is made of several. */
 	if (arg)
 		out_text(&out, STYLE_PLAIN, "vpfctl: %s%s%s: %s\n", arg->name, part ? " " : "",
-			 part ? part + 1 : "", err->text);
+			 part ? part + 1 : "", without_field(err));
+	else if (*err->field)
+		out_text(&out, STYLE_PLAIN, "vpfctl: %s: %s\n", err->field, without_field(err));
 	else
-		out_text(&out, STYLE_PLAIN, "vpfctl: %s%s%s\n", err->field, *err->field ? ": " : "",
-			 err->text);
+		out_text(&out, STYLE_PLAIN, "vpfctl: %s\n", err->text);
 	return STATUS_FAILED;
 }
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from bed import paths
+from bed.vpfd import Vpfd
 from fake_vpfd import Connection, FakeVpfd, Refusal
 
 VPFCTL = paths.BUILD / "vpfctl"
@@ -160,11 +161,13 @@ def test_lists_are_tables(fake: FakeVpfd) -> None:
     fake.methods["fdb.show"] = [
         {"mac": "02:00:00:00:00:10", "vlan": "any", "kind": "permanent", "pf": "pf0", "vf": 0, "age": None},
         {"mac": "02:00:00:00:aa:01", "vlan": 7, "kind": "learned", "pf": "pf0", "vf": None, "age": 12},
+        {"mac": "02:00:00:00:aa:02", "vlan": 0, "kind": "driver", "pf": "pf0", "vf": 1, "age": None},
     ]
     assert table(ok(fake, "fdb", "show", "f0")) == [
         ["MAC", "VLAN", "KIND", "FUNCTION", "AGE"],
         ["02:00:00:00:00:10", "any", "permanent", "pf0 vf 0", "-"],
         ["02:00:00:00:aa:01", "7", "learned", "pf0 pf", "12 s"],
+        ["02:00:00:00:aa:02", "-", "driver", "pf0 vf 1", "-"],
     ]
     assert fake.calls[-1] == ("fdb.show", {"fabric": "f0"})
 
@@ -283,11 +286,14 @@ def test_refusal_names_the_option(fake: FakeVpfd) -> None:
         (["vf", "set", "pf0", "1", "--trunk", "5000"], "vlan.vids", "vpfctl: --trunk vids: no such VLAN\n"),
         (["vf", "set", "pf0", "300"], "vf", "vpfctl: VF|pf: no such VLAN\n"),
         (["vf", "set", "pf0", "3"], "", "vpfctl: no such VLAN\n"),
+        (["vf", "set", "pf0", "3", "--mtu", "1"], "mtu", "vpfctl: --mtu: no such VLAN\n"),
         (["vf", "set", "pf0", "3"], "other", "vpfctl: other: no such VLAN\n"),
     ]:
-        fake.methods["vf.set"] = refuse(field, "no such VLAN")
-        done = ctl(fake, *args)
-        assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
+        # vpfd's message names the field itself; vpfctl says the option in its place.
+        for text in ["no such VLAN", f"{field}: no such VLAN"] if field else ["no such VLAN"]:
+            fake.methods["vf.set"] = refuse(field, text)
+            done = ctl(fake, *args)
+            assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
 
     # The table of functions asks pf.show, which calls its parameter otherwise.
     fake.methods["pf.show"] = refuse("name", "no such virtual PF")
@@ -316,10 +322,11 @@ def test_no_vpfd(tmp_path: Path) -> None:
     )
     # A socket that a killed vpfd has left behind.
     fake = FakeVpfd(path, {})
-    fake.path = tmp_path / "other"
+    fake.path = tmp_path / "not this one"
     fake.close()
     assert path.exists()
     assert "vpfd is not running at" in ctl(path, "status").stderr
+    assert "start it, or name its socket" in ctl(tmp_path / "other", "status").stderr
     assert "1 to 107 bytes" in ctl(Path("/" + "x" * 107), "status").stderr
 
 
@@ -623,3 +630,71 @@ def test_help_of_each_command() -> None:
 
 def test_version() -> None:
     assert re.fullmatch(r"vpfctl \d+\.\d+\.\d+\n", ok(None, "--version"))
+
+
+# With the real vpfd.
+
+
+def real(vpfd: Vpfd, *args: str) -> str:
+    return ok(None, *args, VPF_SOCKET=str(vpfd.socket_path))
+
+
+def test_every_command_is_vpfds_too(vpfd: Vpfd) -> None:
+    """Each command and option reaches vpfd as it expects it. (What vpfd does then is tested with vpfd.)"""
+    assert real(vpfd, "fabric", "add", "f0", "--uplink", "none", "--learning", "off", "--ageing", "60", "--max-learned", "9") == ""
+    assert real(vpfd, "fabric", "set", "f0", "--learning", "on") == ""
+    assert table(real(vpfd, "fabric", "list"))[1][:4] == ["f0", "none", "down", "on"]
+    assert re.search(r"^Ageing +60 s$", real(vpfd, "fabric", "show", "f0"), re.M)
+
+    assert real(vpfd, "pf", "add", "pf0", "--fabric", "f0", "--vfs", "3", "--queue-pairs", "2", "--mac", "02:00:00:00:10:00",
+                "--mtu", "9000", "--qmp", "/nowhere/qmp.sock", "--policy", "driver_mac=off,max_driver_macs=3,promisc=on") == ""  # fmt: skip
+    assert table(real(vpfd, "pf", "list"))[1] == ["pf0", "f0", "3", "2", "9000", "away", "0 of 4"]
+    assert real(vpfd, "pf", "set", "pf0", "--qmp", "none", "--mtu", "1400", "--mac", "02:00:00:00:20:00") == ""
+    shown = real(vpfd, "pf", "show", "pf0")
+    assert re.search(r"^QMP +none$", shown, re.M)
+    assert re.search(r"^Policy +driver_mac off\n +max_driver_macs 3\n +promisc on$", shown, re.M)
+
+    assert real(vpfd, "vf", "set", "pf0", "1", "--mac", "02:00:00:00:00:99", "--vlan", "100:3:802.1ad", "--spoofchk", "off",
+                "--trust", "on", "--link", "disable", "--mtu", "1000") == ""  # fmt: skip
+    assert real(vpfd, "vf", "set", "pf0", "pf", "--trunk", "0,10-20") == ""
+    rows = table(real(vpfd, "vf", "show", "pf0"))
+    assert rows[1][:4] == ["pf0 pf", "02:00:00:00:20:00", "-", "trunk 0,10-20"]
+    assert rows[3] == ["pf0 vf 1", "02:00:00:00:20:02", "02:00:00:00:00:99", "100 pcp 3 802.1ad", "off", "on", "disable", "down",
+                       "1000", "-", "none"]  # fmt: skip
+    assert real(vpfd, "vf", "set", "pf0", "1", "--mac", "none", "--vlan", "none", "--mtu", "default") == ""
+    assert table(real(vpfd, "vf", "show", "pf0"))[3][2:4] == ["-", "-"]
+    assert re.search(r"^MTU +1400$", real(vpfd, "vf", "show", "pf0", "1"), re.M)
+
+    assert [row[:4] for row in table(real(vpfd, "fdb", "show", "f0"))][0] == ["MAC", "VLAN", "KIND", "FUNCTION"]
+    assert [row[0] for row in table(real(vpfd, "stats"))[1:]] == ["pf0 pf", "pf0 vf 0", "pf0 vf 1", "pf0 vf 2"]
+    assert real(vpfd, "stats", "pf0", "pf").startswith("pf0 pf\n")
+    assert real(vpfd, "stats", "--fabric", "f0") == real(vpfd, "stats", "pf0")
+    assert re.search(r"^Functions +4, 0 connected$", real(vpfd, "status"), re.M)
+
+    args = json.loads(real(vpfd, "qemu-args", "pf0", "--memory", "1G", "--hotplug-ports", "1", "--chassis", "7", "--packed",
+                           "--rx-queue-size", "512", "--tx-queue-size", "1024", "--json"))  # fmt: skip
+    assert sum(arg.startswith("virtio-net-pci,") for arg in args) == 4
+    assert real(vpfd, "qemu-args", "pf0", "--bus", "rp0", "--list").count("bus=rp0") == 4
+
+    for command in "attach", "detach":
+        done = ctl(vpfd.socket_path, "pf", command, "pf0")
+        assert done.returncode == 1 and "has no QMP socket" in done.stderr
+
+    done = ctl(vpfd.socket_path, "vf", "set", "pf0", "1", "--vlan", "5000")
+    assert (done.returncode, done.stderr) == (1, "vpfctl: --vlan vid: must be an integer from 1 to 4094\n")
+    done = ctl(vpfd.socket_path, "fabric", "del", "f0")
+    assert done.returncode == 1 and "vpfctl: NAME: " in done.stderr
+    assert real(vpfd, "pf", "del", "pf0") == real(vpfd, "fabric", "del", "f0") == ""
+    assert json.loads(real(vpfd, "pf", "list", "--json")) == []
+
+
+def test_monitor_of_the_real_vpfd(vpfd: Vpfd) -> None:
+    with subprocess.Popen(
+        [VPFCTL, "monitor", "fabric", "--count", "1"], env={**ENV, "VPF_SOCKET": str(vpfd.socket_path)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stderr.readline() == "vpfctl: waiting for events\n"
+        real(vpfd, "fabric", "add", "f0")
+        out, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0 and err == ""
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT[0-9:.]+Z fabric f0 \w+: .*\n", out)
