@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The state file: either the old or the new state, and nothing that is not understood. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake_dataplane.h"
+#include "pf/model.h"
+#include "pf/state.h"
+#include "scratch_dir.h"
+
+static struct scratch scratch;
+static char dir[256], file[256];
+
+static int setup(void **state)
+{
+	(void)state;
+	scratch_make(&scratch);
+	scratch_path(&scratch, "state", dir);
+	scratch_path(&scratch, "state/state.json", file);
+	log_set_level(LOG_LVL_ERR);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	scratch_remove(&scratch);
+	return 0;
+}
+
+static struct state_store *open_store(void)
+{
+	struct state_store *store = NULL;
+
+	assert_int_equal(state_store_open(dir, &store, NULL), 0);
+	return store;
+}
+
+static json_t *example(int n)
+{
+	return json_pack("{s:s, s:i, s:i}", "format", STATE_FORMAT, "version", STATE_VERSION, "n", n);
+}
+
+static void first_start(void **state)
+{
+	struct state_store *store = open_store();
+	json_t *root = (json_t *)1;
+
+	(void)state;
+	assert_int_equal(state_store_load(store, &root, NULL), 0);
+	assert_null(root);
+	state_store_free(store);
+}
+
+static void save_and_load(void **state)
+{
+	struct state_store *store = open_store();
+	json_t *root = example(1), *back = NULL;
+	char tmp[256];
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		json_object_set_new(root, "n", json_integer(i));
+		assert_int_equal(state_store_save(store, root, NULL), 0);
+		assert_int_equal(state_store_load(store, &back, NULL), 0);
+		assert_true(json_equal(root, back));
+		json_decref(back);
+	}
+	assert_int_equal(access(scratch_path(&scratch, "state/state.json.tmp", tmp), F_OK), -1);
+	json_decref(root);
+	state_store_free(store);
+}
+
+static void one_daemon_at_a_time(void **state)
+{
+	struct state_store *first = open_store(), *second = NULL;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(state_store_open(dir, &second, &err), -EBUSY);
+	assert_null(second);
+	assert_non_null(strstr(err.text, dir));
+	state_store_free(first);
+	second = open_store();
+	state_store_free(second);
+}
+
+/* Left behind by a crash between writing and renaming. */
+static void stale_temporary(void **state)
+{
+	struct state_store *store = open_store();
+	json_t *root = example(5), *back = NULL;
+	char tmp[256];
+
+	(void)state;
+	scratch_path(&scratch, "state/state.json.tmp", tmp);
+	scratch_write(tmp, "{\"half", 6);
+	assert_int_equal(state_store_load(store, &back, NULL), 0);
+	assert_null(back);
+	assert_int_equal(state_store_save(store, root, NULL), 0);
+	assert_int_equal(state_store_load(store, &back, NULL), 0);
+	assert_true(json_equal(root, back));
+	json_decref(back);
+	json_decref(root);
+	state_store_free(store);
+}
+
+static void disk_full(void **state)
+{
+	struct state_store *store = open_store();
+	json_t *old = example(1), *new = example(2), *back = NULL;
+	char tmp[256];
+	struct err err = {0};
+	int expected;
+
+	(void)state;
+	assert_int_equal(state_store_save(store, old, NULL), 0);
+	expected = scratch_fill(&scratch);
+	assert_int_equal(state_store_save(store, new, &err), -expected);
+	scratch_empty(&scratch);
+	assert_int_equal(err.code, expected);
+	assert_non_null(strstr(err.text, "not saved"));
+	assert_int_equal(access(scratch_path(&scratch, "state/state.json.tmp", tmp), F_OK), -1);
+
+	assert_int_equal(state_store_load(store, &back, NULL), 0);
+	assert_true(json_equal(old, back));
+	json_decref(back);
+	assert_int_equal(state_store_save(store, new, NULL), 0);
+	assert_int_equal(state_store_load(store, &back, NULL), 0);
+	assert_true(json_equal(new, back));
+	json_decref(back);
+	json_decref(old);
+	json_decref(new);
+	state_store_free(store);
+}
+
+/* Loads the file into a model; the file must still be there afterwards, byte for byte. */
+static int load_file(const char *text, size_t size, struct err *err)
+{
+	struct model_config config = {.state_dir = dir, .run_dir = scratch.path};
+	struct fake_dataplane dp;
+	struct model *m = NULL;
+	size_t after_size = 0;
+	char *after;
+	int r;
+
+	fake_init(&dp);
+	scratch_write(file, text, size);
+	assert_int_equal(model_new(&config, &m, NULL), 0);
+	*err = (struct err){0};
+	r = model_load(m, &fake_ops, &dp, err);
+	if (r < 0)
+		assert_int_equal(dp.fabrics_n + dp.functions_n, 0);
+	model_free(m);
+	fake_destroy(&dp);
+	after = scratch_read(file, &after_size);
+	assert_non_null(after);
+	assert_int_equal(after_size, size);
+	assert_memory_equal(after, text, size);
+	free(after);
+	return r;
+}
+
+static const char good[] = "{\"format\": \"vpf-state\", \"version\": 1,\n"
+			   " \"fabrics\": [{\"name\": \"f0\", \"uplink\": {\"type\": \"tap\", \"name\": "
+			   "\"t0\"}, \"ageing\": 9}],\n"
+			   " \"pfs\": [{\"name\": \"pf0\", \"fabric\": \"f0\", \"vfs\": 2, \"queue_pairs\": "
+			   "1, \"mac\": \"02:00:00:00:01:00\",\n"
+			   "   \"mtu\": 9000, \"qmp\": \"\", \"policy\": {\"promisc\": true},\n"
+			   "   \"functions\": [{\"vf\": null, \"trust\": true}, {\"vf\": 1, \"mac\": "
+			   "\"02:00:00:00:02:00\"}]}]}\n";
+
+/* Cut short at any byte, it is refused and kept. The final newline and blanks may be missing. */
+static void cut_short(void **state)
+{
+	size_t size = strlen(good), whole = size - 1;
+	struct state_store *store = open_store(); /* makes the directory */
+	struct err err;
+
+	(void)state;
+	state_store_free(store);
+	assert_int_equal(load_file(good, size, &err), 0);
+	for (size_t n = 0; n < whole; n++) {
+		assert_int_equal(load_file(good, n, &err), -EBADMSG);
+		assert_non_null(strstr(err.text, file));
+		assert_non_null(strstr(err.text, "move it away"));
+	}
+}
+
+/* The good file with one text in place of another. */
+static int load_with(const char *from, const char *to, struct err *err)
+{
+	const char *at = strstr(good, from);
+	char text[2048];
+	int n;
+
+	assert_non_null(at);
+	n = snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - good), good, to, at + strlen(from));
+	return load_file(text, (size_t)n, err);
+}
+
+static void refused_contents(void **state)
+{
+	static const struct {
+		const char *from, *to;
+		int code;
+		const char *says;
+	} cases[] = {
+		{"\"version\": 1", "\"version\": 2", EPROTONOSUPPORT, "newer"},
+		{"\"version\": 1", "\"version\": 0", EBADMSG, "no state file"},
+		{"\"version\": 1", "\"version\": \"1\"", EBADMSG, "no state file"},
+		{"vpf-state", "other", EBADMSG, "no state file"},
+		{"\"format\": \"vpf-state\", ", "", EBADMSG, "no state file"},
+		{"{\"format\"", "{\"extra\": 1, \"format\"", EBADMSG, "extra"},
+		{"\"ageing\"", "\"aging\"", EBADMSG, "fabrics[0].aging"},
+		{"\"promisc\"", "\"promiscuous\"", EBADMSG, "pfs[0].policy.promiscuous"},
+		{"\"trust\": true", "\"thrust\": true", EBADMSG, "pfs[0].functions[0].thrust"},
+		{"\"trust\": true", "\"trust\": 1", EBADMSG, "pfs[0].functions[0].trust"},
+		{"\"ageing\": 9", "\"ageing\": 0", EBADMSG, "fabrics[0].ageing"},
+		{"\"name\": \"t0\"", "\"name\": \"t/0\"", EBADMSG, "fabrics[0].uplink.name"},
+		{"\"fabric\": \"f0\"", "\"fabric\": \"f1\"", EBADMSG, "pfs[0].fabric"},
+		{"\"vf\": 1", "\"vf\": 2", EBADMSG, "pfs[0].functions"},
+		{"\"vf\": 1", "\"vf\": null", EBADMSG, "pfs[0].functions"},
+		{"\"mac\": \"02:00:00:00:01:00\",", "", EBADMSG, "pfs[0].mac"},
+		{"02:00:00:00:01:00", "03:00:00:00:01:00", EBADMSG, "pfs[0].mac"},
+		{"02:00:00:00:02:00", "02:00:00:00:01:01", EBADMSG, "permanent"},
+		{"\"mtu\": 9000", "\"mtu\": 9000, \"mtu\": 9000", EBADMSG, "duplicate"},
+		{"}]}]}\n", "}]}]} x\n", EBADMSG, "damaged"},
+		{"}]}]}\n",
+		 "}]}, {\"name\": \"pf0\", \"fabric\": \"f0\", \"vfs\": 0, \"queue_pairs\": 1, \"mac\": "
+		 "\"02:00:00:00:05:00\"}]}\n",
+		 EBADMSG, "pfs[1].name"},
+	};
+	struct state_store *store = open_store();
+
+	(void)state;
+	state_store_free(store);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct err err;
+
+		assert_int_equal(load_with(cases[i].from, cases[i].to, &err), -cases[i].code);
+		assert_non_null(strstr(err.text, file));
+		if (!strstr(err.text, cases[i].says))
+			fail_msg("%s: does not say %s", err.text, cases[i].says);
+	}
+}
+
+/* Bytes that are no text at all. */
+static void garbage(void **state)
+{
+	struct state_store *store = open_store();
+	char text[4096];
+	struct err err;
+
+	(void)state;
+	state_store_free(store);
+	srand(1);
+	for (int i = 0; i < 200; i++) {
+		size_t n = (size_t)rand() % sizeof(text);
+
+		for (size_t j = 0; j < n; j++)
+			text[j] = (char)rand();
+		assert_int_equal(load_file(text, n, &err), -EBADMSG);
+	}
+	/* A file of one flipped bit is either refused or means something valid; it must not crash. */
+	for (size_t i = 0; i < strlen(good) * 8; i++) {
+		memcpy(text, good, strlen(good));
+		text[i / 8] ^= (char)(1 << i % 8);
+		load_file(text, strlen(good), &err);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(first_start, setup, teardown),
+		cmocka_unit_test_setup_teardown(save_and_load, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_daemon_at_a_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(stale_temporary, setup, teardown),
+		cmocka_unit_test_setup_teardown(disk_full, setup, teardown),
+		cmocka_unit_test_setup_teardown(cut_short, setup, teardown),
+		cmocka_unit_test_setup_teardown(refused_contents, setup, teardown),
+		cmocka_unit_test_setup_teardown(garbage, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
