@@ -9,7 +9,7 @@
 #include <sys/un.h>
 #include <systemd/sd-event.h>
 
-#include "api/buffer.h"
+#include "util/buffer.h"
 #include "util/log.h"
 
 #define LINES_PER_TURN 8

@@ -39,6 +39,7 @@ struct model_fabric {
 struct model_function {
 	struct function_settings s;
 	bool own_mtu; /* s.mtu was set for it; false: follows its PF */
+	char *saved;  /* for the model's own use: its part of the state file, NULL: to be made again */
 };
 
 struct model_pf {

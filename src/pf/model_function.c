@@ -71,10 +71,12 @@ int model_function_set(struct model *m, const char *pf_name, unsigned int fn,
 	pf->fn[fn] = after;
 	r = model_save(m, err);
 	if (r < 0) {
+		free(pf->fn[fn].saved);
 		pf->fn[fn] = before;
 		json_decref(changed);
 		return r;
 	}
+	free(before.saved);
 	model_function_apply(m, pf, fn);
 	model_reportf(m, TOPIC_FUNCTION, "changed", LOG_LVL_INFO, NULL, pf->s.name, (int)fn, changed,
 		      "settings changed");

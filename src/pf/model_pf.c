@@ -48,6 +48,8 @@ void model_pf_object_free(struct model_pf *pf)
 {
 	if (!pf)
 		return;
+	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++)
+		free(pf->fn[fn].saved);
 	free(pf->fn);
 	free(pf);
 }

@@ -19,6 +19,7 @@
 #include "pf/model_private.h"
 #include "pf/settings_json.h"
 #include "pf/validate.h"
+#include "util/buffer.h"
 #include "vhost/vhost_user.h"
 
 static const struct json_field fabric_fields[] = {
@@ -63,17 +64,12 @@ static const struct json_field root_fields[] = {
 	{0},
 };
 
-/* NULL: all settings are the defaults. */
+/* A new object, empty but for "vf" if all settings are the defaults. */
 static json_t *function_state_json(const struct model_function *f, unsigned int fn)
 {
-	json_t *o, *v;
+	json_t *o = json_pack("{s:o}", "vf", fn == VPF_FUNCTION_PF ? json_null() : json_integer(fn - 1));
 	char mac[MAC_TEXT_MAX];
 
-	if (mac_is_zero(f->s.admin_mac) && f->s.vlan.mode == VLAN_NONE && f->s.spoofchk && !f->s.trust &&
-	    f->s.link == LINK_AUTO && !f->own_mtu)
-		return NULL;
-	v = fn == VPF_FUNCTION_PF ? json_null() : json_integer(fn - 1);
-	o = json_pack("{s:o}", "vf", v);
 	if (!mac_is_zero(f->s.admin_mac))
 		json_object_set_new(o, "mac", json_string(mac_format(f->s.admin_mac, mac)));
 	if (f->s.vlan.mode != VLAN_NONE)
@@ -89,38 +85,100 @@ static json_t *function_state_json(const struct model_function *f, unsigned int 
 	return o;
 }
 
-static json_t *pf_state_json(const struct model_pf *pf)
+/* The text of a JSON value that is given away, NULL: out of memory. */
+static char *text_of(json_t *o)
 {
-	json_t *functions = json_array();
-	char mac[MAC_TEXT_MAX];
+	char *text = o ? json_dumps(o, 0) : NULL;
 
-	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++) {
-		json_t *o = function_state_json(&pf->fn[fn], fn);
+	json_decref(o);
+	return text;
+}
 
-		if (o)
-			json_array_append_new(functions, o);
+static int append_text(struct buffer *b, const char *text)
+{
+	return text ? buffer_append(b, text, strlen(text)) : -ENOMEM;
+}
+
+/* What a function's line says changes with its settings only, and is kept until then: with a thousand
+ * functions, making all lines again for each change would take longer than the disk does. */
+static int append_function(struct buffer *b, struct model_function *f, unsigned int fn, bool *first)
+{
+	int r;
+
+	if (!f->saved) {
+		json_t *o = function_state_json(f, fn);
+
+		if (!o)
+			return -ENOMEM;
+		f->saved = json_object_size(o) > 1 ? text_of(json_incref(o)) : strdup("");
+		json_decref(o);
+		if (!f->saved)
+			return -ENOMEM;
 	}
-	return json_pack("{s:s, s:s, s:I, s:I, s:s, s:i, s:s, s:o, s:o}", "name", pf->s.name, "fabric",
-			 pf->s.fabric, "vfs", (json_int_t)pf->s.vfs, "queue_pairs",
-			 (json_int_t)pf->s.queue_pairs, "mac", mac_format(pf->mac, mac), "mtu", pf->s.mtu,
-			 "qmp", pf->s.qmp, "policy", policy_json(&pf->s.policy), "functions", functions);
+	if (!f->saved[0])
+		return 0;
+	r = append_text(b, *first ? "\n  " : ",\n  ");
+	*first = false;
+	return r < 0 ? r : append_text(b, f->saved);
+}
+
+static int append_pf(struct buffer *b, struct model_pf *pf)
+{
+	char mac[MAC_TEXT_MAX];
+	_cleanup_free_ char *head =
+		text_of(json_pack("{s:s, s:s, s:I, s:I, s:s, s:i, s:s, s:o}", "name", pf->s.name, "fabric",
+				  pf->s.fabric, "vfs", (json_int_t)pf->s.vfs, "queue_pairs",
+				  (json_int_t)pf->s.queue_pairs, "mac", mac_format(pf->mac, mac), "mtu",
+				  pf->s.mtu, "qmp", pf->s.qmp, "policy", policy_json(&pf->s.policy)));
+	bool first = true;
+	int r;
+
+	if (!head)
+		return -ENOMEM;
+	head[strlen(head) - 1] = '\0'; /* the closing brace comes after the functions */
+	r = append_text(b, head);
+	if (!r)
+		r = append_text(b, ", \"functions\": [");
+	for (unsigned int fn = 0; !r && fn <= pf->s.vfs; fn++)
+		r = append_function(b, &pf->fn[fn], fn, &first);
+	return r < 0 ? r : append_text(b, "]}");
+}
+
+static int append_all(const struct model *m, struct buffer *b)
+{
+	char head[128];
+	int r;
+
+	snprintf(head, sizeof(head), "{\"format\": \"%s\", \"version\": %d,\n\"fabrics\": [", STATE_FORMAT,
+		 STATE_VERSION);
+	r = append_text(b, head);
+	for (unsigned int i = 0; !r && i < m->fabrics_n; i++) {
+		_cleanup_free_ char *text = text_of(fabric_settings_json(&m->fabrics[i]->s));
+
+		r = append_text(b, i ? ",\n " : "\n ");
+		if (!r)
+			r = append_text(b, text);
+	}
+	if (!r)
+		r = append_text(b, "],\n\"pfs\": [");
+	for (unsigned int i = 0; !r && i < m->pfs_n; i++) {
+		r = append_text(b, i ? ",\n " : "\n ");
+		if (!r)
+			r = append_pf(b, m->pfs[i]);
+	}
+	return r < 0 ? r : append_text(b, "]}\n");
 }
 
 int model_save(struct model *m, struct err *err)
 {
-	json_t *fabrics = json_array(), *pfs = json_array(), *root;
-	int r;
+	struct buffer b = {0};
+	int r = append_all(m, &b);
 
-	for (unsigned int i = 0; i < m->fabrics_n; i++)
-		json_array_append_new(fabrics, fabric_settings_json(&m->fabrics[i]->s));
-	for (unsigned int i = 0; i < m->pfs_n; i++)
-		json_array_append_new(pfs, pf_state_json(m->pfs[i]));
-	root = json_pack("{s:s, s:i, s:o, s:o}", "format", STATE_FORMAT, "version", STATE_VERSION, "fabrics",
-			 fabrics, "pfs", pfs);
-	if (!root)
-		return err_set(err, ENOMEM, NULL, "state not saved: out of memory");
-	r = state_store_save(m->store, root, err);
-	json_decref(root);
+	if (r < 0)
+		err_set(err, -r, NULL, "state not saved, nothing was changed: out of memory");
+	else
+		r = state_store_save(m->store, buffer_data(&b), buffer_size(&b), err);
+	buffer_free(&b);
 	return r;
 }
 

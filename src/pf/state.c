@@ -190,21 +190,15 @@ static int write_tmp(struct state_store *store, const char *text, size_t size)
 	if (fd < 0)
 		return -errno;
 	r = write_all(fd, text, size);
-	if (!r)
-		r = write_all(fd, "\n", 1);
 	if (r < 0)
 		return r;
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-int state_store_save(struct state_store *store, const json_t *root, struct err *err)
+int state_store_save(struct state_store *store, const char *text, size_t size, struct err *err)
 {
-	_cleanup_free_ char *text = json_dumps(root, JSON_INDENT(1));
-	int r;
+	int r = write_tmp(store, text, size);
 
-	if (!text)
-		return err_set(err, ENOMEM, NULL, "state not saved: out of memory");
-	r = write_tmp(store, text, strlen(text));
 	if (!r && renameat(store->dirfd, STATE_TMP, store->dirfd, STATE_NAME) < 0)
 		r = -errno;
 	if (r < 0) {

@@ -30,6 +30,6 @@ const char *state_store_path(const struct state_store *store);
  * error. */
 int state_store_load(struct state_store *store, json_t **ret, struct err *err);
 
-/* Makes `root` the state; "format" and "version" are the caller's to put in. The system call's error, e.g.
- * -ENOSPC. */
-int state_store_save(struct state_store *store, const json_t *root, struct err *err);
+/* Makes the JSON text the state; "format" and "version" are the caller's to put in. The system call's error,
+ * e.g. -ENOSPC. */
+int state_store_save(struct state_store *store, const char *text, size_t size, struct err *err);

@@ -48,6 +48,15 @@ static json_t *example(int n)
 	return json_pack("{s:s, s:i, s:i}", "format", STATE_FORMAT, "version", STATE_VERSION, "n", n);
 }
 
+static int save(struct state_store *store, const json_t *root, struct err *err)
+{
+	char *text = json_dumps(root, 0);
+	int r = state_store_save(store, text, strlen(text), err);
+
+	free(text);
+	return r;
+}
+
 static void first_start(void **state)
 {
 	struct state_store *store = open_store();
@@ -68,7 +77,7 @@ static void save_and_load(void **state)
 	(void)state;
 	for (int i = 0; i < 3; i++) {
 		json_object_set_new(root, "n", json_integer(i));
-		assert_int_equal(state_store_save(store, root, NULL), 0);
+		assert_int_equal(save(store, root, NULL), 0);
 		assert_int_equal(state_store_load(store, &back, NULL), 0);
 		assert_true(json_equal(root, back));
 		json_decref(back);
@@ -104,7 +113,7 @@ static void stale_temporary(void **state)
 	scratch_write(tmp, "{\"half", 6);
 	assert_int_equal(state_store_load(store, &back, NULL), 0);
 	assert_null(back);
-	assert_int_equal(state_store_save(store, root, NULL), 0);
+	assert_int_equal(save(store, root, NULL), 0);
 	assert_int_equal(state_store_load(store, &back, NULL), 0);
 	assert_true(json_equal(root, back));
 	json_decref(back);
@@ -121,9 +130,9 @@ static void disk_full(void **state)
 	int expected;
 
 	(void)state;
-	assert_int_equal(state_store_save(store, old, NULL), 0);
+	assert_int_equal(save(store, old, NULL), 0);
 	expected = scratch_fill(&scratch);
-	assert_int_equal(state_store_save(store, new, &err), -expected);
+	assert_int_equal(save(store, new, &err), -expected);
 	scratch_empty(&scratch);
 	assert_int_equal(err.code, expected);
 	assert_non_null(strstr(err.text, "not saved"));
@@ -132,7 +141,7 @@ static void disk_full(void **state)
 	assert_int_equal(state_store_load(store, &back, NULL), 0);
 	assert_true(json_equal(old, back));
 	json_decref(back);
-	assert_int_equal(state_store_save(store, new, NULL), 0);
+	assert_int_equal(save(store, new, NULL), 0);
 	assert_int_equal(state_store_load(store, &back, NULL), 0);
 	assert_true(json_equal(new, back));
 	json_decref(back);
