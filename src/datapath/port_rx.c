@@ -38,6 +38,13 @@ static inline void queue_unlock(struct sw_queue *q)
 	__atomic_store_n(&q->lock, 0, __ATOMIC_RELEASE);
 }
 
+/* __builtin_prefetch(p, 1) fetches for reading unless the compiler may assume PREFETCHW; where a CPU lacks it, it
+ * does nothing. */
+static inline void prefetch_write(const void *p)
+{
+	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
+}
+
 /* One more chain at the end; NULL when the ring has none. */
 static inline bool rx_more(struct rx_cursor *c)
 {
@@ -48,6 +55,15 @@ static inline bool rx_more(struct rx_cursor *c)
 		return false;
 	got = vring_take(&c->q->vr, true, &w->rx_chains[c->n], MIN(c->want, room), &w->rx_segs[c->nseg],
 			 WORKER_SEGS - c->nseg, &nseg);
+	/* The buffers' lines are in the guest's cache: fetch them all while the first ones are being filled. */
+	for (unsigned int i = 0; i < got; i++) {
+		const struct vring_chain *chain = &w->rx_chains[c->n + i];
+
+		if (likely(chain->nseg)) {
+			prefetch_write(chain->seg[0].base);
+			prefetch_write(chain->seg[0].base + CACHE_LINE);
+		}
+	}
 	c->n += got;
 	c->nseg += nseg;
 	return got > 0;
@@ -88,20 +104,40 @@ static void out_copy(struct rx_out *o, const uint8_t *from, uint32_t n)
 	}
 }
 
-static inline void make_hdr(struct virtio_net_hdr_mrg_rxbuf *h, const struct pkt *p, uint64_t features, unsigned int tag,
-			    unsigned int buffers)
+/* The header of a frame with offloads. */
+static void make_hdr(struct virtio_net_hdr_mrg_rxbuf *h, const struct pkt *p, uint64_t features, unsigned int tag,
+		     unsigned int buffers)
 {
-	memset(h, 0, sizeof(*h));
-	h->num_buffers = (uint16_t)buffers;
-	if (likely(!(p->hdr.flags | p->hdr.gso_type)))
-		return;
 	h->hdr = p->hdr;
+	h->num_buffers = (uint16_t)buffers;
 	if (!virtio_has(features, VIRTIO_NET_F_GUEST_CSUM))
 		h->hdr.flags &= (uint8_t)~VIRTIO_NET_HDR_F_DATA_VALID;
 	if (h->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
 		h->hdr.csum_start = (uint16_t)(h->hdr.csum_start + tag);
 	if (h->hdr.gso_type)
 		h->hdr.hdr_len = (uint16_t)(h->hdr.hdr_len + tag);
+}
+
+/* Writes the header, `hdr_len` bytes of it. A plain one is made in registers: built in memory and copied, its last
+ * load would have to wait for all the stores to the guest before it. */
+static inline void put_hdr(uint8_t *to, unsigned int hdr_len, const struct pkt *p, uint64_t features, unsigned int tag,
+			   unsigned int buffers)
+{
+	struct virtio_net_hdr_mrg_rxbuf hdr;
+
+	if (likely(!(p->hdr.flags | p->hdr.gso_type))) {
+		uint64_t zero = 0;
+		uint32_t tail = buffers << 16; /* csum_offset, num_buffers */
+
+		memcpy(to, &zero, sizeof(zero));
+		if (likely(hdr_len == sizeof(hdr)))
+			memcpy(to + 8, &tail, 4);
+		else
+			memcpy(to + 8, &tail, 2);
+		return;
+	}
+	make_hdr(&hdr, p, features, tag, buffers);
+	memcpy(to, &hdr, hdr_len);
 }
 
 static inline void make_tag(uint8_t *to, const struct pkt *p)
@@ -116,7 +152,6 @@ static void rx_one(struct rx_cursor *c, const struct pkt *p)
 	struct vring_chain *chains = c->w->rx_chains;
 	unsigned int tag = c->tag ? PKT_TAG_LEN : 0, first = c->next, k = 0;
 	uint32_t need = c->q->hdr_len + p->len + tag, have = 0, left;
-	struct virtio_net_hdr_mrg_rxbuf hdr;
 	struct rx_out o;
 
 	/* Enough buffers first: how many goes into the header, and half a frame is of no use. */
@@ -132,14 +167,10 @@ static void rx_one(struct rx_cursor *c, const struct pkt *p)
 		}
 	} while (have < need);
 
-	make_hdr(&hdr, p, c->q->vr.features, tag, k);
 	if (likely(chains[first].nseg && chains[first].seg[0].len >= c->q->hdr_len + p->head_len + tag)) {
 		uint8_t *to = chains[first].seg[0].base;
 
-		if (likely(c->q->hdr_len == sizeof(hdr)))
-			memcpy(to, &hdr, sizeof(hdr));
-		else
-			memcpy(to, &hdr, sizeof(hdr.hdr));
+		put_hdr(to, c->q->hdr_len, p, c->q->vr.features, tag, k);
 		to += c->q->hdr_len;
 		if (likely(!tag)) {
 			copy_small(to, p->head, p->head_len);
@@ -159,9 +190,12 @@ static void rx_one(struct rx_cursor *c, const struct pkt *p)
 				out_copy(&o, p->seg[i].base, p->seg[i].len);
 		}
 	} else {
+		uint8_t hdr[sizeof(struct virtio_net_hdr_mrg_rxbuf)];
+
 		o = (struct rx_out){ .chain = &chains[first] };
 		out_open(&o);
-		out_copy(&o, (const uint8_t *)&hdr, c->q->hdr_len);
+		put_hdr(hdr, c->q->hdr_len, p, c->q->vr.features, tag, k);
+		out_copy(&o, hdr, c->q->hdr_len);
 		out_copy(&o, p->head, 12);
 		if (tag) {
 			uint8_t t[PKT_TAG_LEN];

@@ -19,9 +19,16 @@ unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 		return 0;
 	}
 
-	for (unsigned int i = 0; i < n; i++)
-		if (w->tx_chains[i].nseg)
-			__builtin_prefetch(w->tx_chains[i].seg[0].base);
+	for (unsigned int i = 0; i < n; i++) {
+		const struct vring_chain *c = &w->tx_chains[i];
+
+		if (likely(c->nseg)) {
+			__builtin_prefetch(c->seg[0].base);
+			__builtin_prefetch(c->seg[0].base + CACHE_LINE);
+			if (c->nseg > 1)
+				__builtin_prefetch(c->seg[1].base);
+		}
+	}
 
 	conf = rcu_dereference(port->conf);
 	for (unsigned int i = 0; i < n; i++) {
