@@ -70,6 +70,12 @@ enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, 
 					 : "a buffer of the receive queue is not device-writable";
 		return VRING_ADD_BROKEN;
 	}
+	/* Nothing to carry, but work to look at: a thousand of them in each buffer of a receive ring would cost whoever
+	 * sends to it milliseconds a frame. */
+	if (unlikely(!len)) {
+		b->vr->broken = "a descriptor of no length";
+		return VRING_ADD_BROKEN;
+	}
 	if (unlikely(len > (uint32_t)INT32_MAX - c->len)) {
 		b->vr->broken = "a descriptor chain of 2 GiB or more";
 		return VRING_ADD_BROKEN;
@@ -81,6 +87,10 @@ enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, 
 
 		if (unlikely(!p)) {
 			b->vr->broken = "a buffer lies outside guest memory";
+			return VRING_ADD_BROKEN;
+		}
+		if (unlikely(c->nseg == VRING_MAX_SEGS)) {
+			b->vr->broken = "a descriptor chain in too many pieces";
 			return VRING_ADD_BROKEN;
 		}
 		if (unlikely(b->nseg == b->npool))
@@ -190,11 +200,12 @@ bool vring_should_call(struct virtq *vr)
 
 void vring_call(const struct virtq *vr)
 {
+	int fd = __atomic_load_n(&vr->callfd, __ATOMIC_RELAXED); /* the main thread may change it */
 	uint64_t one = 1;
 
 	/* The peer made the eventfd: a full counter (EAGAIN; who starts a queue makes it non-blocking) already means a
 	 * call is pending; anything else is the peer's loss. */
-	if (vr->callfd >= 0 && write(vr->callfd, &one, sizeof(one)) < 0)
+	if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
 		return;
 }
 

@@ -10,9 +10,10 @@
  * never taken twice and never given back out of order, so `avail` and `used` positions say everything about the
  * ring: this is what makes a hand-over to another datapath, and a restart, two numbers.
  *
- * Untrusted: everything in shared memory. Each violation (index beyond the ring, a jump, a loop, a chain longer than
- * VRING_MAX_CHAIN, memory outside the regions, wrong direction, nested indirect tables) sets `broken` to a constant sentence, and
- * from then on nothing is taken. It stays so until the ring is started anew.
+ * Untrusted: everything in shared memory. Each violation (index beyond the ring, a jump, a loop, a chain of more than
+ * VRING_MAX_SEGS pieces, a descriptor of no length, memory outside the regions, wrong direction, nested indirect
+ * tables) sets `broken` to a constant sentence, and from then on nothing is taken. It stays so until the ring is
+ * started anew.
  *
  * Thread-safety: none here. A transmit ring belongs to one worker, a receive ring to who holds its lock. */
 
@@ -20,7 +21,8 @@
 #include "vhost/vhost_user.h"
 #include "vhost/virtio.h"
 
-#define VRING_MAX_CHAIN 1024 /* descriptors of a chain, indirect ones included; also the largest queue */
+#define VRING_MAX_CHAIN 1024		  /* the largest queue, and the largest indirect table */
+#define VRING_MAX_SEGS	(2 * VRING_MAX_CHAIN) /* of one chain */
 
 struct vring_seg {
 	uint8_t *base;
@@ -72,7 +74,7 @@ void vring_position(const struct virtq *vr, uint16_t *ret_avail_idx, uint16_t *r
 
 /* Takes up to max chains; all their buffers must be device-writable (`writable`) or all device-readable. Segments go
  * to pool[0…npool); *ret_nseg is how many. Returns the number of chains, 0 if there are none or the ring is broken. A
- * chain that does not fit the rest of the pool is left for the next call. */
+ * chain that does not fit the rest of the pool is left for the next call; a pool of VRING_MAX_SEGS holds any. */
 unsigned int vring_take(struct virtq *vr, bool writable, struct vring_chain *chains, unsigned int max,
 			struct vring_seg *pool, unsigned int npool, unsigned int *ret_nseg);
 /* Pushes back the n chains taken last, the first of which is *chain. */

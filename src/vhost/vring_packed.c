@@ -109,8 +109,6 @@ unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chai
 		r = take_one(b, c, &vr->avail_pos, &vr->avail_wrap);
 		if (unlikely(r != VRING_ADD_OK)) {
 			b->nseg = nseg;
-			if (r == VRING_ADD_FULL && nseg == 0)
-				vr->broken = "a descriptor chain in too many pieces";
 			break;
 		}
 		slots += c->ndesc;
@@ -130,6 +128,20 @@ static uint16_t position_after(const struct virtq *vr, const struct vring_chain 
 					   (pos - vr->size) | (unsigned int)!vr->used_wrap << 15);
 }
 
+/* Marks the used descriptors of n chains from used_pos on. After all of each was written, its flags too: who copies a page
+ * because of a mark must not miss what came later. */
+static void log_used(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
+{
+	unsigned int pos = vr->used_pos;
+
+	for (unsigned int i = 0; i < n; i++) {
+		dirty_log_mark(vr->log, vr->used_gpa + (uint64_t)pos * sizeof(*vr->pdesc), sizeof(*vr->pdesc));
+		pos += chains[i].ndesc;
+		if (pos >= vr->size)
+			pos -= vr->size;
+	}
+}
+
 void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
 {
 	uint16_t pos = vr->used_pos, first_flags = 0, first_pos = vr->used_pos;
@@ -143,8 +155,6 @@ void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsign
 
 		d->id = chains[i].id;
 		d->len = chains[i].written;
-		if (unlikely(vr->log))
-			dirty_log_mark(vr->log, vr->used_gpa + (uint64_t)pos * sizeof(*d), sizeof(*d));
 		/* The first one is published last: the driver, which looks at it, then sees the whole burst. */
 		if (i == 0)
 			first_flags = flags;
@@ -157,6 +167,8 @@ void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsign
 		}
 	}
 	__atomic_store_n(&vr->pdesc[first_pos].flags, first_flags, __ATOMIC_RELEASE);
+	if (unlikely(vr->log))
+		log_used(vr, chains, n);
 	vr->used_pos = pos;
 	vr->used_wrap = wrap;
 	vhost_inflight_packed_end(vr->inflight);

@@ -15,7 +15,7 @@ static inline struct vring_desc read_desc(const struct vring_desc *table, unsign
 	return (struct vring_desc){ .addr = d->addr, .len = d->len, .flags = d->flags, .next = d->next };
 }
 
-/* Walks `table` from descriptor i. The chain is bounded by VRING_MAX_CHAIN, so a loop ends as an error. */
+/* Walks `table` from descriptor i. It is bounded by the size of the table, so a loop ends as an error. */
 static enum vring_add walk(struct vring_builder *b, struct vring_chain *c, const struct vring_desc *table, unsigned int n,
 			   unsigned int i, bool in_indirect)
 {
@@ -97,8 +97,6 @@ unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chain
 		r = walk(b, c, vr->desc, vr->size, c->id, false);
 		if (unlikely(r != VRING_ADD_OK)) {
 			b->nseg = nseg;
-			if (r == VRING_ADD_FULL && nseg == 0)
-				vr->broken = "a descriptor chain in too many pieces";
 			break;
 		}
 	}
