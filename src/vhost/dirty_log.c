@@ -28,7 +28,7 @@ int dirty_log_new(int fd, uint64_t offset, uint64_t size, struct dirty_log **ret
 	}
 	log->refs = 1;
 	log->pages = size * 8;
-	* ret = log;
+	*ret = log;
 	return 0;
 }
 

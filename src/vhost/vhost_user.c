@@ -4,6 +4,7 @@
 
 #include "vhost/vhost_user.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,7 +35,6 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	vu->retry_source = sd_event_source_unref(vu->retry_source);
 	sd_event_source_set_enabled(vu->listen_source, SD_EVENT_ON);
 	return 0;
 }
@@ -42,11 +42,18 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 /* Without descriptors accept() fails and the socket stays readable: look away for a while, do not spin. */
 static void pause_accepting(struct vhost_user *vu, int error)
 {
-	if (sd_event_add_time_relative(vu->event, &vu->retry_source, CLOCK_MONOTONIC, ACCEPT_RETRY_USEC, 0,
-				       on_retry, vu) < 0)
+	if (sd_event_source_set_time_relative(vu->retry_source, ACCEPT_RETRY_USEC) < 0 ||
+	    sd_event_source_set_enabled(vu->retry_source, SD_EVENT_ONESHOT) < 0)
 		return;
 	sd_event_source_set_enabled(vu->listen_source, SD_EVENT_OFF);
 	vu_event(vu, LOG_LVL_ERR, "cannot accept a client, trying again in a second: %s", strerror(error));
+}
+
+static bool hung_up(int fd)
+{
+	struct pollfd pfd = {.fd = fd};
+
+	return poll(&pfd, 1, 0) > 0 && pfd.revents & POLLHUP;
 }
 
 static int on_listen(sd_event_source *source, int listen_fd, uint32_t revents, void *userdata)
@@ -58,6 +65,12 @@ static int on_listen(sd_event_source *source, int listen_fd, uint32_t revents, v
 
 	(void)source;
 	(void)revents;
+	/* A front-end that was restarted: its new connection may be seen before the end of the old one. The
+	 * owner may free the device at that end, so accept in the next turn. */
+	if (vu->conn && hung_up(vu->conn->fd)) {
+		vu_conn_end(vu->conn, NULL);
+		return 0;
+	}
 	fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -118,6 +131,11 @@ int vhost_user_new(sd_event *event, const struct vhost_user_config *config, stru
 		goto fail;
 	}
 	r = sd_event_add_io(event, &vu->listen_source, vu->listen_fd, EPOLLIN, on_listen, vu);
+	/* Made now and off: a timer needs a descriptor, and it is for when there are none. */
+	if (r >= 0)
+		r = sd_event_add_time_relative(event, &vu->retry_source, CLOCK_MONOTONIC, 0, 0, on_retry, vu);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(vu->retry_source, SD_EVENT_OFF);
 	if (r < 0) {
 		err_set(err, -r, "", "cannot watch the socket: %s", strerror(-r));
 		goto fail;

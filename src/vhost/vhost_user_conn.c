@@ -83,6 +83,7 @@ static int on_input(sd_event_source *source, int fd, uint32_t revents, void *use
 			vu_event(vu, LOG_LVL_ERR, "bad message, connection ended: %s", why);
 			vu_conn_end(conn, "%s", why);
 		} else if (r < 0) {
+			vu_event(vu, LOG_LVL_WARNING, "connection ended: %s", strerror(-r));
 			vu_conn_end(conn, "%s", strerror(-r));
 		} else if (r > 0) {
 			vu_dispatch(conn, &conn->in);

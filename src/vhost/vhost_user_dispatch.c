@@ -212,8 +212,10 @@ void vu_dispatch(struct vu_conn *conn, struct vu_msg *msg)
 	} else {
 		r = 0;
 	}
-	if (r < 0)
+	if (r < 0) {
+		vu_event(conn->vu, LOG_LVL_WARNING, "connection ended: cannot send a reply: %s", strerror(-r));
 		vu_conn_end(conn, "cannot send a reply: %s", strerror(-r));
+	}
 	vu_msg_close_fds(msg);
 	conn->busy--;
 }
