@@ -687,7 +687,6 @@ int plug_new(enum plug_kind kind, const struct plug_config *config, struct plug 
 	p->pf = *config->pf;
 	p->functions = config->pf->vfs + 1;
 	p->release_ms = config->release_ms;
-	p->release_ms = config->release_ms;
 	p->qmp = config->qmp;
 	p->done = config->done;
 	p->ctx = config->ctx;

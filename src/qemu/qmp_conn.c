@@ -96,8 +96,47 @@ static void watch_stop(struct qmp_conn *c)
 	c->watch = sd_event_source_disable_unref(c->watch);
 }
 
+static void try_connect(struct qmp_conn *c);
+
+static int on_watch(sd_event_source *s, const struct inotify_event *ev, void *userdata)
+{
+	struct qmp_conn *c = userdata;
+	const char *name = strrchr(c->addr.sun_path, '/') + 1;
+
+	(void)s;
+	if (ev->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)) {
+		watch_stop(c); /* the directory is gone: from now on the timer looks */
+		timer_set(c, RETRY_MIN_MS);
+	} else if ((ev->mask & IN_Q_OVERFLOW) || (ev->len && !strcmp(ev->name, name))) {
+		c->retry_ms = RETRY_MIN_MS;
+		try_connect(c);
+	}
+	return 0;
+}
+
+/* Watches the directory for the socket to be made. Without (no such directory, out of watches): the timer
+ * does it. */
+static void watch_start(struct qmp_conn *c)
+{
+	char dir[sizeof(c->addr.sun_path)];
+	char *slash;
+
+	if (c->watch)
+		return;
+	memcpy(dir, c->addr.sun_path, sizeof(dir));
+	slash = strrchr(dir, '/');
+	slash[slash == dir ? 1 : 0] = '\0';
+	if (sd_event_add_inotify(c->event, &c->watch, dir,
+				 IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR,
+				 on_watch, c) < 0)
+		c->watch = NULL;
+	else
+		(void)sd_event_source_set_priority(c->watch, QMP_PRIORITY);
+}
+
 static void retry_later(struct qmp_conn *c)
 {
+	watch_start(c); /* a VM that starts anew is noticed before the time is over */
 	timer_set(c, c->retry_ms);
 	c->retry_ms = MIN(c->retry_ms * 2, RETRY_MAX_MS);
 }
@@ -148,9 +187,11 @@ static int flush_out(struct qmp_conn *c)
 {
 	while (c->unsent && c->in_flight < QMP_IN_FLIGHT) {
 		struct command *cmd = c->unsent;
-		ssize_t n = send(c->fd, cmd->line + c->out_off, cmd->len - c->out_off,
-				 MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n;
 
+		if (c->in_flight == 0 && c->out_off == 0)
+			timer_set(c, c->state == CONN_READY ? c->limits.reply : c->limits.greeting);
+		n = send(c->fd, cmd->line + c->out_off, cmd->len - c->out_off, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0) {
 			if (errno == EAGAIN || errno == EINTR) {
 				out_want(c, true);
@@ -505,44 +546,6 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata)
 }
 
 /* --- connecting ------------------------------------------------------------------------------- */
-
-static void try_connect(struct qmp_conn *c);
-
-static int on_watch(sd_event_source *s, const struct inotify_event *ev, void *userdata)
-{
-	struct qmp_conn *c = userdata;
-	const char *name = strrchr(c->addr.sun_path, '/') + 1;
-
-	(void)s;
-	if (ev->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)) {
-		watch_stop(c); /* the directory is gone: from now on the timer looks */
-		timer_set(c, RETRY_MIN_MS);
-	} else if ((ev->mask & IN_Q_OVERFLOW) || (ev->len && !strcmp(ev->name, name))) {
-		c->retry_ms = RETRY_MIN_MS;
-		try_connect(c);
-	}
-	return 0;
-}
-
-/* Watches the directory for the socket to be made. Without (no such directory, out of watches): the timer
- * does it. */
-static void watch_start(struct qmp_conn *c)
-{
-	char dir[sizeof(c->addr.sun_path)];
-	char *slash;
-
-	if (c->watch)
-		return;
-	memcpy(dir, c->addr.sun_path, sizeof(dir));
-	slash = strrchr(dir, '/');
-	slash[slash == dir ? 1 : 0] = '\0';
-	if (sd_event_add_inotify(c->event, &c->watch, dir,
-				 IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR,
-				 on_watch, c) < 0)
-		c->watch = NULL;
-	else
-		(void)sd_event_source_set_priority(c->watch, QMP_PRIORITY);
-}
 
 static void connect_failed(struct qmp_conn *c, int error)
 {
