@@ -206,14 +206,16 @@ void vu_dispatch(struct vu_conn *conn, struct vu_msg *msg)
 		msg->payload.u64 = r < 0;
 		r = vu_msg_reply(conn, msg, sizeof(msg->payload.u64), -1);
 	} else if (r < 0 && (!row || row->flags & (VU_VITAL | VU_REPLIES))) {
-		vu_conn_end(conn, "%s failed and no acknowledgement was asked for",
-			    row ? row->name : "a message");
+		vu_event(conn->vu, LOG_LVL_WARNING,
+			 "connection ended: that was not asked to be acknowledged");
+		vu_conn_end(conn, "%s failed", row ? row->name : "a message");
 		r = 0;
 	} else {
 		r = 0;
 	}
-	if (r < 0) {
-		vu_event(conn->vu, LOG_LVL_WARNING, "connection ended: cannot send a reply: %s", strerror(-r));
+	if (r < 0) { /* -EAGAIN: it does not read what it asked for */
+		vu_event(conn->vu, LOG_LVL_WARNING, "connection ended: cannot send a reply: %s",
+			 strerror(-r));
 		vu_conn_end(conn, "cannot send a reply: %s", strerror(-r));
 	}
 	vu_msg_close_fds(msg);

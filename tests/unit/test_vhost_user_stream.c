@@ -281,7 +281,11 @@ static void test_garbage(void **state)
 		vu_client_disconnect(&e->c);
 	}
 	for (unsigned int round = 0; round < 300; round++) {
-		vu_env_ready(e, rnd(2) ? FEATURES : F_VERSION_1 | F_PACKED);
+		bool packed = rnd(2);
+
+		vu_env_ready(e, packed ? F_VERSION_1 | F_PACKED : FEATURES);
+		if (rnd(4))
+			vu_client_ring(&e->c, rnd(4), 256, packed ? 0x80008000 : 0);
 		for (unsigned int n = 0; n < 60; n++) {
 			unsigned int s = rnd(ARRAY_SIZE(shapes)), nfds;
 			uint8_t p[512] = {0};
@@ -315,7 +319,6 @@ static void test_garbage(void **state)
 		running_after += vu_env_info(e).queues_started;
 	}
 	assert_int_equal(running_after, 0);
-	assert_true(e->q[0].starts + e->q[1].starts + e->q[2].starts > 10); /* not all of it is nonsense */
 	running(e);
 }
 
