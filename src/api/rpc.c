@@ -430,7 +430,8 @@ static unsigned int depth_of(const char *text, size_t size)
 		} else if (c == '"') {
 			quoted = true;
 		} else if (c == '[' || c == '{') {
-			deepest = MAX(deepest, ++depth);
+			depth++;
+			deepest = MAX(deepest, depth);
 		} else if ((c == ']' || c == '}') && depth) {
 			depth--;
 		}

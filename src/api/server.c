@@ -28,7 +28,8 @@ struct client {
 	size_t scanned; /* bytes at the start of `in` known to hold no newline */
 	struct buffer out;
 	bool eof;
-	bool last; /* close once `out` is empty */
+	bool paused; /* lines wait until it has read replies */
+	bool last;   /* close once `out` is empty */
 	bool doomed;
 };
 
@@ -100,6 +101,10 @@ static void client_update(struct client *c)
 	    buffer_size(&c->in) <= API_LINE_MAX)
 		events |= EPOLLIN;
 	sd_event_source_set_io_events(c->io, events);
+	if (c->paused && buffer_size(&c->out) <= API_OUTPUT_PAUSE) {
+		c->paused = false;
+		sd_event_source_set_enabled(c->turn, SD_EVENT_ON);
+	}
 	if (!buffer_size(&c->out) && (c->last || (c->eof && !buffer_size(&c->in) && !c->peer.open)))
 		client_doom(c, NULL);
 }
@@ -162,7 +167,10 @@ static void client_lines(struct client *c)
 	unsigned int lines = 0;
 	size_t end;
 
-	while (!c->doomed && !c->last && buffer_size(&c->out) <= API_OUTPUT_PAUSE && find_line(c, &end)) {
+	while (!c->doomed && !c->last && find_line(c, &end)) {
+		c->paused = buffer_size(&c->out) > API_OUTPUT_PAUSE;
+		if (c->paused)
+			break;
 		if (lines++ == LINES_PER_TURN) {
 			sd_event_source_set_enabled(c->turn, SD_EVENT_ON);
 			return;

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The API's methods: what they return and change, and what they refuse. */
+
+#include "api_client.h"
+
+static int setup(void **state)
+{
+	return setup_with(state, api_methods);
+}
+
+static void objects(void **state)
+{
+	struct fixture *t = *state;
+	struct client *c = client_new(t);
+	json_t *o, *f;
+
+	populate(t, c);
+	o = result(t, c, "fabric.show", "\"name\": \"f0\"");
+	assert_string_equal(text(json_object_get(o, "uplink"), "name"), "tap0");
+	assert_true(json_is_true(json_object_get(json_object_get(o, "uplink"), "carrier")));
+	assert_string_equal(json_string_value(json_array_get(json_object_get(o, "pfs"), 0)), "pf0");
+	assert_non_null(json_object_get(o, "uplink_stats"));
+	json_decref(o);
+	o = result(t, c, "fabric.set", "\"name\": \"f0\", \"learning\": true");
+	assert_true(json_is_true(json_object_get(o, "learning")));
+	assert_string_equal(text(json_object_get(o, "uplink"), "name"), "tap0"); /* not given: as before */
+	json_decref(o);
+
+	o = result(t, c, "pf.show", "\"name\": \"pf0\"");
+	assert_int_equal(json_array_size(json_object_get(o, "functions")), 3);
+	f = json_array_get(json_object_get(o, "functions"), 2);
+	assert_int_equal(number(f, "vf"), 1);
+	assert_string_equal(text(f, "mac"), "02:00:00:00:00:12");
+	assert_true(json_is_null(json_object_get(f, "admin_mac")));
+	assert_true(json_is_null(json_object_get(f, "peer_pid")));
+	assert_true(json_is_null(json_object_get(json_array_get(json_object_get(o, "functions"), 0), "vf")));
+	json_decref(o);
+
+	fake_function(&t->dp, "pf0", 1)->connected = true;
+	fake_function(&t->dp, "pf0", 1)->filter =
+		(struct rx_filter){.known = true, .unicast_n = 1, .unicast = {{2, 3, 4, 5, 6, 7}}};
+	o = result(t, c, "vf.show", "\"pf\": \"pf0\", \"vf\": 0");
+	assert_int_equal(number(o, "peer_pid"), 4711);
+	f = json_object_get(json_object_get(o, "driver"), "unicast");
+	assert_string_equal(json_string_value(json_array_get(f, 0)), "02:03:04:05:06:07");
+	json_decref(o);
+	o = result(t, c, "pf.list", "");
+	assert_int_equal(number(json_array_get(o, 0), "connected"), 1);
+	assert_null(json_object_get(json_array_get(o, 0), "functions"));
+	json_decref(o);
+	o = result(t, c, "status", "");
+	assert_int_equal(number(o, "functions"), 3);
+	assert_int_equal(number(o, "connected"), 1);
+	assert_int_equal(number(o, "pid"), getpid());
+	json_decref(o);
+	fake_function(&t->dp, "pf0", 1)->connected = false;
+
+	o = result(t, c, "fdb.show", "\"fabric\": \"f0\"");
+	assert_string_equal(text(json_array_get(o, 0), "vlan"), "any");
+	assert_string_equal(text(json_array_get(o, 0), "kind"), "learned");
+	assert_int_equal(number(json_array_get(o, 0), "age"), 7);
+	json_decref(o);
+	o = result(t, c, "pf.qemu_args", "\"name\": \"pf0\", \"memory\": \"512M\", \"packed\": true");
+	assert_true(json_array_size(json_object_get(o, "args")) > 10);
+	json_decref(o);
+	done(t, c, "pf.del", "\"name\": \"pf0\"");
+	done(t, c, "fabric.del", "\"name\": \"f0\"");
+	o = result(t, c, "pf.list", "");
+	assert_int_equal(json_array_size(o), 0);
+	json_decref(o);
+	client_free(c);
+}
+
+static void vf_settings(void **state)
+{
+	struct fixture *t = *state;
+	struct client *c = client_new(t);
+	struct function_settings *s;
+	json_t *o;
+
+	populate(t, c);
+	o = result(t, c, "vf.set",
+		   "\"pf\": \"pf0\", \"vf\": 1, \"mac\": \"02:00:00:00:00:99\", \"vlan\": {\"mode\": "
+		   "\"access\", \"vid\": 9, "
+		   "\"pcp\": 2, \"proto\": \"802.1ad\"}, \"spoofchk\": false, \"trust\": true, \"link\": "
+		   "\"enable\", "
+		   "\"mtu\": 1400");
+	assert_string_equal(text(o, "admin_mac"), "02:00:00:00:00:99");
+	assert_string_equal(text(json_object_get(o, "vlan"), "proto"), "802.1ad");
+	json_decref(o);
+	s = &fake_function(&t->dp, "pf0", 2)->s;
+	assert_int_equal(s->vlan.vid, 9);
+	assert_int_equal(s->vlan.pcp, 2);
+	assert_int_equal(s->vlan.tpid, 0x88a8);
+	assert_false(s->spoofchk);
+	assert_true(s->trust);
+	assert_int_equal(s->link, LINK_ENABLE);
+	assert_int_equal(s->mtu, 1400);
+
+	/* What is not named stays; zeros and null take back. */
+	done(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": 1, \"mac\": \"00:00:00:00:00:00\", \"mtu\": null");
+	assert_int_equal(s->mtu, 1500);
+	assert_int_equal(s->admin_mac[5], 0);
+	assert_int_equal(s->vlan.vid, 9);
+
+	/* Without vf: the PF itself. */
+	done(t, c, "vf.set", "\"pf\": \"pf0\", \"vlan\": {\"mode\": \"trunk\", \"vids\": \"0,5-7\"}");
+	assert_true(vlan_trunk_allows(&fake_function(&t->dp, "pf0", 0)->s.vlan, 6));
+	done(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": null, \"vlan\": {\"mode\": \"none\"}");
+	assert_int_equal(fake_function(&t->dp, "pf0", 0)->s.vlan.mode, VLAN_NONE);
+
+	/* One wrong value among right ones: none takes effect. */
+	refused(t, c, "vf.set",
+		"\"pf\": \"pf0\", \"vf\": 1, \"trust\": false, \"mac\": \"02:00:00:00:00:10\"",
+		-32000 - EEXIST, "mac");
+	refused(t, c, "vf.set",
+		"\"pf\": \"pf0\", \"vf\": 1, \"trust\": false, \"vlan\": {\"mode\": \"access\"}", -32602,
+		"vlan.vid");
+	assert_true(s->trust);
+	client_free(c);
+}
+
+static void wrong_params(void **state)
+{
+	static const struct {
+		const char *method, *params;
+		int code;
+		const char *field;
+	} cases[] = {
+		{"status", "\"x\": 1", -32602, "x"},
+		{"fabric.add", "", -32602, "name"},
+		{"fabric.add", "\"name\": 5", -32602, "name"},
+		{"fabric.add", "\"name\": \"\"", -32602, "name"},
+		{"fabric.add", "\"name\": \"a/b\"", -32602, "name"},
+		{"fabric.add", "\"name\": \"f0\"", -32000 - EEXIST, "name"},
+		{"fabric.add", "\"name\": \"f1\", \"uplink\": {\"type\": \"tap\"}", -32602, "uplink.name"},
+		{"fabric.add", "\"name\": \"f1\", \"uplink\": {\"type\": \"vlan\"}", -32602, "uplink.type"},
+		{"fabric.add", "\"name\": \"f1\", \"uplink\": {\"type\": \"tap\", \"name\": \"tap0\"}",
+		 -32000 - EBUSY, "uplink.name"},
+		{"fabric.add", "\"name\": \"f1\", \"ageing\": 0", -32602, "ageing"},
+		{"fabric.add", "\"name\": \"f1\", \"ageing\": 1e3", -32602, "ageing"},
+		{"fabric.add", "\"name\": \"f1\", \"max_learned\": 99999999999", -32602, "max_learned"},
+		{"fabric.set", "\"name\": \"f1\"", -32000 - ENOENT, "name"},
+		{"fabric.show", "\"name\": \"f1\"", -32000 - ENOENT, "name"},
+		{"fabric.del", "\"name\": \"f0\"", -32000 - EBUSY, "name"},
+		{"fdb.show", "\"fabric\": \"f1\"", -32000 - ENOENT, "fabric"},
+		{"pf.add", "\"name\": \"pf1\", \"fabric\": \"f0\"", -32602, "vfs"},
+		{"pf.add", "\"name\": \"pf1\", \"fabric\": \"f0\", \"vfs\": 256", -32602, "vfs"},
+		{"pf.add", "\"name\": \"pf1\", \"fabric\": \"f0\", \"vfs\": -1", -32602, "vfs"},
+		{"pf.add", "\"name\": \"pf1\", \"fabric\": \"f1\", \"vfs\": 1", -32000 - ENOENT, "fabric"},
+		{"pf.add", "\"name\": \"pf0\", \"fabric\": \"f0\", \"vfs\": 1", -32000 - EEXIST, "name"},
+		{"pf.add", "\"name\": \"pf1\", \"fabric\": \"f0\", \"vfs\": 1, \"queue_pairs\": 17", -32602,
+		 "queue_pairs"},
+		{"pf.add",
+		 "\"name\": \"pf1\", \"fabric\": \"f0\", \"vfs\": 1, \"mac\": \"02:00:00:00:00:12\"",
+		 -32000 - EEXIST, "mac"},
+		{"pf.add", "\"name\": \"pf1\", \"fabric\": \"f0\", \"vfs\": 1, \"policy\": {\"promisc\": 1}",
+		 -32602, "policy.promisc"},
+		{"pf.set", "\"name\": \"pf0\", \"vfs\": 3", -32602, "vfs"},
+		{"pf.set", "\"name\": \"pf0\", \"qmp\": \"x\"", -32602, "qmp"},
+		{"pf.set", "\"name\": \"pf1\"", -32000 - ENOENT, "name"},
+		{"pf.qemu_args", "\"name\": \"pf1\"", -32000 - ENOENT, "name"},
+		{"pf.qemu_args", "\"name\": \"pf0\", \"memory\": \"a lot\"", -32602, "memory"},
+		{"pf.attach", "\"name\": \"pf0\"", -32602, "qmp"},
+		{"pf.detach", "\"name\": \"pf0\"", -32602, "qmp"},
+		{"pf.attach", "\"name\": \"pf1\"", -32000 - ENOENT, "name"},
+		{"vf.set", "\"pf\": \"pf0\", \"vf\": 2", -32000 - ENOENT, "vf"},
+		{"vf.set", "\"pf\": \"pf0\", \"vf\": \"1\"", -32602, "vf"},
+		{"vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"vlan\": {\"mode\": \"access\", \"vid\": 4095}",
+		 -32602, "vlan.vid"},
+		{"vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"vlan\": 5", -32602, "vlan"},
+		{"vf.set",
+		 "\"pf\": \"pf0\", \"vf\": 0, \"vlan\": {\"mode\": \"trunk\", \"vids\": \"1-9999\"}", -32602,
+		 "vlan.vids"},
+		{"vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"mac\": \"03:00:00:00:00:00\"", -32602, "mac"},
+		{"vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"link\": \"up\"", -32602, "link"},
+		{"vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"mtu\": 9217", -32602, "mtu"},
+		{"vf.show", "\"pf\": \"pf9\"", -32000 - ENOENT, "pf"},
+		{"stats", "\"vf\": 1", -32602, "vf"},
+		{"stats", "\"pf\": \"pf9\"", -32000 - ENOENT, "pf"},
+		{"events.subscribe", "\"topics\": [\"weather\"]", -32602, "topics[0]"},
+		{"events.subscribe", "\"topics\": []", -32602, "topics"},
+	};
+	struct fixture *t = *state;
+	struct client *c = client_new(t);
+
+	populate(t, c);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		refused(t, c, cases[i].method, cases[i].params, cases[i].code, cases[i].field);
+	assert_int_equal(t->dp.fabrics_n, 1);
+	assert_int_equal(t->dp.functions_n, 3);
+	client_free(c);
+}
+
+static void statistics(void **state)
+{
+	struct fixture *t = *state;
+	struct client *c = client_new(t);
+	json_t *o, *row;
+
+	populate(t, c);
+	done(t, c, "fabric.add", "\"name\": \"f1\"");
+	done(t, c, "pf.add", "\"name\": \"pf1\", \"fabric\": \"f1\", \"vfs\": 0");
+	o = result(t, c, "stats", "");
+	assert_int_equal(json_array_size(o), 3 + 1 + 1); /* pf0, pf1, the uplink of f0 */
+	row = json_array_get(o, 4);
+	assert_string_equal(text(row, "uplink"), "tap0");
+	json_decref(o);
+	o = result(t, c, "stats", "\"pf\": \"pf0\", \"vf\": 1");
+	assert_int_equal(json_array_size(o), 1);
+	row = json_array_get(o, 0);
+	assert_int_equal(number(row, "vf"), 1);
+	assert_int_equal(number(json_object_get(row, "tx"), "packets"), 5);
+	assert_int_equal(number(json_object_get(row, "rx"), "dropped"), 3);
+	assert_int_equal(
+		number(json_object_get(json_object_get(row, "rx"), "drops"), drop_reason_name(DROP_VLAN)), 3);
+	json_decref(o);
+	o = result(t, c, "stats", "\"pf\": \"pf0\", \"vf\": null");
+	assert_int_equal(json_array_size(o), 1);
+	json_decref(o);
+	o = result(t, c, "stats", "\"fabric\": \"f1\"");
+	assert_int_equal(json_array_size(o), 1);
+	assert_string_equal(text(json_array_get(o, 0), "pf"), "pf1");
+	json_decref(o);
+	client_free(c);
+}
+
+/* Every method is listed, and what is listed can be asked for. */
+static void help(void **state)
+{
+	struct fixture *t = *state;
+	struct client *c = client_new(t);
+	json_t *list = result(t, c, "help", ""), *m;
+	size_t i, n = 0;
+
+	while (api_methods[n].name)
+		n++;
+	assert_int_equal(json_array_size(list), n);
+	json_array_foreach (list, i, m) {
+		assert_true(text(m, "doc")[0]);
+		assert_true(json_is_array(json_object_get(m, "params")));
+	}
+	json_decref(list);
+	client_free(c);
+}
+
+static void save_fails(void **state)
+{
+	struct fixture *t = *state;
+	struct client *c = client_new(t);
+	int code;
+
+	populate(t, c);
+	code = scratch_fill(&t->scratch);
+	refused(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"trust\": true", -32000 - code, NULL);
+	assert_false(fake_function(&t->dp, "pf0", 1)->s.trust);
+	scratch_empty(&t->scratch);
+	done(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"trust\": true");
+	client_free(c);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(objects),    TEST(vf_settings), TEST(wrong_params),
+		TEST(statistics), TEST(help),        TEST(save_fails),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
