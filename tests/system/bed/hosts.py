@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 import tempfile
@@ -31,6 +32,7 @@ class Host(Protocol):
     def wait(self, timeout: float) -> None: ...
     def kill(self) -> None: ...
     def read(self, path: str) -> str: ...
+    def qemu_log(self) -> str: ...
 
 
 class LocalHost:
@@ -96,6 +98,9 @@ class LocalHost:
     def read(self, path: str) -> str:
         return Path(path).read_text(errors="replace") if os.path.exists(path) else ""
 
+    def qemu_log(self) -> str:
+        return self.read(str(self.logs / "qemu.log"))
+
 
 class GuestHost:
     """An L1 guest: its own tree is the bed's tree, so it has the same QEMU, and the same root disk for its guests."""
@@ -104,7 +109,6 @@ class GuestHost:
 
     def __init__(self, agent: Agent):
         self.agent = agent
-        self.logs: Path | None = None
         self._directory = ""
 
     def root_disk(self) -> str:
@@ -139,10 +143,9 @@ class GuestHost:
         chardevs = []
         for name in CHANNELS:
             chardevs += ["-chardev", f"socket,id={name},path={directory}/{name},server=on,wait=off"]
-        # Daemonised, QEMU's launch is over when its sockets listen.
-        self.agent.run(
-            ["qemu-system-x86_64", *argv, *chardevs, "-daemonize", "-pidfile", f"{directory}/pid"], timeout=60
-        )
+        # Daemonised, QEMU's launch is over when its sockets listen. With a log, its standard error goes there too.
+        daemon = ["-daemonize", "-pidfile", f"{directory}/pid", "-D", f"{directory}/log", "-d", "guest_errors"]
+        self.agent.run(["qemu-system-x86_64", *argv, *chardevs, *daemon], timeout=60)
         return tuple(self.agent.connect(f"{directory}/{name}") for name in CHANNELS)
 
     def alive(self) -> bool:
@@ -158,8 +161,9 @@ class GuestHost:
     def read(self, path: str) -> str:
         return self.agent.run(["cat", path], check=False).stdout if self.agent.lost is None else ""
 
+    def qemu_log(self) -> str:
+        return self.read(f"{self._directory}/log")
+
 
 def _base64(data: bytes) -> str:
-    import base64
-
     return base64.encodebytes(data).decode()

@@ -230,7 +230,7 @@ class VM:
         return self.host.read(self.console_path) if self._running else self._copied_console
 
     def _diagnosis(self) -> str:
-        qemu = (self.logs / "qemu.log").read_text(errors="replace") if (self.logs / "qemu.log").exists() else ""
+        qemu = self.host.qemu_log() if self._running else ""
         tail = "\n".join(self.console.splitlines()[-40:])
         return f"--- QEMU says ({self.logs})\n{qemu}\n--- end of the console of {self.name}\n{tail}"
 
