@@ -101,8 +101,15 @@ bool offload_check_slow(struct pkt *p, uint64_t features)
 		    (uint32_t)v->csum_start + v->csum_offset + 2 > p->len)
 			return false;
 	}
-	if (v->gso_type == VIRTIO_NET_HDR_GSO_NONE)
+	if (v->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
+		/* What has no meaning is not carried on: the kernel refuses a frame for a senseless hdr_len. */
+		*v = (struct virtio_net_hdr){
+			.flags = v->flags,
+			.csum_start = v->flags ? v->csum_start : 0,
+			.csum_offset = v->flags ? v->csum_offset : 0,
+		};
 		return true;
+	}
 
 	if (!v->flags || !v->gso_size || !find_headers(p, &h) || v->csum_start != h.l4)
 		return false;
@@ -135,6 +142,9 @@ bool offload_check_slow(struct pkt *p, uint64_t features)
 		return false;
 	}
 	if (end > p->head_len || end >= p->len)
+		return false;
+	/* The work that a frame may cause when a receiver cannot take it whole. */
+	if (p->len - end > (uint32_t)v->gso_size * OFFLOAD_MAX_SEGMENTS)
 		return false;
 	v->hdr_len = (uint16_t)end; /* what the sender said is only a hint (§5.1.6.2.2) */
 	p->ip_version = h.ip_version;

@@ -7,6 +7,8 @@
 
 #include "datapath/pkt.h"
 
+#define OFFLOAD_MAX_SEGMENTS 2048 /* of a frame: 64 KiB at the smallest segment size that stacks use, 48, are 1366 */
+
 /* Checks p->hdr, as sent by a driver with these negotiated features, against the frame; clears what a sender may not say
  * (DATA_VALID …), sets hdr_len and ip_version for GSO frames. False: the header is wrong. */
 bool offload_check_slow(struct pkt *p, uint64_t features);
