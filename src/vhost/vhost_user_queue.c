@@ -59,8 +59,7 @@ static void load_indices(const struct vu_conn *conn, struct vu_queue *q)
 	/* The used index of a split ring is where the last back-end left it in memory; between the two are
 	 * the descriptors that it took and did not complete, none when it was us. */
 	if (!vu_packed(conn))
-		run->used_idx = le16toh(__atomic_load_n((const uint16_t *)((const uint8_t *)run->device + 2),
-							__ATOMIC_ACQUIRE));
+		run->used_idx = le16toh(__atomic_load_n((const uint16_t *)run->device + 1, __ATOMIC_ACQUIRE));
 }
 
 static bool indices_in_range(const struct vu_conn *conn, const struct vu_queue *q)
@@ -101,6 +100,28 @@ static int start_inflight(const struct vu_conn *conn, struct vu_queue *q)
 	return r;
 }
 
+/* A packed ring whose position the front-end does not keep. Without the file it runs all the same; only a restart of
+ * this process would then cost it its traffic until the driver sets it up anew. */
+static void start_record(struct vu_conn *conn, struct vu_queue *q)
+{
+	struct vhost_queue *run = &q->run;
+	uint16_t used_idx = run->used_idx;
+
+	if (!conn->record) {
+		int r = ring_record_open(conn->vu->path, &conn->record);
+
+		if (r < 0) {
+			vu_event(conn->vu, LOG_LVL_WARNING, "cannot record the position of packed rings beside %s: %s",
+				 conn->vu->path, strerror(-r));
+			return;
+		}
+	}
+	ring_record_start(conn->record, run->index, run->desc, (uint16_t)q->size, !q->ran, &q->inflight, &used_idx);
+	if (used_idx != run->used_idx)
+		run->avail_idx = run->used_idx = used_idx;
+	run->inflight = &q->inflight;
+}
+
 /* Fills in `run` and checks it. Writes to nothing but the inflight area, and to that only if all else is
  * right. */
 static int prepare(struct vu_conn *conn, struct vu_queue *q, const char **why)
@@ -129,7 +150,11 @@ static int prepare(struct vu_conn *conn, struct vu_queue *q, const char **why)
 	if (guest_mem_bad(conn->mem) || (conn->inflight.map && guest_map_bad(conn->inflight.map)))
 		return -EFAULT;
 	*why = "the inflight area does not fit the queue";
-	return run->inflight ? start_inflight(conn, q) : 0;
+	if (!run->inflight && vu_packed(conn))
+		start_record(conn, q);
+	else if (run->inflight)
+		return start_inflight(conn, q);
+	return 0;
 }
 
 int vu_queue_start(struct vu_conn *conn, struct vu_queue *q)
@@ -159,6 +184,7 @@ int vu_queue_start(struct vu_conn *conn, struct vu_queue *q)
 		return vu_refuse(conn, -r, "queue %u stays stopped: %s", run->index, strerror(-r));
 	}
 	q->recover = false;
+	q->ran = true;
 	return 0;
 }
 

@@ -179,6 +179,7 @@ int vu_env_setup(void **state)
 
 	if (!e)
 		return -1;
+	guest_mem_install_sigbus(); /* keeps what it needs for good */
 	e->fds = vu_env_count_fds();
 	e->maps = vu_env_count_maps("memfd:");
 	e->status = e->mtu = -1;
