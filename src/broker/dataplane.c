@@ -14,6 +14,7 @@
 #include "datapath/worker.h"
 #include "fabric/builtin.h"
 #include "fabric/netdev_monitor.h"
+#include "vhost/guest_map.h"
 
 struct pf_entry {
 	char name[VPF_NAME_MAX];
@@ -25,7 +26,7 @@ struct dataplane {
 	struct dataplane_config config;
 	struct worker_pool *pool;
 	struct netdev_monitor *monitor;
-	sd_event_source *note_source, *age_timer;
+	sd_event_source *note_source, *fault_source, *age_timer;
 	unsigned int n_fabrics, n_pfs;
 	struct fabric *fabrics[VPF_MAX_FABRICS];
 	struct pf_entry *pfs[VPF_MAX_PFS];
@@ -161,12 +162,29 @@ static int on_age(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+static void check_rings(struct dataplane *dp)
+{
+	for (unsigned int i = 0; i < dp->n_pfs; i++)
+		for (unsigned int fn = 0; fn < dp->pfs[i]->n; fn++)
+			function_check_rings(dp->pfs[i]->function[fn]);
+}
+
+/* A worker, or this thread, met guest memory that its owner had taken away. */
+static int on_fault(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	uint64_t n;
+
+	(void)source;
+	(void)revents;
+	if (read(fd, &n, sizeof(n)) > 0)
+		check_rings(userdata);
+	return 0;
+}
+
 static void take_note(struct dataplane *dp, const struct worker_note *note)
 {
 	if (!note->port_id) {
-		for (unsigned int i = 0; i < dp->n_pfs; i++)
-			for (unsigned int fn = 0; fn < dp->pfs[i]->n; fn++)
-				function_check_rings(dp->pfs[i]->function[fn]);
+		check_rings(dp);
 		return;
 	}
 	for (unsigned int i = 0; i < dp->n_fabrics; i++) {
@@ -331,6 +349,7 @@ static void do_function_del(void *ctx, const char *pf, unsigned int fn)
 
 	if (!e || fn + 1 != e->n)
 		return;
+	function_forget(e->function[e->n - 1]);
 	function_free(e->function[--e->n]);
 	if (e->n)
 		return;
@@ -406,6 +425,8 @@ int dataplane_new(const struct dataplane_config *config, struct dataplane **ret,
 		goto fail;
 	r = sd_event_add_io(config->event, &dp->note_source, dp->pool->notefd, EPOLLIN, on_notes, dp);
 	if (r >= 0)
+		r = sd_event_add_io(config->event, &dp->fault_source, guest_map_fault_fd(), EPOLLIN, on_fault, dp);
+	if (r >= 0)
 		r = sd_event_add_time_relative(config->event, &dp->age_timer, CLOCK_MONOTONIC, 0, 0, on_age, dp);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(dp->age_timer, SD_EVENT_OFF);
@@ -435,6 +456,7 @@ void dataplane_free(struct dataplane *dp)
 	while (dp->n_fabrics)
 		builtin_free(dp->fabrics[--dp->n_fabrics]);
 	sd_event_source_disable_unref(dp->age_timer);
+	sd_event_source_disable_unref(dp->fault_source);
 	sd_event_source_disable_unref(dp->note_source);
 	netdev_monitor_free(dp->monitor);
 	worker_pool_free(dp->pool);

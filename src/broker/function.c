@@ -7,6 +7,7 @@
 
 #include "datapath/worker.h"
 #include "util/log.h"
+#include "vhost/ring_record.h"
 
 uint64_t function_features(unsigned int queue_pairs)
 {
@@ -163,12 +164,18 @@ int function_new(sd_event *event, struct fabric *fabric, const struct pf_setting
 	if (!f)
 		return err_set(err, ENOMEM, NULL, "not enough memory for a function");
 	snprintf(f->pf, sizeof(f->pf), "%s", pf->name);
+	f->path = strdup(socket->path);
+	if (!f->path) {
+		free(f);
+		return err_set(err, ENOMEM, NULL, "not enough memory for a function");
+	}
 	f->fn = fn;
 	f->events = events;
 	f->ctx = ctx;
 	r = builtin_port_add(fabric, f->pf, fn, s, &pf->policy, &f->port);
 	if (r < 0) {
 		err_set(err, -r, NULL, "cannot add a port to fabric %s: %s", fabric->settings.name, strerror(-r));
+		free(f->path);
 		free(f);
 		return r;
 	}
@@ -179,6 +186,7 @@ int function_new(sd_event *event, struct fabric *fabric, const struct pf_setting
 	r = vhost_user_new(event, &config, &f->vu, err);
 	if (r < 0) {
 		builtin_port_free(f->port);
+		free(f->path);
 		free(f);
 		return r;
 	}
@@ -192,13 +200,22 @@ void function_free(struct function *f)
 		return;
 	vhost_user_free(f->vu);
 	builtin_port_free(f->port);
+	free(f->path);
 	free(f);
+}
+
+void function_forget(struct function *f)
+{
+	ring_record_remove(f->path);
 }
 
 void function_check_rings(struct function *f)
 {
 	struct sw_port *port = f->port->port;
 
+	/* What is wrong with a ring that reads as zeros is not the ring. */
+	if (vhost_user_check_memory(f->vu))
+		return;
 	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES; i++) {
 		struct sw_queue *q = port->queue[i];
 		const char *why = q ? __atomic_load_n(&q->vr.broken, __ATOMIC_ACQUIRE) : NULL;

@@ -15,6 +15,7 @@ struct function {
 	unsigned int fn;
 	struct fabric_port *port;
 	struct vhost_user *vu;
+	char *path; /* of the socket */
 	unsigned int started; /* queues */
 	const struct dataplane_events *events;
 	void *ctx;
@@ -27,5 +28,7 @@ int function_new(sd_event *event, struct fabric *fabric, const struct pf_setting
 		 const struct function_settings *s, const struct vhost_user_config *socket,
 		 const struct dataplane_events *events, void *ctx, struct function **ret, struct err *err);
 void function_free(struct function *f); /* takes NULL */
-/* Looks for rings that workers found broken, and stops them. */
+/* Before function_free(), nobody connected: nothing of it shall be there for the next vpfd either. */
+void function_forget(struct function *f);
+/* Looks for memory that was taken away, which ends the connection, and for rings that workers found broken, and stops them. */
 void function_check_rings(struct function *f);

@@ -3,6 +3,7 @@
 #include "vhost/guest_map.h"
 
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -37,10 +38,12 @@ static struct guest_map *cache[256];
 
 static struct sigaction previous_action;
 static bool handler_installed;
+static int fault_fd = -1;
 
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	int saved = errno;
+	uint64_t one = 1;
 	uintptr_t addr = (uintptr_t)info->si_addr;
 	unsigned int n = __atomic_load_n(&guards_high, __ATOMIC_ACQUIRE);
 
@@ -56,6 +59,9 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 			continue; /* reused while we read it, so it is not the faulting thread's */
 		/* Marked first: who sees the zeros must also see the mark. */
 		__atomic_store_n(&g->bad, true, __ATOMIC_SEQ_CST);
+		/* Cannot fail but for a full counter, and then it is readable. */
+		if (write(fault_fd, &one, sizeof(one)) < 0)
+			errno = saved;
 		if (mmap((void *)start, len, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
 			break;
@@ -78,6 +84,10 @@ int guest_mem_install_sigbus(void)
 
 	if (handler_installed)
 		return 0;
+	if (fault_fd < 0)
+		fault_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fault_fd < 0)
+		return -errno;
 	sigemptyset(&action.sa_mask);
 	if (sigaction(SIGBUS, &action, &previous_action) < 0)
 		return -errno;
@@ -233,4 +243,9 @@ void guest_map_unref(struct guest_map *map)
 bool guest_map_bad(const struct guest_map *map)
 {
 	return __atomic_load_n(&map->guard->bad, __ATOMIC_RELAXED);
+}
+
+int guest_map_fault_fd(void)
+{
+	return fault_fd;
 }

@@ -45,3 +45,6 @@ struct guest_map *guest_map_ref(struct guest_map *map);
 void guest_map_unref(struct guest_map *map); /* takes NULL */
 /* True once an access raised SIGBUS. Any thread. */
 bool guest_map_bad(const struct guest_map *map);
+/* An eventfd that becomes readable when a mapping turns bad; stays this module's. -1 before
+ * guest_mem_install_sigbus(). */
+int guest_map_fault_fd(void);

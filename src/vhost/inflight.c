@@ -60,7 +60,7 @@ static bool still_available(const void *desc, uint16_t index, unsigned int wrap)
 }
 
 /* "When reconnecting": which of the two states the area holds is the one that the driver can have seen. */
-static int packed_recover(const struct vhost_inflight *inflight, const void *desc, uint16_t *ret)
+int vhost_inflight_packed_recover(const struct vhost_inflight *inflight, const void *desc, uint16_t *ret)
 {
 	const struct inflight_packed *p = inflight->packed;
 	struct inflight_packed copy = {.used = __atomic_load_n(&p->used, __ATOMIC_ACQUIRE)};
@@ -88,7 +88,7 @@ int vhost_inflight_packed_start(struct vhost_inflight *inflight, const void *des
 	if (version && (version != VHOST_INFLIGHT_VERSION || p->desc_num != inflight->size))
 		return -EINVAL;
 	if (version && recover) {
-		r = packed_recover(inflight, desc, &used);
+		r = vhost_inflight_packed_recover(inflight, desc, &used);
 		if (r < 0)
 			return r;
 	}

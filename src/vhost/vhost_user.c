@@ -199,15 +199,14 @@ void vhost_user_disconnect(struct vhost_user *vu, const char *why)
 void vhost_user_queue_failed(struct vhost_user *vu, unsigned int index, const char *why)
 {
 	struct vu_queue *q = vu->conn && index < vu->conn->n_queues ? &vu->conn->queues[index] : NULL;
-	uint64_t one = 1;
 
 	if (!q || !q->started)
 		return;
 	vu_queue_stop(vu->conn, q);
 	q->failed = true;
 	/* Best effort: QEMU only counts these. */
-	if (q->run.errfd >= 0 && write(q->run.errfd, &one, sizeof(one)) < 0)
-		vu_event(vu, LOG_LVL_DEBUG, "queue %u: cannot signal the error: %s", index, strerror(errno));
+	if (q->run.errfd >= 0)
+		(void)signal_eventfd(q->run.errfd);
 	vu_event(vu, LOG_LVL_WARNING, "queue %u stopped until the guest sets it up again: %s", index, why);
 }
 

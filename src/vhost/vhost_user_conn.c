@@ -24,6 +24,7 @@ static void conn_free(struct vu_conn *conn)
 		close_fd(&conn->queues[i].run.callfd);
 		close_fd(&conn->queues[i].run.errfd);
 	}
+	ring_record_close(conn->record);
 	guest_map_unref(conn->inflight.map);
 	dirty_log_unref(conn->log);
 	close_fd(&conn->log_fd);
@@ -147,9 +148,21 @@ void vu_conn_reset(struct vu_conn *conn)
 		/* Call and error descriptors stay: QEMU sets them when the guest sets up interrupts. */
 		close_fd(&q->run.kickfd);
 		q->has_kick = q->has_addr = q->has_base = q->failed = q->run.enabled = false;
+		ring_record_forget(conn->record, i);
 		q->size = 0;
 	}
 	conn->features = 0;
 	conn->has_features = false;
 	conn->status = 0;
+}
+
+bool vhost_user_check_memory(struct vhost_user *vu)
+{
+	struct vu_conn *conn = vu->conn;
+
+	if (!conn || (!guest_mem_bad(conn->mem) && !(conn->inflight.map && guest_map_bad(conn->inflight.map))))
+		return false;
+	vu_event(vu, LOG_LVL_ERR, "connection ended: the front-end cut off the file of the memory that it shared");
+	vu_conn_end(conn, "the front-end took the memory away");
+	return true;
 }

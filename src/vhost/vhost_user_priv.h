@@ -17,6 +17,7 @@
 
 #include "vhost/guest_map.h"
 #include "vhost/inflight.h"
+#include "vhost/ring_record.h"
 #include "vhost/vhost_user.h"
 #include "vhost/vhost_user_proto.h"
 
@@ -51,6 +52,7 @@ struct vu_queue {
 	bool started;
 	bool failed;  /* its owner found it broken: not started again before it is set up anew */
 	bool recover; /* the next start takes the indices from the inflight area */
+	bool ran;     /* was started on this connection: its indices are known */
 	struct vhost_inflight inflight;
 };
 
@@ -83,6 +85,7 @@ struct vu_conn {
 	struct dirty_log *log;
 	int log_fd;
 	struct vu_inflight_area inflight;
+	struct ring_record *record; /* NULL until a packed ring without inflight area starts */
 	struct vu_backend backend;
 	unsigned int busy; /* inside the dispatcher: an end of the connection has to wait until it returns */
 	bool closing;

@@ -91,6 +91,7 @@ int vu_set_vring_base(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue 
 int vu_get_vring_base(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue *q)
 {
 	vu_queue_stop(conn, q);
+	ring_record_forget(conn->record, q->run.index);
 	/* The next kick descriptor starts it again, no other message. */
 	close_fd(&q->run.kickfd);
 	q->has_kick = q->failed = false;

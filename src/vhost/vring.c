@@ -201,12 +201,10 @@ bool vring_should_call(struct virtq *vr)
 void vring_call(const struct virtq *vr)
 {
 	int fd = __atomic_load_n(&vr->callfd, __ATOMIC_RELAXED); /* the main thread may change it */
-	uint64_t one = 1;
 
-	/* The peer made the eventfd: a full counter (EAGAIN; who starts a queue makes it non-blocking) already means a
-	 * call is pending; anything else is the peer's loss. */
-	if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
-		return;
+	/* A full counter already means that a call is pending; any other error is the peer's loss. */
+	if (fd >= 0)
+		(void)signal_eventfd(fd);
 }
 
 static inline void split_set_avail_event(struct virtq *vr, uint16_t value)
