@@ -36,6 +36,7 @@ struct qemu_link {
 	uint64_t tokens_at; /* CLOCK_MONOTONIC, µs */
 
 	struct plug *plug;
+	enum plug_kind plug_kind;
 	bool late_release; /* a detach timed out: clean up when the guest lets go after all */
 	qemu_link_done_fn done;
 	void *done_arg;
@@ -265,6 +266,7 @@ static void on_plugged(void *ctx, struct plug *plug, int code, const struct err 
 	struct qemu_link *l = ctx;
 	qemu_link_done_fn done = l->done;
 	void *arg = l->done_arg;
+	enum plug_kind kind = l->plug_kind;
 	struct err copy = {};
 
 	if (err)
@@ -273,6 +275,10 @@ static void on_plugged(void *ctx, struct plug *plug, int code, const struct err 
 	plug_free(plug);
 	l->plug = NULL;
 	l->done = NULL;
+	if (code == 0 && kind == PLUG_ATTACH)
+		set_present(l); /* known before done() tells */
+	else if (code == 0)
+		set_absent(l);
 	if (code != -ENOTCONN)
 		probe(l);
 	if (done)
@@ -300,6 +306,7 @@ static int start_plug(struct qemu_link *l, enum plug_kind kind, const struct qem
 	if (r < 0)
 		return err_set(err, -r, "", "cannot start: %s", strerror(-r));
 	l->late_release = false;
+	l->plug_kind = kind;
 	l->done = done;
 	l->done_arg = arg;
 	return 0;
@@ -400,7 +407,8 @@ int qemu_link_new(const struct qemu_link_config *config, struct qemu_link **ret,
 	l->ctx = config->ctx;
 	l->event = sd_event_ref(qmp_pool_event(config->pool));
 	l->functions = functions;
-	l->release_ms = config->release_ms ? config->release_ms : QEMU_LINK_RELEASE_MS;
+	l->release_ms = config->release_ms ? config->release_ms
+					   : QEMU_LINK_RELEASE_MS + l->pf.vfs * QEMU_LINK_RELEASE_VF_MS;
 	l->tokens = QEMU_LINK_QUERIES_BURST;
 	for (unsigned int fn = 0; fn < functions; fn++)
 		l->function[fn].link = l;

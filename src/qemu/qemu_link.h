@@ -32,6 +32,7 @@
 #define QEMU_LINK_QUERIES_PER_S 100
 #define QEMU_LINK_QUERIES_BURST 1024
 #define QEMU_LINK_RELEASE_MS    30000 /* Linux waits 5 s between the request and its obeying it */
+#define QEMU_LINK_RELEASE_VF_MS 250   /* more for each VF: 255 take an emulated guest half a minute */
 
 struct qemu_link;
 
@@ -50,7 +51,7 @@ struct qemu_link_config {
 	const struct pf_settings *pf;    /* copied; name, vfs, queue_pairs, mtu and qmp are used */
 	const struct qemu_link_ops *ops; /* borrowed */
 	void *ctx;
-	unsigned int release_ms; /* 0: QEMU_LINK_RELEASE_MS; for tests */
+	unsigned int release_ms; /* 0: as above; for tests */
 };
 
 /* pf->qmp must not be empty. -EINVAL (field "qmp"), -ENOMEM. */

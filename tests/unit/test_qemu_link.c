@@ -532,6 +532,8 @@ static void test_attach_detach(void **state)
 		attach(x, NULL);
 		assert_int_equal(x->code, 0);
 		assert_false(x->remark);
+		assert_true(qemu_link_present(x->link)); /* from the moment that it is done */
+		assert_int_equal(x->present, round);
 		assert_string_equal(x->vm.bus, "hp0"); /* "cold" does not allow hot-plug */
 		assert_int_equal(parts(x->vm.device), FUNCTIONS);
 		assert_string_equal(json_string_value(json_object_get(x->vm.last_device, "id")), "vpf-p-pf");
@@ -547,7 +549,8 @@ static void test_attach_detach(void **state)
 		assert_int_equal(x->code, 0);
 		assert_false(x->remark);
 		assert_int_equal(parts(x->vm.device) + parts(x->vm.netdev) + parts(x->vm.chardev), 0);
-		RUN_UNTIL(x->event, x->absent == round);
+		assert_false(qemu_link_present(x->link));
+		assert_int_equal(x->absent, round);
 		assert_false(x->filter[3].known);
 
 		detach(x);
