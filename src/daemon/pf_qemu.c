@@ -154,6 +154,11 @@ static void on_model_event(void *ctx, const struct model_event *event)
 		if (e)
 			qemu_link_set_carrier(e->link, (unsigned int)event->function,
 					      !strcmp(event->event, "up"));
+	} else if (event->topic == TOPIC_FUNCTION && event->function >= 0 &&
+		   !strcmp(event->event, "started")) {
+		e = find(q, event->pf);
+		if (e) /* a driver that was reset has another filter, and QEMU does not say so */
+			qemu_link_refresh(e->link, (unsigned int)event->function);
 	}
 }
 
@@ -182,8 +187,10 @@ void pf_qemu_free(struct pf_qemu *q)
 	if (!q)
 		return;
 	q->closing = true;
-	while (q->entries)
-		entry_free(q->entries);
+	for (struct entry *e = q->entries, *next; e; e = next) {
+		next = e->next;
+		entry_free(e);
+	}
 	qmp_pool_free(q->pool);
 	free(q);
 }
