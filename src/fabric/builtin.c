@@ -305,7 +305,8 @@ void builtin_learn(struct fabric *f, struct fabric_port *p, uint64_t mac, uint16
 {
 	int r;
 
-	if (!f->settings.learning || p->settings.spoofchk || mac_is_multicast(mac) || !mac)
+	/* The note may be older than the last change of settings. */
+	if (!claims_may_learn(f, f->sw.fdb, p, mac, vlan))
 		return;
 	if (p->port->learned >= f->settings.max_learned) {
 		__atomic_store_n(&p->port->learn_full, true, __ATOMIC_RELAXED);
@@ -322,6 +323,14 @@ void builtin_learn(struct fabric *f, struct fabric_port *p, uint64_t mac, uint16
 	}
 }
 
+/* Seconds since an address was seen; 0 if a worker saw it after `now` was read. */
+static uint32_t age_of(const struct fdb_meta *meta, uint32_t now)
+{
+	int32_t age = (int32_t)(now - __atomic_load_n(&meta->seen, __ATOMIC_RELAXED));
+
+	return age < 0 ? 0 : (uint32_t)age;
+}
+
 void builtin_age(struct fabric *f, uint32_t now)
 {
 	struct fdb *fdb = f->sw.fdb;
@@ -330,7 +339,7 @@ void builtin_age(struct fabric *f, uint32_t now)
 	for (unsigned int i = 0; i < fdb->slots; i++) {
 		if (!fdb->slot[i].key || fdb->meta[i].kind != FDB_LEARNED)
 			continue;
-		if (now - __atomic_load_n(&fdb->meta[i].seen, __ATOMIC_RELAXED) >= f->settings.ageing) {
+		if (age_of(&fdb->meta[i], now) >= f->settings.ageing) {
 			fdb->meta[i].kind = FDB_PERMANENT; /* claims_build_fdb() takes over learned ones only */
 			any = true;
 		}
@@ -355,7 +364,7 @@ void builtin_fdb(const struct fabric *f, uint32_t now, void (*row)(void *arg, co
 		r.pf = p->pf;
 		r.function = p->fn;
 		if (r.kind == FDB_LEARNED)
-			r.age = now - __atomic_load_n(&fdb->meta[i].seen, __ATOMIC_RELAXED);
+			r.age = age_of(&fdb->meta[i], now);
 		row(arg, &r);
 	}
 }

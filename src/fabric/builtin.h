@@ -70,5 +70,7 @@ void builtin_fdb(const struct fabric *f, uint32_t now, void (*row)(void *arg, co
 void builtin_recompute(struct fabric *f);
 /* Half of builtin_recompute(), in claims.c: a new address table for the fabric as it is; sets mac_conflict of its ports. */
 int claims_build_fdb(struct fabric *f, struct fdb **ret);
+/* Whether `fdb` may have `mac` in `vlan` as a learned address of p. That it is free is fdb_add()'s to say. */
+bool claims_may_learn(const struct fabric *f, const struct fdb *fdb, const struct fabric_port *p, uint64_t mac, uint16_t vlan);
 /* The addresses that the port owns in `fdb`, as a configuration to publish; NULL without memory. */
 struct port_conf *claims_port_conf(const struct fabric_port *p, const struct fdb *fdb);

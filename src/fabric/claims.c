@@ -73,8 +73,20 @@ static bool taken_by_trunk(const struct fdb *fdb, uint64_t mac, uint16_t vlan, c
 	return vlan_trunk_allows(&owner->settings.vlan, vlan);
 }
 
+/* True if another port owns `mac` in one of the VLANs of a trunk. `single` has the addresses that are owned in some single
+ * VLAN, so that the VLANs are gone through only when there is something to find. */
+static bool taken_in_trunk(const struct fdb *fdb, const struct fdb *single, uint64_t mac, const struct vlan_settings *trunk)
+{
+	if (!fdb_find(single, mac, 0))
+		return false;
+	for (uint16_t vid = 0; vid < 4095; vid++)
+		if (vlan_trunk_allows(trunk, vid) && fdb_find(fdb, mac, vid))
+			return true;
+	return false;
+}
+
 /* Adds the claims of one kind; the table holds those that come before it. */
-static int add_claims(struct fabric *f, struct fdb *fdb, enum fdb_kind kind, bool *conflict)
+static int add_claims(struct fabric *f, struct fdb *fdb, struct fdb *single, enum fdb_kind kind, bool *conflict)
 {
 	for (unsigned int i = 0; i < f->n; i++) {
 		struct fabric_port *p = f->ports[i];
@@ -87,10 +99,13 @@ static int add_claims(struct fabric *f, struct fdb *fdb, enum fdb_kind kind, boo
 
 			if (claims[k].kind != kind)
 				continue;
-			if (taken_by_trunk(fdb, claims[k].mac, vlan, p->port))
+			if (vlan == VLAN_KEY_ANY ? taken_in_trunk(fdb, single, claims[k].mac, &p->settings.vlan) :
+						   taken_by_trunk(fdb, claims[k].mac, vlan, p->port))
 				r = -EEXIST;
 			else
 				r = fdb_add(fdb, claims[k].mac, vlan, p->port, kind, 0);
+			if (!r && vlan != VLAN_KEY_ANY)
+				(void)fdb_add(single, claims[k].mac, 0, p->port, kind, 0); /* there already: as good */
 			if (r == -EEXIST && k == 0 && fdb_lookup(fdb, claims[k].mac, vlan) != p->port)
 				conflict[i] = true;
 			else if (r == -ENOSPC)
@@ -100,12 +115,11 @@ static int add_claims(struct fabric *f, struct fdb *fdb, enum fdb_kind kind, boo
 	return 0;
 }
 
-/* Whether a learned entry of this port still stands. */
-static bool keep_learned(const struct fabric *f, const struct fabric_port *p, uint16_t vlan)
+bool claims_may_learn(const struct fabric *f, const struct fdb *fdb, const struct fabric_port *p, uint64_t mac, uint16_t vlan)
 {
 	const struct vlan_settings *v = &p->settings.vlan;
 
-	if (!f->settings.learning || p->settings.spoofchk)
+	if (!f->settings.learning || p->settings.spoofchk || !usable(mac) || taken_by_trunk(fdb, mac, vlan, NULL))
 		return false;
 	return v->mode == VLAN_TRUNK ? !(vlan & VLAN_KEY_AD) && vlan_trunk_allows(v, vlan) :
 				       vlan == claim_vlan(&p->settings);
@@ -117,23 +131,28 @@ int claims_build_fdb(struct fabric *f, struct fdb **ret)
 	const struct fdb *old = f->sw.fdb;
 	_cleanup_free_ bool *conflict = calloc(f->n + 1, sizeof(bool));
 	unsigned int want = 64, learned = 0;
-	struct fdb *fdb;
+	struct fdb *fdb, *single;
 	int r;
 
 	/* Room for what drivers may add, and as much again for learning without a rebuild. */
 	for (unsigned int i = 0; i < f->n; i++)
 		want += 2 + f->ports[i]->filter.unicast_n + f->ports[i]->port->learned;
+	r = fdb_new(want, &single);
+	if (r < 0)
+		return r;
 	if (f->settings.learning)
 		want += MIN(want, 4096u) + 256;
 	r = conflict ? fdb_new(want, &fdb) : -ENOMEM;
-	if (r < 0)
+	if (r < 0) {
+		fdb_free(single);
 		return r;
-	for (unsigned int i = 0; i < ARRAY_SIZE(owned); i++) {
-		r = add_claims(f, fdb, owned[i], conflict);
-		if (r < 0) {
-			fdb_free(fdb);
-			return r;
-		}
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(owned) && !r; i++)
+		r = add_claims(f, fdb, single, owned[i], conflict);
+	fdb_free(single);
+	if (r < 0) {
+		fdb_free(fdb);
+		return r;
 	}
 	for (unsigned int i = 0; i < f->n; i++)
 		f->ports[i]->port->learned = 0;
@@ -145,8 +164,7 @@ int claims_build_fdb(struct fabric *f, struct fdb **ret)
 		/* A NULL port is an entry that was forgotten, or whose port is being deleted. */
 		if (!old->slot[i].key || old->meta[i].kind != FDB_LEARNED || !port)
 			continue;
-		if (!keep_learned(f, port->owner, vlan) || port->learned >= f->settings.max_learned ||
-		    taken_by_trunk(fdb, mac, vlan, NULL))
+		if (port->learned >= f->settings.max_learned || !claims_may_learn(f, fdb, port->owner, mac, vlan))
 			continue;
 		if (!fdb_add(fdb, mac, vlan, port, FDB_LEARNED, __atomic_load_n(&old->meta[i].seen, __ATOMIC_RELAXED))) {
 			port->learned++;
