@@ -65,7 +65,6 @@ static int not_permitted(const char *path, struct err *err)
 				       "permission denied on %s: only its owner (user id %u) may use it; run "
 				       "vpfctl as that user, or start vpfd with --group and --socket-mode",
 				       part, st.st_uid);
-		/* cppcheck-suppress getgrgidCalled ; one thread */
 		group = getgrgid(st.st_gid);
 		if (group)
 			return err_set(err, EACCES, NULL,

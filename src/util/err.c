@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-int err_set(struct err *err, int code, const char *field, const char *fmt, ...)
+int(err_set)(struct err *err, int code, const char *field, const char *fmt, ...)
 {
 	if (err) {
 		va_list ap;

@@ -14,3 +14,16 @@ struct err {
 };
 
 int err_set(struct err *err, int code, const char *field, const char *fmt, ...) printf_like(4, 5);
+
+#if defined(__clang_analyzer__) || defined(__cppcheck__)
+/* Static analysis sees one file at a time, where err_set() might return 0 for all it knows: then it follows paths on
+ * which a call has failed and has not. `code` must be a positive errno. */
+#define err_set(err, code, ...)                                                                              \
+	({                                                                                                   \
+		int err_code_ = (code);                                                                      \
+		(err_set)((err), err_code_, __VA_ARGS__);                                                    \
+		if (err_code_ <= 0)                                                                          \
+			__builtin_unreachable();                                                             \
+		-err_code_;                                                                                  \
+	})
+#endif
