@@ -18,12 +18,14 @@
 #include "vhost/vhost_user_priv.h"
 
 #define MEMORY_SIZE 0x10000
+#define SHRINK      255 /* as request: changes the size of the memory's file */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 static sd_event *event;
-static int fds[4]; /* memory twice, an eventfd, a socket */
+static char path[] = "/tmp/fuzz-vhost-user-XXXXXX"; /* beside it, the record of packed rings */
+static int fds[4];                                  /* memory twice, an eventfd, a socket */
 static const struct vhost_queue *running[VHOST_USER_MAX_QUEUES];
 
 static void check(bool ok)
@@ -78,7 +80,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	check(sd_event_new(&event) >= 0);
+	check(sd_event_new(&event) >= 0 && guest_mem_install_sigbus() == 0);
+	check(mkdtemp(path) && rmdir(path) == 0);
 	fds[0] = fds[1] = memfd_create("fuzz", MFD_CLOEXEC);
 	fds[2] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	fds[3] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -129,6 +132,10 @@ static size_t send_record(int front, const uint8_t *data, size_t size)
 
 	if (size < 4 || size < 4 + 4u * data[3])
 		return 0;
+	if (data[0] == SHRINK) {
+		check(ftruncate(fds[0], data[1] * 256) == 0);
+		return 4;
+	}
 	hdr = (struct vu_header){data[0], (data[1] & VU_FLAG_NEED_REPLY) | VU_VERSION, 4u * data[3]};
 	memcpy(msg, &hdr, VU_HEADER_SIZE);
 	memcpy(msg + VU_HEADER_SIZE, data + 4, hdr.size);
@@ -151,6 +158,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const uint8_t zeros[MEMORY_SIZE];
 	struct vhost_user vu = {
 		.event = event,
+		.path = path,
 		.listen_fd = -1,
 		.features = VU_BIT(32) | VU_BIT(VU_F_RING_EVENT_IDX) | VU_BIT(VU_F_RING_PACKED),
 		.queue_pairs = 2,
@@ -158,6 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	};
 	int pair[2];
 
+	check(ftruncate(fds[0], MEMORY_SIZE) == 0);
 	check(pwrite(fds[0], zeros, sizeof(zeros), 0) == sizeof(zeros));
 	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
 	check(vu_conn_open(&vu, pair[1], getpid()) == 0);
@@ -167,6 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (sd_event_run(event, 0) > 0)
 		;
 	check(!vu.conn);
+	ring_record_remove(path);
 	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES; i++)
 		check(!running[i]);
 	return 0;

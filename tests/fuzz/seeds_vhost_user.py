@@ -14,7 +14,7 @@ NEED_REPLY = 8
 UVA = 0x100000
 PROTOCOL = 1 << 30
 VERSION_1, EVENT_IDX, PACKED, LOG_ALL = 1 << 32, 1 << 29, 1 << 34, 1 << 26
-PROTOCOL_FEATURES = 0x1BC3F & ~(1 << 14) & ~(1 << 8) & ~(1 << 9)
+PROTOCOL_FEATURES = 0x1BC3F
 
 
 def msg(request, payload=b"", fd=0, nfds=0, flags=NEED_REPLY):
@@ -88,6 +88,15 @@ SEEDS = {
     + memory()
     + msg(32, inflight(2 * (32 + 32 * 128)), MEMORY, 1)
     + ring(0, 128, 0x80008000),
+    "shrunk": start(VERSION_1)
+    + memory()
+    + ring(0, 64, 0)
+    + bytes([255, 16, 0, 0])
+    + stop(0)
+    + ring(0, 64, 0)
+    + ring(1, 64, 0)
+    + bytes([255, 255, 0, 0])
+    + memory(),
     "device": start(VERSION_1)
     + msg(17)
     + u64(20, 1500)

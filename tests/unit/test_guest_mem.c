@@ -36,7 +36,6 @@ static int fds_before, maps_before;
 static int setup(void **state)
 {
 	(void)state;
-	guest_mem_install_sigbus(); /* keeps what it needs for good */
 	fds_before = vu_env_count_fds();
 	maps_before = vu_env_count_maps("guest-mem-test");
 	return 0;

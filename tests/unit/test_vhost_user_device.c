@@ -80,7 +80,10 @@ static void test_inflight_packed(void **state)
 	assert_int_equal(vu_client_ask(&e->c, VU_SET_INFLIGHT_FD, &d, sizeof(d), &fd, 1), 0);
 	assert_int_equal(vu_client_ring(&e->c, 0, 256, 0x80008000), 0);
 	assert_int_equal(vu_client_ring(&e->c, 2, 256, 0x80008000), 0);
-	assert_null(e->q[2].q->inflight); /* beyond the area */
+	/* beyond the area; what it has is a record of our own */
+	assert_true((uint8_t *)e->q[2].q->inflight->packed - (uint8_t *)e->q[0].q->inflight->packed >=
+			    (ptrdiff_t)d.size ||
+		    e->q[2].q->inflight->packed < e->q[0].q->inflight->packed);
 	vhost_inflight_packed_begin(e->q[0].q->inflight, 0x8009);
 	vhost_inflight_packed_end(e->q[0].q->inflight);
 	vhost_inflight_packed_begin(e->q[0].q->inflight, 0x800c); /* not published */
@@ -102,6 +105,40 @@ static void test_inflight_packed(void **state)
 	assert_int_equal(vu_client_ask(&e->c, VU_SET_INFLIGHT_FD, &d, sizeof(d), &fd, 1), 0);
 	assert_int_not_equal(vu_client_ring(&e->c, 0, 256, 0x80008000), 0);
 	close(fd);
+}
+
+/* Without an area a packed ring's position is kept beside the socket: until the front-end asks for it. */
+static void test_packed_record(void **state)
+{
+	struct vu_env *e = *state;
+
+	vu_env_ready(e, F_VERSION_1 | F_PACKED);
+	assert_int_equal(vu_client_ring(&e->c, 0, 256, 0x80008000), 0);
+	vhost_inflight_packed_begin(e->q[0].q->inflight, 0x8009);
+	vhost_inflight_packed_end(e->q[0].q->inflight);
+	e->c.mem[14] = e->c.mem[15] = 0x80; /* used */
+	vu_client_disconnect(&e->c);
+	vhost_user_free(e->vu);
+	assert_int_equal(vu_env_new_device(e, 2, F_VERSION_1 | F_PACKED), 0);
+
+	/* vpfd was restarted; QEMU knows the first position only */
+	vu_env_ready(e, F_VERSION_1 | F_PACKED);
+	assert_int_equal(vu_client_ring(&e->c, 0, 256, 0x80008000), 0);
+	assert_int_equal(e->q[0].q->avail_idx, 0x8009);
+	assert_int_equal(e->q[0].q->used_idx, 0x8009);
+	/* once asked, the front-end's word counts */
+	assert_int_equal(vu_client_get_base(&e->c, 0), 0x80098009);
+	vu_client_disconnect(&e->c);
+	vu_env_ready(e, F_VERSION_1 | F_PACKED);
+	assert_int_equal(vu_client_ring(&e->c, 0, 256, 0x00050005), 0);
+	assert_int_equal(e->q[0].q->avail_idx, 5);
+	vu_client_disconnect(&e->c);
+
+	/* a ring that no device has touched is a new one */
+	vu_env_ready(e, F_VERSION_1 | F_PACKED);
+	memset(e->c.mem, 0, 16 * 256);
+	assert_int_equal(vu_client_ring(&e->c, 0, 256, 0x80008000), 0);
+	assert_int_equal(e->q[0].q->avail_idx, 0x8000);
 }
 
 static int backend_channel(struct vu_env *e, int *front)
@@ -393,9 +430,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, vu_env_setup, vu_env_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_inflight_split), T(test_inflight_packed),  T(test_host_notifier),
-		T(test_second_client),  T(test_restarted_client), T(test_socket_file),
-		T(test_long_path),      T(test_many_devices),
+		T(test_inflight_split), T(test_inflight_packed), T(test_packed_record),
+		T(test_host_notifier),  T(test_second_client),   T(test_restarted_client),
+		T(test_socket_file),    T(test_long_path),       T(test_many_devices),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
