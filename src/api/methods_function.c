@@ -129,7 +129,7 @@ int method_stats(struct api_call *call, const json_t *params, json_t **ret, stru
 		r = param_pf(env, params, "pf", &only, err);
 	if (!r && json_object_get(params, "fabric"))
 		r = param_fabric(env, params, "fabric", &fabric, err);
-	if (!r && vf)
+	if (!r && vf && only)
 		r = param_function(only, params, &fn, err);
 	if (r < 0)
 		return r;

@@ -435,8 +435,10 @@ void api_server_free(struct api_server *server)
 {
 	if (!server)
 		return;
-	while (server->clients)
-		client_free(server->clients);
+	for (struct client *c = server->clients, *next; c; c = next) {
+		next = c->next;
+		client_free(c);
+	}
 	rpc_free(server->rpc);
 	sd_event_source_disable_unref(server->io);
 	close_fd(&server->fd);

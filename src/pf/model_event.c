@@ -91,9 +91,9 @@ static void on_function_connected(void *ctx, const char *pf, unsigned int fn, bo
 		model_reportf(ctx, TOPIC_FUNCTION, "connected", LOG_LVL_INFO, NULL, pf, (int)fn, detail,
 			      "connected");
 	else
-		/* Without a reason QEMU has closed in an orderly way. */
-		model_reportf(ctx, TOPIC_FUNCTION, "disconnected", why ? LOG_LVL_WARNING : LOG_LVL_INFO, NULL,
-			      pf, (int)fn, detail, "disconnected%s%s", why ? ": " : "", why ? why : "");
+		/* Without a reason QEMU has closed in an orderly way. A reason was logged where it was found. */
+		model_reportf(ctx, TOPIC_FUNCTION, "disconnected", LOG_LVL_INFO, NULL, pf, (int)fn, detail,
+			      "disconnected%s%s", why ? ": " : "", why ? why : "");
 }
 
 static void on_function_started(void *ctx, const char *pf, unsigned int fn, bool started)
@@ -115,7 +115,8 @@ static void on_link_changed(void *ctx, const char *pf, unsigned int fn, bool up)
 
 static void on_ring_error(void *ctx, const char *pf, unsigned int fn, unsigned int queue, const char *why)
 {
-	model_reportf(ctx, TOPIC_RING, "error", LOG_LVL_WARNING, NULL, pf, (int)fn,
+	/* vhost_user_queue_failed() logs it. */
+	model_reportf(ctx, TOPIC_RING, "error", LOG_LVL_DEBUG, NULL, pf, (int)fn,
 		      json_pack("{s:I, s:s}", "queue", (json_int_t)queue, "reason", why),
 		      "queue %u is stopped until the driver sets it up anew: %s", queue, why);
 }
