@@ -5,6 +5,7 @@
  * compile-time sizes. Nothing here allocates, logs or keeps state. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,7 +15,7 @@
 #define ARRAY_SIZE(a)	  (sizeof(a) / sizeof((a)[0]))
 #define likely(x)	  __builtin_expect(!!(x), 1)
 #define unlikely(x)	  __builtin_expect(!!(x), 0)
-#define container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
+#define container_of(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
 #define MIN(a, b)	  ((a) < (b) ? (a) : (b))
 #define MAX(a, b)	  ((a) > (b) ? (a) : (b))
 #define CACHE_LINE	  64
@@ -55,3 +56,18 @@ static inline void *steal_ptr_(void **p)
 	return taken;
 }
 #define steal_ptr(p) ((typeof(*(p)))steal_ptr_((void **)(p)))
+
+/* Adds 1 to the eventfd that a peer made, without waiting: 0, or -EAGAIN if its counter is full. O_NONBLOCK belongs to
+ * the open file, so the peer can take it away again at any time; it is put back here before it matters. (A peer that
+ * races this in the instant before the write only wins if its counter is full just then.) */
+static inline int signal_eventfd(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	uint64_t one = 1;
+
+	if (flags < 0)
+		return -errno;
+	if (unlikely(!(flags & O_NONBLOCK)) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -errno;
+	return write(fd, &one, sizeof(one)) < 0 ? -errno : 0;
+}
