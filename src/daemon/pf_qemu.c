@@ -186,6 +186,8 @@ void pf_qemu_free(struct pf_qemu *q)
 {
 	if (!q)
 		return;
+	/* The data plane reports to the model, and that to its listeners, after this is gone. */
+	model_unlisten(q->model, on_model_event, q);
 	q->closing = true;
 	for (struct entry *e = q->entries, *next; e; e = next) {
 		next = e->next;

@@ -93,8 +93,10 @@ void model_free(struct model *m);
 /* What the data plane reports goes here, with the model as ctx. */
 extern const struct dataplane_events model_dataplane_events;
 
-/* At most 4 listeners; they stay for the model's life. They may look at the model, not change it. */
+/* At most 4 listeners. They may look at the model, not change it. */
 void model_listen(struct model *m, model_listener listener, void *ctx);
+/* Not from within a listener. */
+void model_unlisten(struct model *m, model_listener listener, void *ctx);
 /* Logs the event and tells the listeners; for those who report on behalf of the model (QMP). */
 void model_report(struct model *m, const struct model_event *event);
 

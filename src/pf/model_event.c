@@ -29,6 +29,15 @@ void model_listen(struct model *m, model_listener listener, void *ctx)
 	m->listeners[m->listeners_n++].ctx = ctx;
 }
 
+void model_unlisten(struct model *m, model_listener listener, void *ctx)
+{
+	for (unsigned int i = 0; i < m->listeners_n; i++)
+		if (m->listeners[i].call == listener && m->listeners[i].ctx == ctx) {
+			m->listeners[i] = m->listeners[--m->listeners_n];
+			return;
+		}
+}
+
 void model_report(struct model *m, const struct model_event *event)
 {
 	struct log_scope scope = {.fabric = event->fabric, .pf = event->pf, .vf = LOG_VF_NONE};
