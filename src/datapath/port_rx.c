@@ -14,7 +14,7 @@ struct rx_cursor {
 	struct port_stats *stats;
 	unsigned int n, next, nseg;
 	unsigned int want; /* how many to take at once */
-	bool tag;
+	bool tag, call;
 };
 
 static inline void queue_lock(struct sw_queue *q)
@@ -67,6 +67,20 @@ static inline bool rx_more(struct rx_cursor *c)
 	c->n += got;
 	c->nseg += nseg;
 	return got > 0;
+}
+
+/* Gives back what is filled and returns the rest to the ring: room for more. */
+static void rx_flush(struct rx_cursor *c)
+{
+	struct virtq *vr = &c->q->vr;
+
+	if (c->next < c->n)
+		vring_untake(vr, &c->w->rx_chains[c->next]);
+	if (c->next) {
+		vring_put(vr, c->w->rx_chains, c->next);
+		c->call |= vring_should_call(vr);
+	}
+	c->n = c->next = c->nseg = 0;
 }
 
 /* Where bytes go: walks the segments of chains [chain, …). */
@@ -157,6 +171,12 @@ static void rx_one(struct rx_cursor *c, const struct pkt *p)
 	/* Enough buffers first: how many goes into the header, and half a frame is of no use. */
 	do {
 		if (first + k == c->n && !rx_more(c)) {
+			/* Perhaps it is the burst that has no room left, not the ring. */
+			if (first && vring_has_work(&c->q->vr)) {
+				rx_flush(c);
+				first = k = have = 0;
+				continue;
+			}
 			c->stats->rx_drop[c->q->vr.broken ? DROP_RING : DROP_NO_BUFFER]++;
 			return;
 		}
@@ -232,7 +252,6 @@ static void rx_emit(void *arg, struct pkt *p)
 static void deliver_run(struct worker *w, struct sw_queue *q, struct pkt **pkts, unsigned int n, bool tag)
 {
 	struct rx_cursor c = { .w = w, .q = q, .stats = &q->port->stats[w->id], .want = n, .tag = tag };
-	bool call = false;
 
 	queue_lock(q);
 	for (unsigned int i = 0; i < n; i++) {
@@ -248,16 +267,11 @@ static void deliver_run(struct worker *w, struct sw_queue *q, struct pkt **pkts,
 			c.stats->sw_checksum++;
 		offload_finish(p, q->vr.features, &w->offload, rx_emit, &c);
 	}
-	if (c.next < c.n)
-		vring_untake(&q->vr, &w->rx_chains[c.next]);
-	if (c.next) {
-		vring_put(&q->vr, w->rx_chains, c.next);
-		call = vring_should_call(&q->vr);
-	}
+	rx_flush(&c);
 	if (unlikely(q->vr.broken))
 		worker_note(w, &(struct worker_note){ 0 });
 	queue_unlock(q);
-	if (call)
+	if (c.call)
 		worker_call(w, q);
 }
 
