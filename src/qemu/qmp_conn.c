@@ -2,7 +2,6 @@
 #include "qemu/qmp_conn.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +11,8 @@
 #include <sys/stat.h>
 #include <systemd/sd-event.h>
 
+#include "qemu/qmp_queue.h"
+
 #define READ_CHUNK   65536U /* bytes read in one turn of the main loop */
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 2000
@@ -20,16 +21,6 @@
 #define QMP_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 10)
 
 enum conn_state { CONN_AWAY, CONN_GREETING, CONN_CAPABILITIES, CONN_READY };
-
-struct command {
-	struct command *next;
-	const void *owner;
-	qmp_reply_fn fn; /* NULL: nobody waits (any more) */
-	void *arg;
-	uint64_t id;
-	size_t len;
-	char line[];
-};
 
 struct qmp_conn {
 	sd_event *event;
@@ -47,12 +38,8 @@ struct qmp_conn {
 	char *in; /* what was read and is not yet a line */
 	size_t in_len, in_size, in_scanned;
 
-	struct command *head, *unsent, *tail; /* head…before unsent: in flight, oldest first */
-	size_t out_off;                       /* bytes of *unsent that are written */
-	unsigned int in_flight, queued;
-	struct command *doomed; /* being told that the connection has ended */
-	uint64_t ready_since;   /* CLOCK_MONOTONIC, µs */
-	uint64_t last_id;
+	struct qmp_queue queue;
+	uint64_t ready_since; /* CLOCK_MONOTONIC, µs */
 };
 
 static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata);
@@ -73,13 +60,6 @@ static void timer_stop(struct qmp_conn *c)
 }
 
 /* --- going down ------------------------------------------------------------------------------- */
-
-static void command_finish(struct command *cmd, int code, const json_t *ret, const struct err *err)
-{
-	if (cmd->fn)
-		cmd->fn(cmd->arg, code, ret, err);
-	free(cmd);
-}
 
 static void close_socket(struct qmp_conn *c)
 {
@@ -145,8 +125,7 @@ static void retry_later(struct qmp_conn *c)
 static void conn_down(struct qmp_conn *c, bool gone, const char *fmt, ...) printf_like(3, 4);
 static void conn_down(struct qmp_conn *c, bool gone, const char *fmt, ...)
 {
-	struct err err = {};
-	char why[sizeof(err.text)];
+	char why[sizeof(((struct err *)NULL)->text)];
 	uint64_t now = 0;
 	va_list ap;
 
@@ -160,16 +139,7 @@ static void conn_down(struct qmp_conn *c, bool gone, const char *fmt, ...)
 	c->state = CONN_AWAY;
 	retry_later(c);
 
-	c->doomed = c->head;
-	c->head = c->tail = c->unsent = NULL;
-	c->in_flight = c->queued = 0;
-	c->out_off = 0;
-	err_set(&err, ENOTCONN, "", "%s", why);
-	while (c->doomed) {
-		struct command *cmd = c->doomed;
-		c->doomed = cmd->next;
-		command_finish(cmd, -ENOTCONN, NULL, &err);
-	}
+	queue_fail(&c->queue, why);
 	c->ops->down(c->ctx, gone, why);
 }
 
@@ -185,200 +155,71 @@ static void out_want(struct qmp_conn *c, bool want)
 
 static int flush_out(struct qmp_conn *c)
 {
-	while (c->unsent && c->in_flight < QMP_IN_FLIGHT) {
-		struct command *cmd = c->unsent;
+	const char *data;
+	size_t size;
+
+	while (queue_out(&c->queue, &data, &size)) {
 		ssize_t n;
 
-		if (c->in_flight == 0 && c->out_off == 0)
+		if (c->queue.in_flight == 0 && c->queue.out_off == 0)
 			timer_set(c, c->state == CONN_READY ? c->limits.reply : c->limits.greeting);
-		n = send(c->fd, cmd->line + c->out_off, cmd->len - c->out_off, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0) {
-			if (errno == EAGAIN || errno == EINTR) {
-				out_want(c, true);
-				return 0;
-			}
+		n = send(c->fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return -errno;
-		}
-		c->out_off += (size_t)n;
-		if (c->out_off < cmd->len)
-			continue;
-		c->out_off = 0;
-		c->in_flight++;
-		c->unsent = cmd->next;
+		if (n < 0)
+			return 0; /* EPOLLOUT stays asked for */
+		queue_sent(&c->queue, (size_t)n);
 	}
 	out_want(c, false);
-	return 0;
-}
-
-static int command_new(struct qmp_conn *c, const char *command, json_t *args, struct command **ret)
-{
-	_cleanup_free_ char *text = NULL;
-	struct command *cmd;
-	json_t *object;
-	char id[24];
-	size_t len;
-
-	snprintf(id, sizeof(id), "%" PRIu64, c->last_id + 1);
-	object = json_pack("{s:s, s:s, s:o*}", "execute", command, "id", id, "arguments", args);
-	if (!object)
-		return -ENOMEM; /* "o" took the reference to args anyway */
-	text = json_dumps(object, JSON_COMPACT);
-	json_decref(object);
-	if (!text)
-		return -ENOMEM;
-	len = strlen(text);
-	cmd = malloc(sizeof(*cmd) + len + 1);
-	if (!cmd)
-		return -ENOMEM;
-	*cmd = (struct command){.id = ++c->last_id, .len = len + 1};
-	memcpy(cmd->line, text, len);
-	cmd->line[len] = '\n';
-	*ret = cmd;
 	return 0;
 }
 
 static int enqueue(struct qmp_conn *c, const void *owner, const char *command, json_t *args, qmp_reply_fn fn,
 		   void *arg)
 {
-	struct command *cmd;
-	int r = command_new(c, command, args, &cmd);
+	const char *data;
+	size_t size;
+	int r = queue_add(&c->queue, owner, command, args, fn, arg);
 
-	if (r < 0)
-		return r;
-	cmd->owner = owner;
-	cmd->fn = fn;
-	cmd->arg = arg;
-	if (c->tail)
-		c->tail->next = cmd;
-	else
-		c->head = cmd;
-	c->tail = cmd;
-	if (!c->unsent)
-		c->unsent = cmd;
-	c->queued++;
-	if (c->in_flight < QMP_IN_FLIGHT)
-		out_want(c, true);
-	return 0;
+	if (r == 0 && queue_out(&c->queue, &data, &size))
+		out_want(c, true); /* sent from the event loop, with those that follow */
+	return r;
 }
 
 int conn_command(struct qmp_conn *c, const void *owner, const char *command, json_t *args, qmp_reply_fn fn,
 		 void *arg)
 {
-	if (c->state != CONN_READY || c->queued >= QMP_COMMANDS_MAX) {
+	if (c->state != CONN_READY || c->queue.queued >= QMP_COMMANDS_MAX) {
 		json_decref(args);
 		return c->state != CONN_READY ? -ENOTCONN : -EBUSY;
 	}
 	return enqueue(c, owner, command, args, fn, arg);
 }
 
-/* The callbacks may add commands, at the end of the list, but nothing frees one meanwhile. */
-static void cancel_list(struct command *list, const void *owner)
-{
-	struct err err = {};
-
-	err_set(&err, ECANCELED, "", "the request was abandoned");
-	for (struct command *cmd = list; cmd; cmd = cmd->next) {
-		qmp_reply_fn fn = cmd->fn;
-
-		if (cmd->owner != owner)
-			continue;
-		cmd->fn = NULL;
-		if (fn)
-			fn(cmd->arg, -ECANCELED, NULL, &err);
-	}
-}
-
 void conn_cancel(struct qmp_conn *c, const void *owner)
 {
-	struct command **p = &c->head, **first;
-
-	cancel_list(c->doomed, owner);
-	cancel_list(c->head, owner);
-	/* What QEMU has not seen a byte of, it shall not see. */
-	while (*p != c->unsent)
-		p = &(*p)->next;
-	if (c->out_off > 0)
-		p = &(*p)->next;
-	first = p;
-	while (*p) {
-		struct command *cmd = *p;
-
-		if (cmd->owner != owner) {
-			p = &cmd->next;
-			continue;
-		}
-		*p = cmd->next;
-		c->queued--;
-		free(cmd);
-	}
-	if (c->out_off == 0)
-		c->unsent = *first;
-	c->tail = NULL;
-	for (struct command *cmd = c->head; cmd; cmd = cmd->next)
-		c->tail = cmd;
+	queue_cancel(&c->queue, owner);
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
 
-static int error_code(const char *class)
-{
-	if (!strcmp(class, "DeviceNotFound"))
-		return -ENODEV;
-	if (!strcmp(class, "CommandNotFound"))
-		return -ENOSYS;
-	return -EREMOTEIO;
-}
-
-/* Cuts what QEMU says down to one printable line of ASCII (a cut UTF-8 character would break our own JSON).
- */
-static void printable(char *dst, size_t size, const char *src)
-{
-	size_t i;
-
-	for (i = 0; src[i] && i + 1 < size; i++)
-		dst[i] = (unsigned char)src[i] < 0x20 ? ' ' : (unsigned char)src[i] < 0x7f ? src[i] : '?';
-	dst[i] = '\0';
-	while (i > 0 && (dst[i - 1] == ' ' || dst[i - 1] == '.'))
-		dst[--i] = '\0';
-}
-
 /* False: the connection is down. */
-static bool handle_reply(struct qmp_conn *c, const json_t *msg, const json_t *ret, const json_t *error)
+static bool handle_reply(struct qmp_conn *c, const json_t *msg)
 {
-	const char *id = json_string_value(json_object_get(msg, "id"));
-	struct command *cmd = c->head;
-	struct err err = {};
-	char expected[24];
-	int code = 0;
+	struct command *done;
 
-	if (cmd && c->in_flight)
-		snprintf(expected, sizeof(expected), "%" PRIu64, cmd->id);
-	if (!cmd || !c->in_flight || !id || strcmp(id, expected)) {
+	if (queue_answered(&c->queue, msg, &done) < 0) {
 		conn_down(c, false, "QEMU's monitor %s sent a reply to nothing that was asked",
 			  c->addr.sun_path);
 		return false;
 	}
-	if (error) {
-		const char *class = json_string_value(json_object_get(error, "class"));
-		const char *desc = json_string_value(json_object_get(error, "desc"));
-		char text[200];
-
-		code = error_code(class ? class : "");
-		printable(text, sizeof(text), desc ? desc : "an error without description");
-		err_set(&err, -code, "", "QEMU says: %s", text);
-	}
-	c->head = cmd->next;
-	if (!c->head)
-		c->tail = NULL;
-	c->in_flight--;
-	c->queued--;
-	if (c->in_flight)
+	if (c->queue.in_flight)
 		timer_set(c, c->limits.reply);
 	else
 		timer_stop(c);
-	if (c->unsent)
+	if (c->queue.unsent)
 		out_want(c, true);
-	command_finish(cmd, code, code ? NULL : ret, code ? &err : NULL);
+	queue_finish(done, msg);
 	return c->state != CONN_AWAY;
 }
 
@@ -401,8 +242,6 @@ static void on_capabilities(void *arg, int code, const json_t *ret, const struct
 
 static bool handle_message(struct qmp_conn *c, const json_t *msg)
 {
-	const json_t *ret = json_object_get(msg, "return");
-	const json_t *error = json_object_get(msg, "error");
 	const char *event = json_string_value(json_object_get(msg, "event"));
 
 	if (c->state == CONN_GREETING) {
@@ -423,8 +262,8 @@ static bool handle_message(struct qmp_conn *c, const json_t *msg)
 			c->ops->event(c->ctx, event, json_object_get(msg, "data"));
 		return c->state != CONN_AWAY;
 	}
-	if (ret || error)
-		return handle_reply(c, msg, ret, error);
+	if (json_object_get(msg, "return") || json_object_get(msg, "error"))
+		return handle_reply(c, msg);
 	conn_down(c, false, "QEMU's monitor %s sent a message that is neither event nor reply",
 		  c->addr.sun_path);
 	return false;
@@ -615,7 +454,10 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
 			  c->limits.greeting);
 		break;
 	case CONN_READY:
-		conn_down(c, false, "QEMU's monitor %s did not answer within %u ms", path, c->limits.reply);
+		/* Nothing is due when what was being sent has been cancelled. */
+		if (c->queue.in_flight > 0 || c->queue.out_off > 0)
+			conn_down(c, false, "QEMU's monitor %s did not answer within %u ms", path,
+				  c->limits.reply);
 		break;
 	}
 	return 0;
@@ -653,11 +495,7 @@ void conn_free(struct qmp_conn *c)
 {
 	if (!c)
 		return;
-	while (c->head) {
-		struct command *cmd = c->head;
-		c->head = cmd->next;
-		free(cmd);
-	}
+	queue_clear(&c->queue);
 	close_socket(c);
 	watch_stop(c);
 	sd_event_source_disable_unref(c->timer);
