@@ -17,6 +17,11 @@ static inline bool trunk_allows(const struct port_conf *c, uint16_t vid)
 	return c->trunk[vid / 64] >> (vid % 64) & 1;
 }
 
+static inline bool is_tag(uint16_t type)
+{
+	return type == PKT_TPID_Q || type == PKT_TPID_AD;
+}
+
 /* Takes the outer tag off the bytes and into p->vlan. False: too short. */
 static bool pop_tag(struct pkt *p)
 {
@@ -52,7 +57,7 @@ static int classify(const struct port_conf *c, struct pkt *p)
 	p->pcp = 0;
 	if (unlikely(type == ETHERTYPE_CONTROL))
 		return DROP_CONTROL;
-	if (likely(type != PKT_TPID_Q && type != PKT_TPID_AD)) {
+	if (likely(!is_tag(type))) {
 		if (c->mode == VLAN_ACCESS) {
 			p->vlan = c->vlan;
 			p->pcp = c->pcp;
@@ -69,9 +74,14 @@ static int classify(const struct port_conf *c, struct pkt *p)
 	}
 	if (!pop_tag(p))
 		return DROP_MALFORMED;
-	if (load_be16(p->head + 12) == ETHERTYPE_CONTROL)
+	type = load_be16(p->head + 12);
+	if (type == ETHERTYPE_CONTROL)
 		return DROP_CONTROL;
 	if (p->vlan & VLAN_KEY_AD || p->vlan == 0xfff)
+		return DROP_SPOOF_VLAN;
+	/* A tag behind a priority tag would be the outer one from here on: on the uplink it would be a VLAN of the
+	 * guest's choice. Only a provider's VLAN carries what customers tag. */
+	if (!p->vlan && is_tag(type) && !(type == PKT_TPID_Q && c->mode == VLAN_ACCESS && c->vlan & VLAN_KEY_AD))
 		return DROP_SPOOF_VLAN;
 	switch (c->mode) {
 	case VLAN_NONE:
@@ -98,6 +108,14 @@ static inline bool owns(const struct port_conf *c, uint64_t mac)
 	return false;
 }
 
+/* The MTU is that of the packet; a customer's tag in a provider's VLAN or trunk is not part of it. */
+static inline bool too_long(const struct port_conf *c, const struct pkt *p)
+{
+	uint32_t len = offload_wire_len(p);
+
+	return unlikely(len > c->max_frame) && (len > c->max_frame + PKT_TAG_LEN || !is_tag(load_be16(p->head + 12)));
+}
+
 static int ingress_function(const struct port_conf *c, struct pkt *p)
 {
 	uint64_t src = mac_load(p->head + 6);
@@ -109,7 +127,7 @@ static int ingress_function(const struct port_conf *c, struct pkt *p)
 		return DROP_MALFORMED;
 	if (c->spoofchk && unlikely(!owns(c, src)))
 		return DROP_SPOOF_MAC;
-	if (unlikely(offload_wire_len(p) > c->max_frame))
+	if (unlikely(too_long(c, p)))
 		return DROP_MTU;
 	return INGRESS_OK;
 }
@@ -120,11 +138,11 @@ static int ingress_uplink(struct pkt *p)
 
 	p->vlan = 0;
 	p->pcp = 0;
-	if (type == PKT_TPID_Q || type == PKT_TPID_AD) {
+	if (is_tag(type)) {
 		if (!pop_tag(p))
 			return DROP_MALFORMED;
 		type = load_be16(p->head + 12);
-		if ((p->vlan & 0xfff) == 0xfff)
+		if ((p->vlan & 0xfff) == 0xfff || (!p->vlan && is_tag(type)))
 			return DROP_MALFORMED;
 	}
 	return type == ETHERTYPE_CONTROL ? DROP_CONTROL : INGRESS_OK;
@@ -167,7 +185,7 @@ static void output(struct worker *w, struct sw_port *port, struct pkt **pkts, un
 		return;
 	}
 	for (unsigned int i = 0; i < n; i++) {
-		if (unlikely(offload_wire_len(pkts[i]) > c->max_frame))
+		if (unlikely(too_long(c, pkts[i])))
 			stats->rx_drop[DROP_MTU]++;
 		else
 			pkts[good++] = pkts[i];
@@ -229,7 +247,7 @@ static void learn(struct worker *w, const struct fdb *fdb, struct sw_port *src, 
 			__atomic_store_n(&meta->seen, now, __ATOMIC_RELAXED);
 		return;
 	}
-	if (fdb->any && fdb_find(fdb, mac, VLAN_KEY_ANY))
+	if (!mac || (fdb->any && fdb_find(fdb, mac, VLAN_KEY_ANY)))
 		return;
 	if (!__atomic_load_n(&src->learn_full, __ATOMIC_RELAXED))
 		worker_note(w, &(struct worker_note){ src->id, mac, p->vlan });
