@@ -45,6 +45,11 @@ void worker_note(struct worker *w, const struct worker_note *note)
 {
 	uint32_t tail = w->note_tail, head = __atomic_load_n(&w->note_head, __ATOMIC_ACQUIRE);
 
+	if (!note->port_id) {
+		if (!__atomic_exchange_n(&w->broken_note, true, __ATOMIC_SEQ_CST))
+			wake_fd(w->pool->notefd);
+		return;
+	}
 	if (tail - head == WORKER_NOTES)
 		return;
 	w->notes[tail % WORKER_NOTES] = *note;
@@ -56,6 +61,10 @@ bool worker_next_note(struct worker *w, struct worker_note *ret)
 {
 	uint32_t head = w->note_head;
 
+	if (__atomic_exchange_n(&w->broken_note, false, __ATOMIC_SEQ_CST)) {
+		*ret = (struct worker_note){ 0 };
+		return true;
+	}
 	if (head == __atomic_load_n(&w->note_tail, __ATOMIC_ACQUIRE))
 		return false;
 	*ret = w->notes[head % WORKER_NOTES];

@@ -70,6 +70,7 @@ struct worker {
 	uint32_t note_head cache_aligned; /* consumer */
 	uint32_t note_tail cache_aligned; /* producer */
 	struct worker_note notes[WORKER_NOTES];
+	bool broken_note; /* atomic; a ring broke: not among the others, so that they cannot crowd it out */
 
 	/* counters: the worker writes, others read */
 	uint64_t polls cache_aligned, packets, sleeps;
@@ -94,7 +95,8 @@ void worker_run(struct worker *w, void (*fn)(struct worker *w, void *arg), void 
 /* Takes the next note; false if there is none. Clear notefd before draining. */
 bool worker_next_note(struct worker *w, struct worker_note *ret);
 
-/* In the worker: leave a note; lost if the queue is full. */
+/* In the worker: leave a note. A new MAC is lost if the queue is full; that a ring broke never is, but several may be told
+ * as one. */
 void worker_note(struct worker *w, const struct worker_note *note);
 /* In the worker: the driver of q wants a call; made at the end of the burst. */
 void worker_call(struct worker *w, struct sw_queue *q);
