@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "sw_env.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+struct vguest_options sw_env_options(uint64_t features)
+{
+	return (struct vguest_options){
+		.features = features | VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) |
+			    VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC),
+		.pairs = 1,
+		.size = 256,
+		.rx_len = 1526,
+	};
+}
+
+int sw_env_setup(void **state)
+{
+	struct sw_env *e = calloc(1, sizeof(*e));
+	struct fabric_settings s;
+	struct err err;
+
+	assert_non_null(e);
+	e->rng = 12345;
+	assert_int_equal(worker_pool_new((unsigned int)(uintptr_t)*state, 0, NULL, &e->pool, &err), 0);
+	fabric_settings_init(&s, "f");
+	assert_int_equal(builtin_new(e->pool, &s, NULL, NULL, &e->f, &err), 0);
+	*state = e;
+	return 0;
+}
+
+int sw_env_teardown(void **state)
+{
+	struct sw_env *e = *state;
+
+	while (e->n) {
+		vguest_stop(&e->g[--e->n]);
+		builtin_port_free(e->p[e->n]);
+	}
+	for (unsigned int i = 0; i < e->pool->n; i++)
+		assert_int_equal(e->pool->worker[i]->queues, 0);
+	builtin_free(e->f);
+	worker_pool_free(e->pool);
+	free(e);
+	return 0;
+}
+
+void sw_env_fabric(struct sw_env *e, const struct fabric_settings *s)
+{
+	struct err err = {0};
+
+	builtin_free(e->f);
+	e->f = NULL;
+	if (builtin_new(e->pool, s, NULL, NULL, &e->f, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+void sw_env_mac(uint8_t mac[6], unsigned int n)
+{
+	memcpy(mac, (uint8_t[6]){2, 0, 0, 0, 0, (uint8_t)(n + 1)}, 6);
+}
+
+struct function_settings sw_env_settings(unsigned int n)
+{
+	struct function_settings s;
+
+	function_settings_init(&s);
+	sw_env_mac(s.mac, n);
+	s.mtu = 1500;
+	return s;
+}
+
+struct vguest *sw_env_add(struct sw_env *e, const struct function_settings *s, const struct vguest_options *o)
+{
+	struct function_settings usual = sw_env_settings(e->n);
+	struct vguest_options usual_o = sw_env_options(0);
+	struct pf_settings pf;
+
+	assert_true(e->n < SW_ENV_PORTS);
+	pf_settings_init(&pf, "pf");
+	pf.policy.promisc = true;
+	assert_int_equal(builtin_port_add(e->f, "pf", e->n, s ? s : &usual, &pf.policy, &e->p[e->n]), 0);
+	vguest_start(&e->g[e->n], e->p[e->n], o ? o : &usual_o);
+	return &e->g[e->n++];
+}
+
+void sw_env_set(struct sw_env *e, unsigned int n, const struct function_settings *s)
+{
+	struct pf_policy policy = e->p[n]->policy;
+
+	builtin_port_set(e->p[n], s, &policy);
+}
+
+bool sw_env_notes(struct sw_env *e)
+{
+	struct worker_note note;
+	bool broken = false;
+	uint64_t n;
+
+	if (read(e->pool->notefd, &n, sizeof(n)) < 0)
+		return false;
+	for (unsigned int i = 0; i < e->pool->n; i++) {
+		while (worker_next_note(e->pool->worker[i], &note)) {
+			struct fabric_port *p = note.port_id ? builtin_port_by_id(e->f, note.port_id) : NULL;
+
+			if (!note.port_id)
+				broken = true;
+			else if (p)
+				builtin_learn(e->f, p, note.mac, note.vlan, 1000);
+		}
+	}
+	return broken;
+}
+
+uint32_t sw_env_random(struct sw_env *e, uint32_t below)
+{
+	e->rng = e->rng * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(e->rng >> 33) % below;
+}
