@@ -170,9 +170,9 @@ void queue_cancel(struct qmp_queue *q, const void *owner)
 	cancel_list(q->doomed, owner);
 	cancel_list(q->head, owner);
 	/* What QEMU has not seen a byte of, it shall not see. */
-	while (*p != q->unsent)
+	while (*p && *p != q->unsent)
 		p = &(*p)->next;
-	if (q->out_off > 0)
+	if (*p && q->out_off > 0)
 		p = &(*p)->next;
 	first = p;
 	while (*p) {

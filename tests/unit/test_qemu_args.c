@@ -65,16 +65,19 @@ static void test_small(void **state)
 		"-netdev",
 		"vhost-user,id=vpf-p-vf0-net,chardev=vpf-p-vf0-chr,queues=1",
 		"-device",
-		"virtio-net-pci,id=vpf-p-vf0,bus=vpf-p-port,addr=0x0.0x1,sriov-pf=vpf-p-pf,netdev=vpf-p-vf0-"
-		"net,"
-		"mac=02:ab:00:00:00:01,vectors=4,host_mtu=1500,rx_queue_size=256,tx_queue_size=256,romfile=",
+		("virtio-net-pci,id=vpf-p-vf0,bus=vpf-p-port,addr=0x0.0x1,sriov-pf=vpf-p-pf,netdev=vpf-p-vf0-"
+		 "net,"
+		 "mac=02:ab:00:00:00:01,vectors=4,host_mtu=1500,rx_queue_size=256,tx_queue_size=256,"
+		 "romfile="),
 		"-chardev",
 		"socket,id=vpf-p-pf-chr,path=/run/vpf/p/pf.sock,reconnect-ms=250",
 		"-netdev",
 		"vhost-user,id=vpf-p-pf-net,chardev=vpf-p-pf-chr,queues=1",
 		"-device",
-		"virtio-net-pci,id=vpf-p-pf,bus=vpf-p-port,addr=0x0.0x0,multifunction=on,netdev=vpf-p-pf-net,"
-		"mac=02:ab:00:00:00:00,vectors=4,host_mtu=1500,rx_queue_size=256,tx_queue_size=256,romfile=",
+		("virtio-net-pci,id=vpf-p-pf,bus=vpf-p-port,addr=0x0.0x0,multifunction=on,netdev=vpf-p-pf-"
+		 "net,"
+		 "mac=02:ab:00:00:00:00,vectors=4,host_mtu=1500,rx_queue_size=256,tx_queue_size=256,"
+		 "romfile="),
 	};
 	struct pf_settings pf = pf_of("p", 1, 1);
 
@@ -99,10 +102,10 @@ static void test_options(void **state)
 		"-netdev",
 		"vhost-user,id=vpf-p-pf-net,chardev=vpf-p-pf-chr,queues=4",
 		"-device",
-		"virtio-net-pci,id=vpf-p-pf,bus=rp1,addr=0x0.0x0,multifunction=on,netdev=vpf-p-pf-net,"
-		"mac=02:ab:00:00:00:00,mq=on,vectors=10,host_mtu=9000,rx_queue_size=1024,tx_queue_size=512,"
-		"packed=on,"
-		"romfile=",
+		("virtio-net-pci,id=vpf-p-pf,bus=rp1,addr=0x0.0x0,multifunction=on,netdev=vpf-p-pf-net,"
+		 "mac=02:ab:00:00:00:00,mq=on,vectors=10,host_mtu=9000,rx_queue_size=1024,tx_queue_size=512,"
+		 "packed=on,"
+		 "romfile="),
 		"-device",
 		"pcie-root-port,id=vpf-p-port1,chassis=7,slot=1,mem-reserve=1M,pref64-reserve=4M",
 		"-device",
