@@ -129,7 +129,7 @@ int vhost_inflight_split_start(struct vhost_inflight *inflight, uint16_t used_id
 int vhost_inflight_packed_start(struct vhost_inflight *inflight, const void *desc, bool recover,
 				uint16_t *used_idx);
 
-/* Where the last run of a packed queue stood, according to the header of its region. -EINVAL: out of range. */
+/* Where the last run of a packed queue stood, by the header of its region. -EINVAL: out of range. */
 int vhost_inflight_packed_recover(const struct vhost_inflight *inflight, const void *desc, uint16_t *ret);
 
 /* Split: used->idx was published as `used_idx`. */

@@ -114,8 +114,8 @@ void vhost_user_disconnect(struct vhost_user *vu, const char *why);
 /* The owner found the ring broken (descriptor loop, …): stops the queue through ops->queue_stop, signals
  * errfd, logs `why`; it starts again when the driver sets it up anew. */
 void vhost_user_queue_failed(struct vhost_user *vu, unsigned int index, const char *why);
-/* Ends the connection, with one error event, if its memory was found taken away (guest_map_fault_fd()); true if it
- * was. To be asked before anything that was read from that memory is judged: it reads as zeros. */
+/* Ends the connection, with one error event, if its memory was found taken away (guest_map_fault_fd()); true
+ * if it was. To be asked before anything that was read from that memory is judged: it reads as zeros. */
 bool vhost_user_check_memory(struct vhost_user *vu);
 /* Features offered to the next connection. */
 void vhost_user_set_features(struct vhost_user *vu, uint64_t features);

@@ -160,9 +160,11 @@ bool vhost_user_check_memory(struct vhost_user *vu)
 {
 	struct vu_conn *conn = vu->conn;
 
-	if (!conn || (!guest_mem_bad(conn->mem) && !(conn->inflight.map && guest_map_bad(conn->inflight.map))))
+	if (!conn ||
+	    (!guest_mem_bad(conn->mem) && !(conn->inflight.map && guest_map_bad(conn->inflight.map))))
 		return false;
-	vu_event(vu, LOG_LVL_ERR, "connection ended: the front-end cut off the file of the memory that it shared");
+	vu_event(vu, LOG_LVL_ERR,
+		 "connection ended: the front-end cut off the file of the memory that it shared");
 	vu_conn_end(conn, "the front-end took the memory away");
 	return true;
 }

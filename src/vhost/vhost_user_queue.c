@@ -100,8 +100,8 @@ static int start_inflight(const struct vu_conn *conn, struct vu_queue *q)
 	return r;
 }
 
-/* A packed ring whose position the front-end does not keep. Without the file it runs all the same; only a restart of
- * this process would then cost it its traffic until the driver sets it up anew. */
+/* A packed ring whose position the front-end does not keep. Without the file it runs all the same; only a
+ * restart of this process would then cost it its traffic until the driver sets it up anew. */
 static void start_record(struct vu_conn *conn, struct vu_queue *q)
 {
 	struct vhost_queue *run = &q->run;
@@ -111,12 +111,14 @@ static void start_record(struct vu_conn *conn, struct vu_queue *q)
 		int r = ring_record_open(conn->vu->path, &conn->record);
 
 		if (r < 0) {
-			vu_event(conn->vu, LOG_LVL_WARNING, "cannot record the position of packed rings beside %s: %s",
-				 conn->vu->path, strerror(-r));
+			vu_event(conn->vu, LOG_LVL_WARNING,
+				 "cannot record the position of packed rings beside %s: %s", conn->vu->path,
+				 strerror(-r));
 			return;
 		}
 	}
-	ring_record_start(conn->record, run->index, run->desc, (uint16_t)q->size, !q->ran, &q->inflight, &used_idx);
+	ring_record_start(conn->record, run->index, run->desc, (uint16_t)q->size, !q->ran, &q->inflight,
+			  &used_idx);
 	if (used_idx != run->used_idx)
 		run->avail_idx = run->used_idx = used_idx;
 	run->inflight = &q->inflight;
