@@ -31,10 +31,11 @@ enum vring_add vring_add_indirect_packed(struct vring_builder *b, struct vring_c
 		b->vr->broken = "an indirect table outside guest memory";
 		return VRING_ADD_BROKEN;
 	}
-	/* §2.8.7: the whole table is the chain; only the WRITE flag counts in it. */
+	/* §2.8.7: the whole table is the chain; only the WRITE flag counts in it. For transmit it does not either:
+	 * DPDK's virtio driver marks the header of a frame in pieces so, and what is only read may be writable. */
 	for (uint32_t i = 0; i < n; i++) {
 		struct vring_packed_desc d = read_desc(table, i);
-		enum vring_add r = vring_add_buffer(b, c, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
+		enum vring_add r = vring_add_buffer(b, c, d.addr, d.len, b->writable && d.flags & VRING_DESC_F_WRITE);
 
 		if (r != VRING_ADD_OK)
 			return r;

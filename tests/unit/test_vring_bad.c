@@ -114,12 +114,20 @@ static void test_direction(void **state)
 	vdriver_publish(&e->d);
 	expect_broken(e, true, "a buffer of the receive queue is not device-writable");
 	/* In the middle of a chain, in a table. */
+	add_good(e, true);
+	add_parts(e, 3, true, VDRIVER_INDIRECT);
+	if (e->d.packed)
+		((struct vring_packed_desc *)table(e, 3))[1].flags &= (uint16_t)~VRING_DESC_F_WRITE;
+	else
+		((struct vring_desc *)table(e, 3))[1].flags &= (uint16_t)~VRING_DESC_F_WRITE;
+	vdriver_publish(&e->d);
+	expect_broken(e, true, "a buffer of the receive queue is not device-writable");
+	/* DPDK's driver marks buffers of packed transmit tables writable: no harm. */
+	if (e->d.packed)
+		return;
 	add_good(e, false);
 	add_parts(e, 3, false, VDRIVER_INDIRECT);
-	if (e->d.packed)
-		((struct vring_packed_desc *)table(e, 3))[1].flags |= VRING_DESC_F_WRITE;
-	else
-		((struct vring_desc *)table(e, 3))[1].flags |= VRING_DESC_F_WRITE;
+	((struct vring_desc *)table(e, 3))[1].flags |= VRING_DESC_F_WRITE;
 	vdriver_publish(&e->d);
 	expect_broken(e, false, "a buffer of the transmit queue is device-writable");
 }
