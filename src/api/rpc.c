@@ -381,7 +381,7 @@ static void handle_request(struct message *m, const json_t *request)
 	if (!method) {
 		if (id)
 			refuse_request(m, id, RPC_METHOD_NOT_FOUND, "method",
-				       "is unknown; \"help\" lists the methods");
+				       "there is no such method; \"help\" lists them");
 		return;
 	}
 	if (params && !json_is_object(params)) {

@@ -19,8 +19,8 @@ void pf_qemu_free(struct pf_qemu *q);
 /* Whether QMP is connected, and whether the VM has the PF's device. */
 void pf_qemu_state(const struct pf_qemu *q, const char *pf, bool *ret_connected, bool *ret_present);
 
-/* As qemu_link_attach() and qemu_link_detach(), and: -ENOENT no such PF, -EINVAL (field "qmp") it has no QMP
- * socket. */
+/* As qemu_link_attach() and qemu_link_detach(), and: -ENOENT no such PF, -ENOTCONN (field "qmp") it has no
+ * QMP socket. */
 int pf_qemu_attach(struct pf_qemu *q, const char *pf, const char *bus,
 		   const struct qemu_args_options *options, qemu_link_done_fn done, void *arg,
 		   struct err *err);

@@ -100,7 +100,8 @@ static void on_function_connected(void *ctx, const char *pf, unsigned int fn, bo
 		model_reportf(ctx, TOPIC_FUNCTION, "connected", LOG_LVL_INFO, NULL, pf, (int)fn, detail,
 			      "connected");
 	else
-		/* Without a reason QEMU has closed in an orderly way. A reason was logged where it was found. */
+		/* Without a reason QEMU has closed in an orderly way. A reason was logged where it was found.
+		 */
 		model_reportf(ctx, TOPIC_FUNCTION, "disconnected", LOG_LVL_INFO, NULL, pf, (int)fn, detail,
 			      "disconnected%s%s", why ? ": " : "", why ? why : "");
 }
@@ -144,6 +145,8 @@ static void on_mac_conflict(void *ctx, const char *pf, unsigned int fn, const ui
 
 static void on_uplink_changed(void *ctx, const char *fabric, bool carrier)
 {
+	if (!model_lookup_fabric(ctx, fabric))
+		return; /* in the making: the carrier it begins with is no news */
 	model_reportf(ctx, TOPIC_FABRIC, "uplink", LOG_LVL_NOTICE, fabric, NULL, -1,
 		      json_pack("{s:b}", "carrier", carrier), "the uplink has %s carrier",
 		      carrier ? "a" : "no");

@@ -107,16 +107,21 @@ static int make_dir(const struct model *m, const char *pf, struct err *err)
 		path = NULL;
 		return err_set(err, ENOMEM, NULL, "out of memory");
 	}
-	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+	if (!mkdir(path, 0755)) {
+		/* The sockets have modes of their own; QEMU's user must get at them whatever the umask. A
+		 * directory that is there already is as somebody wants it. */
+		if (chmod(path, 0755) < 0)
+			return err_set(err, errno, NULL, "cannot set the mode of %s: %s", path,
+				       strerror(errno));
+		return 0;
+	}
+	if (errno != EEXIST)
 		return err_set(err, errno, NULL, "cannot create the directory %s: %s", path, strerror(errno));
 	if (lstat(path, &st) < 0)
 		return err_set(err, errno, NULL, "cannot use the directory %s: %s", path, strerror(errno));
 	if (!S_ISDIR(st.st_mode))
 		return err_set(err, EEXIST, "name", "%s is in the way: choose another name, or remove it",
 			       path);
-	/* The sockets have modes of their own; QEMU's user must get at them whatever the umask. */
-	if ((st.st_mode & 07777) != 0755 && chmod(path, 0755) < 0)
-		return err_set(err, errno, NULL, "cannot set the mode of %s: %s", path, strerror(errno));
 	return 0;
 }
 
@@ -201,7 +206,8 @@ int model_pf_add(struct model *m, const struct pf_settings *s, const uint8_t *ma
 	if (r < 0)
 		goto take_back;
 	model_reportf(m, TOPIC_PF, "added", LOG_LVL_NOTICE, s->fabric, s->name, -1, NULL,
-		      "virtual PF added with %u VFs, MAC %s", s->vfs, mac_format(chosen, text));
+		      "virtual PF added with %u VF%s, MAC %s", s->vfs, s->vfs == 1 ? "" : "s",
+		      mac_format(chosen, text));
 	return 0;
 
 take_back:
