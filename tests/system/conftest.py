@@ -25,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "all_shapes: for each shape of guest, not only the largest")
     config.addinivalue_line("markers", "kernels(*names): the guest kernels that the `kernel` fixture stands for, else all")
     if accel := config.getoption("--accel"):
         import os

@@ -27,7 +27,7 @@ class Qmp:
         with self._changed:
             if not self._changed.wait_for(lambda: self._greeting or self.lost, timeout) or self.lost:
                 raise QmpError(f"{name}: no QMP greeting")
-        self("qmp_capabilities")
+        self("qmp_capabilities", timeout)
 
     def _read(self) -> None:
         try:

@@ -154,7 +154,7 @@ class VM:
             agent, qmp = self.host.start(self.directory, self.command_line())
             self.agent = Agent(self.name, agent, self._diagnosis)
             try:
-                self.qmp = Qmp(self.name, qmp)
+                self.qmp = Qmp(self.name, qmp, self.boot_timeout)  # QEMU makes the devices before it answers
             except QmpError as error:
                 raise GuestLost(f"{error}\n{self._diagnosis()}") from None
         except BaseException:
