@@ -1087,21 +1087,13 @@ static void test_broken_ring(void **state)
 	make(0, 1, 100, 1);
 	send_frame(b, NULL);
 	expect_same(a, &frame); /* its other queue goes on */
-	vguest_queue_stop(a, 1);
-	vdriver_done(&a->tx[0]);
-	vdriver_init(&a->tx[0], &a->vm, 256, a->o.features, 65530);
-	a->resume[1] = 65530;
-	vguest_queue_start(a, 1);
+	vguest_queue_anew(a, 1);
 	make(1, 0, 100, 1);
 	send_frame(a, NULL);
 	expect_same(b, &frame);
 
 	/* A receive ring: the frames for it are dropped. */
-	vguest_queue_stop(c, 0);
-	vdriver_done(&c->rx[0]);
-	vdriver_init(&c->rx[0], &c->vm, 256, c->o.features, 65530);
-	c->resume[0] = 65530;
-	vguest_queue_start(c, 0);
+	vguest_queue_anew(c, 0);
 	assert_int_equal(vdriver_add(&c->rx[0], &bad, 1, VDRIVER_DIRECT, &c->rx_gpa[0][0]), 0);
 	make(2, 0, 100, 1);
 	send_frame(a, NULL);
@@ -1146,11 +1138,7 @@ static void test_broken_note_survives(void **state)
 		assert_true(vguest_recv(b, 0, &got));
 	}
 	/* c's receive ring breaks when a's worker, whose queue of notes is full, looks at it. */
-	vguest_queue_stop(c, 0);
-	vdriver_done(&c->rx[0]);
-	vdriver_init(&c->rx[0], &c->vm, 256, c->o.features, 65530);
-	c->resume[0] = 65530;
-	vguest_queue_start(c, 0);
+	vguest_queue_anew(c, 0);
 	assert_int_equal(vdriver_add(&c->rx[0], &bad, 1, VDRIVER_DIRECT, &c->rx_gpa[0][0]), 0);
 	make(2, 0, 100, 1);
 	send_frame(a, NULL);

@@ -28,10 +28,11 @@ static void add_rx(struct vguest *g, unsigned int pair, uint64_t *token)
 
 void vguest_queue_start(struct vguest *g, unsigned int index)
 {
-	struct vhost_queue q = vdriver_queue(index % 2 ? &g->tx[index / 2] : &g->rx[index / 2], index);
+	/* Not anew from the driver, which may be at work in another thread. */
+	struct vhost_queue *q = &g->queue[index];
 
-	q.avail_idx = q.used_idx = g->resume[index];
-	assert_int_equal(port_queue_start(g->port, &q), 0);
+	q->avail_idx = q->used_idx = g->resume[index];
+	assert_int_equal(port_queue_start(g->port, q), 0);
 	g->started[index] = true;
 }
 
@@ -78,9 +79,25 @@ void vguest_start(struct vguest *g, struct fabric_port *fp, const struct vguest_
 			add_rx(g, i, &g->rx_gpa[i][k]);
 		}
 		g->resume[2 * i] = g->resume[2 * i + 1] = base;
+		g->queue[2 * i] = vdriver_queue(&g->rx[i], 2 * i);
+		g->queue[2 * i + 1] = vdriver_queue(&g->tx[i], 2 * i + 1);
 		vguest_queue_start(g, 2 * i);
 		vguest_queue_start(g, 2 * i + 1);
 	}
+}
+
+void vguest_queue_anew(struct vguest *g, unsigned int index)
+{
+	struct vdriver *d = index % 2 ? &g->tx[index / 2] : &g->rx[index / 2];
+	uint16_t base = g->queue[index].packed ? 0x8000 : 0;
+
+	if (g->started[index])
+		vguest_queue_stop(g, index);
+	vdriver_done(d);
+	vdriver_init(d, &g->vm, g->o.size, g->o.features, base);
+	g->queue[index] = vdriver_queue(d, index);
+	g->resume[index] = base;
+	vguest_queue_start(g, index);
 }
 
 void vguest_stop(struct vguest *g)

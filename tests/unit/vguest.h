@@ -44,6 +44,7 @@ struct vguest {
 	uint64_t tx_gpa[VGUEST_PAIRS][VGUEST_TX_SLOTS];
 	bool tx_busy[VGUEST_PAIRS][VGUEST_TX_SLOTS];
 	bool started[2 * VGUEST_PAIRS];
+	struct vhost_queue queue[2 * VGUEST_PAIRS];
 	uint16_t resume[2 * VGUEST_PAIRS]; /* where the device stopped */
 };
 
@@ -54,6 +55,8 @@ void vguest_stop(struct vguest *g);
 /* One queue, as vhost-user numbers them; where it stopped is where it starts. */
 void vguest_queue_start(struct vguest *g, unsigned int index);
 void vguest_queue_stop(struct vguest *g, unsigned int index);
+/* A new ring, empty, as after a reset of the device. */
+void vguest_queue_anew(struct vguest *g, unsigned int index);
 
 /* Sends; hdr NULL: no offload. False: no room. */
 bool vguest_try_send(struct vguest *g, unsigned int pair, const struct virtio_net_hdr *hdr, const void *data,
