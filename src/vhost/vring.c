@@ -200,7 +200,7 @@ bool vring_should_call(struct virtq *vr)
 
 void vring_call(const struct virtq *vr)
 {
-	int fd = __atomic_load_n(&vr->callfd, __ATOMIC_RELAXED); /* the main thread may change it */
+	int fd = __atomic_load_n(&vr->callfd, __ATOMIC_ACQUIRE); /* the main thread may change it */
 
 	/* A full counter already means that a call is pending; any other error is the peer's loss. */
 	if (fd >= 0)
