@@ -91,10 +91,14 @@ class Pair(threading.Thread):
         for function in self.functions:
             assert function.show()["connected"]
 
-    def finish(self) -> None:
-        """All that was sent was counted as received, and no connection was lost on the way."""
+    def finish_traffic(self) -> None:
+        """Ends the traffic; the clients stay."""
         self._stop_asked.set()
         self.join(30)
+
+    def finish(self) -> None:
+        """All that was sent was counted as received, and no connection was lost on the way."""
+        self.finish_traffic()
         try:
             if self.failure:
                 raise AssertionError(f"the traffic of others suffered: {self.failure!r}") from self.failure

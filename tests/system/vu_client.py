@@ -127,6 +127,10 @@ class SplitRing:
             done.append((head, length))
         return done
 
+    def position(self) -> int:
+        """How far the device is, as SET_VRING_BASE has it."""
+        return self.mem.u16[self.used // 2 + 1]
+
     def addresses(self) -> tuple[int, int, int]:
         return self.desc, self.used, self.avail
 
@@ -190,6 +194,10 @@ class PackedRing:
                 self.used_next, self.used_wrap = self.used_next - self.size, not self.used_wrap
             done.append((ident, length))
 
+    def position(self) -> int:
+        """As SplitRing.position; what was used before must have been reaped."""
+        return (self.used_next | self.used_wrap << 15) * 0x10001
+
     def addresses(self) -> tuple[int, int, int]:
         return self.desc, self.device, self.driver
 
@@ -202,7 +210,8 @@ class Client:
     def __init__(self, path: str | os.PathLike[str], timeout: float = 10):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(timeout)
-        self.socket.connect(os.fspath(path))
+        self.path = os.fspath(path)
+        self.socket.connect(self.path)
         self.features = 0
         self.fds: list[int] = []
 
@@ -359,6 +368,18 @@ class Port(Client):
         else:
             self.rx, self.rx_buffers = ring, {}
         self.start(index, ring)
+
+    def reconnect(self) -> None:
+        """After the back-end's end: a new connection with the same memory and rings, from where the used rings stand."""
+        self.socket.close()
+        timeout = self.socket.gettimeout()
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(timeout)
+        self.socket.connect(self.path)
+        self.negotiate(self.features)
+        assert self.set_memory()
+        for index, ring in enumerate((self.rx, self.tx)):
+            self.start(index, ring, base=ring.position())
 
     def buffer(self) -> int:
         return self.spare.pop() if self.spare else self.mem.alloc(self.BUFFER)
