@@ -4,8 +4,14 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <systemd/sd-event.h>
+#include <time.h>
+
+#include "vhost/vhost_user.h"
 
 #define PATH_SIZE 108
+/* QEMU closes the sockets of a chardev it has removed a moment after it said so. */
+#define CLOSE_USEC (5 * 1000000ull)
 
 struct entry {
 	struct pf_qemu *q;
@@ -13,9 +19,17 @@ struct entry {
 	char pf[VPF_NAME_MAX];
 	char path[sizeof(((struct pf_settings *)NULL)->qmp)];
 	struct qemu_link *link;
+	/* A detach that QEMU has carried out, until its connections are closed: the PF can be deleted then.
+	 */
+	struct {
+		qemu_link_done_fn done; /* NULL: none is waiting */
+		void *arg;
+		sd_event_source *timeout;
+	} detach;
 };
 
 struct pf_qemu {
+	sd_event *event; /* borrowed */
 	struct model *model;
 	struct qmp_pool *pool;
 	struct entry *entries;
@@ -76,6 +90,57 @@ static const struct qemu_link_ops link_ops = {
 	.present = on_present,
 };
 
+/* Answers the detach that waits, if one does. */
+static void finish_detach(struct entry *e, int code)
+{
+	qemu_link_done_fn done = e->detach.done;
+	struct err err = {0};
+
+	if (!done)
+		return;
+	e->detach.done = NULL;
+	sd_event_source_disable_unref(steal_ptr(&e->detach.timeout));
+	if (code < 0)
+		err_set(&err, -code, NULL, "%s was detached; its end was not awaited", e->pf);
+	done(e->detach.arg, code, code < 0 ? &err : NULL);
+}
+
+static bool any_connected(const struct entry *e)
+{
+	const struct model_pf *pf = model_pf_find(e->q->model, e->pf);
+
+	for (unsigned int fn = 0; pf && fn <= pf->s.vfs; fn++) {
+		struct vhost_user_info info = {0};
+
+		if (!model_function_get(e->q->model, e->pf, fn, NULL, &info, NULL) && info.connected)
+			return true;
+	}
+	return false;
+}
+
+static int on_close_timeout(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	finish_detach(userdata,
+		      0); /* somebody else may have connected: that is not the detach's to wait for */
+	return 0;
+}
+
+static void on_detached(void *arg, int code, const struct err *err)
+{
+	struct entry *e = arg;
+
+	if (code < 0 || !any_connected(e) ||
+	    sd_event_add_time_relative(e->q->event, &e->detach.timeout, CLOCK_MONOTONIC, CLOSE_USEC, 0,
+				       on_close_timeout, e) < 0) {
+		qemu_link_done_fn done = e->detach.done;
+
+		e->detach.done = NULL;
+		done(e->detach.arg, code, err);
+	}
+}
+
 static void entry_free(struct entry *e)
 {
 	for (struct entry **p = &e->q->entries; *p; p = &(*p)->next)
@@ -83,7 +148,8 @@ static void entry_free(struct entry *e)
 			*p = e->next;
 			break;
 		}
-	qemu_link_free(e->link);
+	qemu_link_free(e->link); /* a detach that QEMU is at ends through on_detached() */
+	finish_detach(e, -ECANCELED);
 	free(e);
 }
 
@@ -159,6 +225,10 @@ static void on_model_event(void *ctx, const struct model_event *event)
 		e = find(q, event->pf);
 		if (e) /* a driver that was reset has another filter, and QEMU does not say so */
 			qemu_link_refresh(e->link, (unsigned int)event->function);
+	} else if (event->topic == TOPIC_FUNCTION && !strcmp(event->event, "disconnected")) {
+		e = find(q, event->pf);
+		if (e && e->detach.timeout && !any_connected(e))
+			finish_detach(e, 0);
 	}
 }
 
@@ -169,6 +239,7 @@ int pf_qemu_new(struct sd_event *event, struct model *m, struct pf_qemu **ret, s
 
 	if (!q)
 		return err_set(err, ENOMEM, NULL, "out of memory");
+	q->event = event;
 	q->model = m;
 	r = qmp_pool_new(event, &q->pool);
 	if (r < 0) {
@@ -267,5 +338,14 @@ int pf_qemu_detach(struct pf_qemu *q, const char *pf, qemu_link_done_fn done, vo
 	struct entry *e = NULL;
 	int r = need_entry(q, pf, &e, err);
 
-	return r < 0 ? r : qemu_link_detach(e->link, done, arg, err);
+	if (r < 0)
+		return r;
+	if (e->detach.done)
+		return err_set(err, EBUSY, NULL, "%s is being detached already", pf);
+	e->detach.done = done;
+	e->detach.arg = arg;
+	r = qemu_link_detach(e->link, on_detached, e, err);
+	if (r < 0)
+		e->detach.done = NULL;
+	return r;
 }

@@ -24,6 +24,7 @@ void pf_qemu_state(const struct pf_qemu *q, const char *pf, bool *ret_connected,
 int pf_qemu_attach(struct pf_qemu *q, const char *pf, const char *bus,
 		   const struct qemu_args_options *options, qemu_link_done_fn done, void *arg,
 		   struct err *err);
+/* Done when QEMU has closed the connections, too: pf.del may follow at once. */
 int pf_qemu_detach(struct pf_qemu *q, const char *pf, qemu_link_done_fn done, void *arg, struct err *err);
 
 /* The functions of a PF in the words of qemu/qemu_args.h: s.vfs + 1, to be freed. Sockets are in *ret_paths,
