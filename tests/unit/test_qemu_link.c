@@ -653,6 +653,14 @@ static void test_attach_leftovers(void **state)
 	assert_int_equal(parts(x->vm.netdev), FUNCTIONS);
 }
 
+static json_t *silent(struct fake *f, const char *command, const json_t *args)
+{
+	(void)f;
+	(void)command;
+	(void)args;
+	return NULL;
+}
+
 static void test_attach_cut_short(void **state)
 {
 	struct fixture *x = *state;
@@ -683,8 +691,17 @@ static void test_attach_cut_short(void **state)
 	x->link = NULL;
 	assert_int_equal(x->dones, 3);
 	assert_int_equal(x->code, -ECANCELED);
+	/* … and with a command in flight. */
+	x->fake->handle = silent;
+	open_link(x, 0);
+	RUN_UNTIL(x->event, x->ups == 4);
+	assert_int_equal(qemu_link_attach(x->link, &a, on_done, x, &x->err), 0);
+	RUN_UNTIL(x->event, !strcmp(fake_logged(x->fake, json_array_size(x->fake->log) - 1), "qom-list"));
+	qemu_link_free(x->link);
+	x->link = NULL;
+	assert_int_equal(x->dones, 4);
 	run_for(x->event, 50);
-	assert_int_equal(x->dones, 3);
+	assert_int_equal(x->dones, 4);
 }
 
 /* --- detach ----------------------------------------------------------------------------------------- */
