@@ -181,7 +181,7 @@ class Guest:
     def vfs(self, pf: str) -> int:
         return int(self.vm.run(f"ls -d /sys/bus/pci/devices/{self.addresses[pf]}/virtfn* 2>/dev/null | wc -l").stdout)
 
-    def pod(self, pf: str, vf: int, mtu: int = 0) -> Pod:
+    def pod(self, pf: str, vf: int | None, mtu: int = 0) -> Pod:
         pod = Pod(self, pf, vf, mtu)
         self.pods.append(pod)
         return pod
@@ -201,13 +201,13 @@ class Guest:
 
 
 class Pod:
-    """A network namespace of a guest whose eth0 is a VF, and which answers on PORT."""
+    """A network namespace of a guest whose eth0 is a VF (None: the PF itself), and which answers on PORT."""
 
-    def __init__(self, guest: Guest, pf: str, vf: int, mtu: int = 0):
+    def __init__(self, guest: Guest, pf: str, vf: int | None, mtu: int = 0):
         self.guest, self.vm, self.pf, self.vf = guest, guest.vm, pf, vf
         self.number = next(_serial) + 256
-        self.name = f"{pf}-{vf}"
-        function = f"/sys/bus/pci/devices/{guest.addresses[pf]}/virtfn{vf}"
+        self.name = f"{pf}-{'pf' if vf is None else vf}"
+        function = f"/sys/bus/pci/devices/{guest.addresses[pf]}" + ("" if vf is None else f"/virtfn{vf}")
         more = f"ip link set eth0 mtu {mtu}" if mtu else "true"
         # What a CNI plugin does: find the VF's netdev, move it, name it, give it addresses.
         done = self.vm.run(
@@ -237,7 +237,7 @@ class Pod:
 
     def ctl(self, options: str) -> None:
         """vpfctl vf set of this VF."""
-        self.guest.vpfd.ctl(*shlex.split(f"vf set {self.pf} {self.vf} {options}"))
+        self.guest.vpfd.ctl(*shlex.split(f"vf set {self.pf} {'pf' if self.vf is None else self.vf} {options}"))
 
     def show(self) -> dict[str, Any]:
         return self.guest.vpfd.rpc("vf.show", pf=self.pf, vf=self.vf)
