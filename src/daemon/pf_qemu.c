@@ -131,6 +131,9 @@ static void on_detached(void *arg, int code, const struct err *err)
 {
 	struct entry *e = arg;
 
+	if (code == 0 && err)
+		log_write(LOG_LVL_NOTICE, &(struct log_scope){.pf = e->pf, .vf = LOG_VF_NONE}, "%s",
+			  err->text);
 	if (code < 0 || !any_connected(e) ||
 	    sd_event_add_time_relative(e->q->event, &e->detach.timeout, CLOCK_MONOTONIC, CLOSE_USEC, 0,
 				       on_close_timeout, e) < 0) {
