@@ -68,7 +68,7 @@ struct sw_port {
 	struct sw *sw;
 	struct port_conf *conf;	 /* RCU */
 	struct rx_set *rx;	 /* RCU, NULL: none; functions */
-	struct uplink *uplink;	 /* uplinks */
+	struct uplink *uplink;	 /* RCU, NULL: gone; uplinks */
 	struct port_stats *stats; /* one for each worker, that worker alone writes */
 	enum port_kind kind;
 	bool learn_full; /* enough learned: do not report more */

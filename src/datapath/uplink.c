@@ -82,10 +82,16 @@ static void send_one(void *arg, struct pkt *p)
 
 void uplink_transmit(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n)
 {
-	struct uplink *up = port->uplink;
-	struct send_ctx ctx = { .up = up, .fd = up->queue[w->id].fd, .stats = &port->stats[w->id] };
-	uint64_t features = kernel_features(up);
+	const struct uplink *up = rcu_dereference(port->uplink);
+	struct send_ctx ctx = { .up = up, .stats = &port->stats[w->id] };
+	uint64_t features;
 
+	if (unlikely(!up)) {
+		ctx.stats->rx_drop[DROP_UPLINK] += n;
+		return;
+	}
+	ctx.fd = up->queue[w->id].fd;
+	features = kernel_features(up);
 	for (unsigned int i = 0; i < n; i++) {
 		if (likely(offload_taken(pkts[i], features))) {
 			send_one(&ctx, pkts[i]);

@@ -84,10 +84,12 @@ static void replace_uplink(struct fabric *f, struct uplink *up)
 		uplink_stop(old, f->sw.pool);
 	f->uplink = NULL;
 	(void)publish_view(f); /* without memory the old list stays, and with it the port, whose sends fail */
-	f->uplink_port->uplink = up;
+	if (up)
+		up->port = f->uplink_port;
+	(void)rcu_xchg_pointer(&f->uplink_port->uplink, up);
+	urcu_qsbr_synchronize_rcu(); /* nobody sends through the old one any more */
 	f->uplink = up;
 	if (up) {
-		up->port = f->uplink_port;
 		(void)publish_view(f);
 		uplink_start(up, f->sw.pool);
 	}
