@@ -29,6 +29,9 @@
 
 #include "qemu/plug_priv.h"
 
+/* All operations that run: two PFs of one VM must not choose the same port. */
+static struct plug *running;
+
 static void proceed(struct plug *p);
 
 /* --- what steps use ------------------------------------------------------------------------------ */
@@ -72,6 +75,16 @@ int plug_garbled(struct plug *p, const char *command)
 void plug_set_bus(struct plug *p, const char *bus)
 {
 	snprintf(p->bus, sizeof(p->bus), "%s", bus);
+}
+
+bool plug_bus_promised(const struct plug *p, const char *bus)
+{
+	for (const struct plug *other = running; other; other = other->next) {
+		if (other != p && other->bus_known && !strcmp(other->bus, bus) &&
+		    !strcmp(other->pf.qmp, p->pf.qmp))
+			return true;
+	}
+	return false;
 }
 
 /* --- running them ----------------------------------------------------------------------------- */
@@ -241,6 +254,8 @@ int plug_new(enum plug_kind kind, const struct plug_config *config, struct plug 
 		plug_free(p);
 		return r;
 	}
+	p->next = running;
+	running = p;
 	start_steps(p, steps[kind]);
 	p->waiting = true; /* the first step is issued from the event loop: done() must not come before this
 			      returns */
@@ -253,6 +268,12 @@ void plug_free(struct plug *p)
 {
 	if (!p)
 		return;
+	for (struct plug **q = &running; *q; q = &(*q)->next) {
+		if (*q == p) {
+			*q = p->next;
+			break;
+		}
+	}
 	sd_event_source_disable_unref(p->timer);
 	for (unsigned int fn = 0; p->function && fn < p->functions; fn++)
 		free((char *)p->function[fn].socket);

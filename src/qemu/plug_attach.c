@@ -109,6 +109,8 @@ static int choose_port(struct plug *p)
 {
 	if (p->bus_known)
 		return STEP_DONE;
+	while (p->index < p->ports && plug_bus_promised(p, p->port[p->index]))
+		p->index++;
 	if (p->index == p->ports)
 		return err_set(
 			&p->err, ENODEV, "bus",
@@ -120,7 +122,8 @@ static int choose_port(struct plug *p)
 static int port_checked(struct plug *p, int code, const json_t *ret, const struct err *err)
 {
 	(void)err;
-	if (code == 0 && json_is_true(ret)) { /* only PCIe ports have the property at all */
+	/* Only PCIe ports have the property at all. */
+	if (code == 0 && json_is_true(ret) && !plug_bus_promised(p, p->port[p->index - 1])) {
 		plug_set_bus(p, p->port[p->index - 1]);
 		p->bus_known = true;
 	}

@@ -19,6 +19,7 @@ struct step {
 };
 
 struct plug {
+	struct plug *next; /* of all that run */
 	enum plug_kind kind;
 	struct pf_settings pf;
 	unsigned int functions;
@@ -57,6 +58,8 @@ int plug_send(struct plug *p, const char *command, json_t *args);
 int plug_send_id(struct plug *p, const char *command, enum qemu_part part, unsigned int fn);
 int plug_wait(struct plug *p, unsigned int ms);
 void plug_set_bus(struct plug *p, const char *bus);
+/* Another operation that runs in the same VM is about to put its PF on this port. */
+bool plug_bus_promised(const struct plug *p, const char *bus);
 
 /* What a reply() returns when it is not content: what was to be done, said in front of QEMU's reason; that
  * the answer makes no sense. */

@@ -22,6 +22,7 @@ struct vm { /* QEMU's side */
 	const char *fail;     /* this command fails … */
 	unsigned int fail_at; /* … the n-th time, from 1 */
 	json_t *last_device;
+	char q_bus[16]; /* where another PF, "q", is */
 };
 
 struct fixture {
@@ -182,11 +183,29 @@ static json_t *set_part(bool *part, bool exists)
 	return fake_ok();
 }
 
+/* For the parts of PF "q", which has no VFs. */
+static json_t *handle_q(struct fixture *x, const char *command, const json_t *args)
+{
+	const char *bus = json_string_value(json_object_get(args, "bus"));
+
+	if (!strcmp(command, "query-rx-filter"))
+		return x->vm.q_bus[0] ? filter_of(x, 0)
+				      : fake_error("GenericError", "invalid net client name");
+	if (!strcmp(command, "device_add"))
+		snprintf(x->vm.q_bus, sizeof(x->vm.q_bus), "%s", bus);
+	return fake_ok();
+}
+
 static json_t *handle(struct fake *f, const char *command, const json_t *args)
 {
+	const char *id = json_string_value(json_object_get(args, "id"));
+	const char *name = json_string_value(json_object_get(args, "name"));
 	struct fixture *x = f->ctx;
 	struct vm *vm = &x->vm;
 	int fn;
+
+	if ((id && strstr(id, "vpf-q-")) || (name && strstr(name, "vpf-q-")))
+		return handle_q(x, command, args);
 
 	if (vm->fail && !strcmp(command, vm->fail) && --vm->fail_at == 0)
 		return fake_error("GenericError", "it was told to fail");
@@ -586,6 +605,31 @@ static void test_attach_bus(void **state)
 	assert_string_equal(x->vm.bus, "hp1");
 }
 
+/* Two PFs of one VM at the same time. */
+static void test_attach_two(void **state)
+{
+	struct fixture *x = *state;
+	struct pf_settings q = {.name = "q", .queue_pairs = 1, .mtu = 1500};
+	const struct qemu_link_config config = {.pool = x->pool, .pf = &q, .ops = &link_ops, .ctx = x};
+	const struct qemu_attach a = {.functions = x->function};
+	struct qemu_link *other;
+
+	strcpy(q.qmp, x->fake->path);
+	open_link(x, 0);
+	assert_int_equal(qemu_link_new(&config, &other, &x->err), 0);
+	RUN_UNTIL(x->event, x->ups == 2);
+	assert_int_equal(x->fake->accepted, 1);
+	assert_int_equal(qemu_link_attach(x->link, &a, on_done, x, &x->err), 0);
+	assert_int_equal(qemu_link_attach(other, &a, on_done, x, &x->err), 0);
+	RUN_UNTIL(x->event, x->dones == 1);
+	assert_int_equal(x->code, 0);
+	RUN_UNTIL(x->event, x->dones == 2);
+	assert_int_equal(x->code, 0);
+	assert_string_not_equal(x->vm.bus, x->vm.q_bus);
+	assert_true(x->vm.bus[0] && x->vm.q_bus[0]);
+	qemu_link_free(other);
+}
+
 /* Each command may fail each time: nothing is left, the reason is QEMU's, and the next attach works. */
 static void test_attach_fails(void **state)
 {
@@ -832,11 +876,14 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_connect),          T(test_filter_event),     T(test_filter_flood),
-		T(test_filter_nonsense),  T(test_carrier),          T(test_attach_detach),
-		T(test_attach_bus),       T(test_attach_fails),     T(test_attach_unconnected),
-		T(test_attach_leftovers), T(test_attach_cut_short), T(test_guest_keeps_it),
-		T(test_guest_refuses),    T(test_foreign_unplug),   T(test_acpi),
+		T(test_connect),          T(test_filter_event),
+		T(test_filter_flood),     T(test_filter_nonsense),
+		T(test_carrier),          T(test_attach_detach),
+		T(test_attach_bus),       T(test_attach_two),
+		T(test_attach_fails),     T(test_attach_unconnected),
+		T(test_attach_leftovers), T(test_attach_cut_short),
+		T(test_guest_keeps_it),   T(test_guest_refuses),
+		T(test_foreign_unplug),   T(test_acpi),
 		T(test_bad_path),
 	};
 
