@@ -75,8 +75,9 @@ def guest(site: Site) -> Iterator[Guest]:
         guest.add_pf(variant.name, 1, device=variant.device, qemu=variant.qemu)
     guest.start()
     yield guest
-    assert guest.vm.dmesg_warnings() == []
+    warnings = guest.vm.dmesg_warnings()
     guest.close()
+    assert warnings == []
 
 
 @pytest.fixture(scope="module")

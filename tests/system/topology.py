@@ -147,6 +147,8 @@ class Guest:
     def __init__(self, site: Site, name: str, *, vpfd: Vpfd | None = None, **vm: Any):
         self.site, self.name = site, name
         self.vpfd = vpfd or site.vpfd
+        # Without the watchdog of lockups, which barks when the host has no time for the guest's CPUs.
+        vm["append"] = "nowatchdog " + vm.get("append", "")
         self.vm = VM(name, logs=site.directory / f"vm-{next(_serial)}-{name}", files={IN_GUEST: NETTOOL}, boot_timeout=240, **vm)
         site.vms.append(self.vm)
         self.addresses: dict[str, str] = {}
@@ -268,9 +270,10 @@ class Pod:
             assert self.pings(ipv6(target.number)), f"{self.name} does not reach {ipv6(target.number)}"
 
     def misses(self, target: Pod | External) -> None:
-        """Nothing answers; ARP is done again, so that an old entry helps nobody."""
+        """Nothing answers; ARP is done anew, so that an old entry helps nobody, and an unanswered one is in nobody's way."""
         self.run("ip neigh flush dev eth0")
         assert not self.pings(target.number, count=2, wait=1), f"{self.name} reaches {ipv4(target.number)}"
+        self.run("ip neigh flush dev eth0")
 
     def tcp(self, target: Pod | External, version: int = 4, blocks: int = 8, flows: int = 1) -> None:
         address = (ipv4 if version == 4 else ipv6)(target.number)
