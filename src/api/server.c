@@ -101,6 +101,7 @@ static void client_update(struct client *c)
 	    buffer_size(&c->in) <= API_LINE_MAX)
 		events |= EPOLLIN;
 	sd_event_source_set_io_events(c->io, events);
+	/* It may have read just now: nobody else would come back to its lines. */
 	if (c->paused && buffer_size(&c->out) <= API_OUTPUT_PAUSE) {
 		c->paused = false;
 		sd_event_source_set_enabled(c->turn, SD_EVENT_ON);

@@ -99,6 +99,9 @@ static void vf_settings(void **state)
 	assert_int_equal(s->mtu, 1400);
 
 	/* What is not named stays; zeros and null take back. */
+	done(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": 1, \"trust\": true");
+	assert_int_equal(s->mtu, 1400);
+	assert_int_equal(s->admin_mac[5], 0x99);
 	done(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": 1, \"mac\": \"00:00:00:00:00:00\", \"mtu\": null");
 	assert_int_equal(s->mtu, 1500);
 	assert_int_equal(s->admin_mac[5], 0);
