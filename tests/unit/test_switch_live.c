@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 #include "sw_env.h"
 
@@ -154,7 +155,7 @@ static void test_changes(void **state)
 	assert_non_null(r);
 	start_receiver(r, b, 0);
 	start_sender(s, a, 0, 0, 1, UINT32_MAX);
-	for (unsigned int i = 0; i < 400; i++) {
+	for (unsigned int i = 0; i < 1500; i++) {
 		struct function_settings fs = sw_env_settings(1);
 
 		switch (sw_env_random(e, 8)) {
@@ -280,6 +281,45 @@ static void test_wake_ups(void **state)
 	}
 }
 
+/* The next frame just when the worker is about to sleep: between its last look and the kicks being on again.
+ */
+static void test_wake_up_race(void **state)
+{
+	struct sw_env *e = *state;
+	static const uint64_t features[] = {0, F_EVENT, F_PACKED, F_PACKED | F_EVENT};
+	static struct vguest_frame got;
+	struct frame f;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(features); i++) {
+		struct vguest *a = add_guest(e, features[i]), *b = add_guest(e, features[i]);
+		uint8_t to[6], from[6];
+
+		sw_env_mac(to, e->n - 1);
+		sw_env_mac(from, e->n - 2);
+		frame_plain(&f, to, from, 60, i);
+		for (unsigned int n = 0; n < 30000; n++) {
+			struct timespec start, now;
+			unsigned int spin = sw_env_random(e, 300);
+
+			vguest_send(a, 0, NULL, f.data, f.len);
+			/* Looked at, not waited for: a call would come too late. */
+			clock_gettime(CLOCK_MONOTONIC, &start);
+			for (unsigned int k = 1; !vdriver_has_used(&a->tx[0]); k++) {
+				__builtin_ia32_pause();
+				if (k % 1000)
+					continue;
+				sched_yield();
+				clock_gettime(CLOCK_MONOTONIC, &now);
+				if (now.tv_sec - start.tv_sec > 20)
+					fail_msg("the worker sleeps over frame %u", n);
+			}
+			assert_true(vguest_recv(b, 0, &got));
+			while (spin--)
+				__builtin_ia32_pause();
+		}
+	}
+}
+
 /* With nothing to do, nothing is done, however many queues there are. */
 static void test_rest(void **state)
 {
@@ -379,7 +419,7 @@ static void test_learning(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TESTS(test_changes), TESTS(test_many_to_one), TESTS(test_wake_ups),
+		TESTS(test_changes), TESTS(test_many_to_one), TESTS(test_wake_ups), TESTS(test_wake_up_race),
 		TESTS(test_rest),    TESTS(test_no_kick),     TESTS(test_learning),
 	};
 
