@@ -33,10 +33,12 @@ struct dataplane {
 };
 
 static const char *const drop_names[DROP_REASONS] = {
-	[DROP_LINK_DOWN] = "link_down",	    [DROP_MALFORMED] = "malformed", [DROP_SPOOF_MAC] = "spoof_mac",
-	[DROP_SPOOF_VLAN] = "spoof_vlan",   [DROP_VLAN] = "vlan",	    [DROP_MTU] = "mtu",
-	[DROP_NO_BUFFER] = "no_buffer",	    [DROP_TOO_BIG] = "too_big",	    [DROP_NO_ROUTE] = "no_route",
-	[DROP_UNKNOWN_MAC] = "unknown_mac", [DROP_CONTROL] = "control",	    [DROP_UPLINK] = "uplink",
+	[DROP_LINK_DOWN] = "link_down", [DROP_MALFORMED] = "malformed",
+	[DROP_SPOOF_MAC] = "spoof_mac", [DROP_SPOOF_VLAN] = "spoof_vlan",
+	[DROP_VLAN] = "vlan",           [DROP_MTU] = "mtu",
+	[DROP_NO_BUFFER] = "no_buffer", [DROP_TOO_BIG] = "too_big",
+	[DROP_NO_ROUTE] = "no_route",   [DROP_UNKNOWN_MAC] = "unknown_mac",
+	[DROP_CONTROL] = "control",     [DROP_UPLINK] = "uplink",
 	[DROP_RING] = "ring",
 };
 
@@ -211,7 +213,8 @@ static int on_notes(sd_event_source *source, int fd, uint32_t revents, void *use
 		return 0;
 	/* A bounded share for each worker; the eventfd is set again by the next note. */
 	for (unsigned int i = 0; i < dp->pool->n; i++)
-		for (unsigned int k = 0; k < WORKER_NOTES && worker_next_note(dp->pool->worker[i], &note); k++)
+		for (unsigned int k = 0; k < WORKER_NOTES && worker_next_note(dp->pool->worker[i], &note);
+		     k++)
 			take_note(dp, &note);
 	return 0;
 }
@@ -223,7 +226,8 @@ static int do_fabric_add(void *ctx, const struct fabric_settings *s, struct err 
 	int r;
 
 	if (dp->n_fabrics == VPF_MAX_FABRICS)
-		return err_set(err, ENOSPC, "name", "there are %d fabrics already, which is the limit", VPF_MAX_FABRICS);
+		return err_set(err, ENOSPC, "name", "there are %d fabrics already, which is the limit",
+			       VPF_MAX_FABRICS);
 	r = builtin_new(dp->pool, s, &fabric_events, dp, &f, err);
 	if (r < 0)
 		return r;
@@ -284,7 +288,8 @@ static int do_fabric_get(void *ctx, const char *name, struct fabric_state *ret, 
 	return 0;
 }
 
-static int do_fabric_fdb(void *ctx, const char *name, void (*row)(void *arg, const struct fdb_row *row), void *arg)
+static int do_fabric_fdb(void *ctx, const char *name, void (*row)(void *arg, const struct fdb_row *row),
+			 void *arg)
 {
 	const struct fabric *f = find_fabric(ctx, name);
 
@@ -294,8 +299,8 @@ static int do_fabric_fdb(void *ctx, const char *name, void (*row)(void *arg, con
 	return 0;
 }
 
-static int do_function_add(void *ctx, const struct pf_settings *pf, unsigned int fn, const struct function_settings *s,
-			   const char *path, struct err *err)
+static int do_function_add(void *ctx, const struct pf_settings *pf, unsigned int fn,
+			   const struct function_settings *s, const char *path, struct err *err)
 {
 	struct dataplane *dp = ctx;
 	struct vhost_user_config socket = {
@@ -312,7 +317,8 @@ static int do_function_add(void *ctx, const struct pf_settings *pf, unsigned int
 		return err_set(err, ENOENT, "fabric", "there is no fabric %s", pf->fabric);
 	if (!e) {
 		if (dp->n_pfs == VPF_MAX_PFS)
-			return err_set(err, ENOSPC, "name", "there are %d virtual PFs already, which is the limit", VPF_MAX_PFS);
+			return err_set(err, ENOSPC, "name",
+				       "there are %d virtual PFs already, which is the limit", VPF_MAX_PFS);
 		e = calloc(1, sizeof(*e));
 		if (!e)
 			return err_set(err, ENOMEM, NULL, "not enough memory for a virtual PF");
@@ -321,7 +327,8 @@ static int do_function_add(void *ctx, const struct pf_settings *pf, unsigned int
 	}
 	if (fn != e->n || fn >= VPF_MAX_FUNCTIONS)
 		return err_set(err, EINVAL, NULL, "functions are added in order");
-	r = function_new(dp->config.event, fabric, pf, fn, s, &socket, dp->config.events, dp->config.ctx, &f, err);
+	r = function_new(dp->config.event, fabric, pf, fn, s, &socket, dp->config.events, dp->config.ctx, &f,
+			 err);
 	if (r < 0) {
 		if (!e->n) {
 			dp->n_pfs--;
@@ -425,9 +432,11 @@ int dataplane_new(const struct dataplane_config *config, struct dataplane **ret,
 		goto fail;
 	r = sd_event_add_io(config->event, &dp->note_source, dp->pool->notefd, EPOLLIN, on_notes, dp);
 	if (r >= 0)
-		r = sd_event_add_io(config->event, &dp->fault_source, guest_map_fault_fd(), EPOLLIN, on_fault, dp);
+		r = sd_event_add_io(config->event, &dp->fault_source, guest_map_fault_fd(), EPOLLIN, on_fault,
+				    dp);
 	if (r >= 0)
-		r = sd_event_add_time_relative(config->event, &dp->age_timer, CLOCK_MONOTONIC, 0, 0, on_age, dp);
+		r = sd_event_add_time_relative(config->event, &dp->age_timer, CLOCK_MONOTONIC, 0, 0, on_age,
+					       dp);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(dp->age_timer, SD_EVENT_OFF);
 	if (r < 0) {
@@ -469,7 +478,7 @@ unsigned int dataplane_workers(struct dataplane *dp, struct worker_info *ret, un
 
 	for (unsigned int i = 0; i < n; i++) {
 		const struct worker *w = dp->pool->worker[i];
-		struct timespec cpu = { 0 };
+		struct timespec cpu = {0};
 		clockid_t clock;
 
 		if (pthread_getcpuclockid(w->thread, &clock) == 0)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the model asks of the world: fabrics that switch, functions that QEMU can connect to. The model validates
- * and saves; this carries out. One table of functions, so that the model's tests run without sockets or threads.
+/* What the model asks of the world: fabrics that switch, functions that QEMU can connect to. The model
+ * validates and saves; this carries out. One table of functions, so that the model's tests run without
+ * sockets or threads.
  *
- * Contract: arguments are valid (the model checked them) and borrowed for the call. A call that fails (negative errno,
- * `err` filled with field and reason) has changed nothing. fabric_del, function_del and function_set cannot fail.
- * A fabric with functions is never deleted; functions of a PF are added 0…vfs and deleted in reverse.
- * Thread-safety: main thread. */
+ * Contract: arguments are valid (the model checked them) and borrowed for the call. A call that fails
+ * (negative errno, `err` filled with field and reason) has changed nothing. fabric_del, function_del and
+ * function_set cannot fail. A fabric with functions is never deleted; functions of a PF are added 0…vfs and
+ * deleted in reverse. Thread-safety: main thread. */
 
 #include "pf/settings.h"
 #include "util/err.h"
@@ -17,32 +18,33 @@ struct vhost_user_info;
 
 /* Why a frame did not arrive. Indices of port_stats.drop[]; names by drop_reason_name(). */
 enum drop_reason {
-	DROP_LINK_DOWN,	  /* the function's link is down, by setting or because it is not in use */
-	DROP_MALFORMED,	  /* no Ethernet frame, or offload header that does not fit the frame */
-	DROP_SPOOF_MAC,	  /* source MAC not owned, spoof check on */
+	DROP_LINK_DOWN,   /* the function's link is down, by setting or because it is not in use */
+	DROP_MALFORMED,   /* no Ethernet frame, or offload header that does not fit the frame */
+	DROP_SPOOF_MAC,   /* source MAC not owned, spoof check on */
 	DROP_SPOOF_VLAN,  /* a VLAN the function may not send in */
-	DROP_VLAN,	  /* towards the function: a VLAN it does not take part in */
-	DROP_MTU,	  /* longer than the MTU */
-	DROP_NO_BUFFER,	  /* receive ring has no buffer: the guest is too slow */
-	DROP_TOO_BIG,	  /* the receiver's buffers cannot hold the frame */
-	DROP_NO_ROUTE,	  /* nobody owns the destination MAC and there is no uplink */
+	DROP_VLAN,        /* towards the function: a VLAN it does not take part in */
+	DROP_MTU,         /* longer than the MTU */
+	DROP_NO_BUFFER,   /* receive ring has no buffer: the guest is too slow */
+	DROP_TOO_BIG,     /* the receiver's buffers cannot hold the frame */
+	DROP_NO_ROUTE,    /* nobody owns the destination MAC and there is no uplink */
 	DROP_UNKNOWN_MAC, /* from the uplink, to a MAC nobody owns */
-	DROP_CONTROL,	  /* control frame (EtherType 0x88B5) where none may come from */
-	DROP_UPLINK,	  /* the uplink did not take the frame */
-	DROP_RING,	  /* the ring was found broken with the frame in it, or is disabled */
+	DROP_CONTROL,     /* control frame (EtherType 0x88B5) where none may come from */
+	DROP_UPLINK,      /* the uplink did not take the frame */
+	DROP_RING,        /* the ring was found broken with the frame in it, or is disabled */
 	DROP_REASONS
 };
 const char *drop_reason_name(enum drop_reason reason); /* "link_down", … */
 
-/* Counters of a port since it was added; rx and tx as the guest sees them: tx is what it sent. 64 bits, do not wrap. */
+/* Counters of a port since it was added; rx and tx as the guest sees them: tx is what it sent. 64 bits, do
+ * not wrap. */
 struct port_stats {
 	uint64_t tx_packets, tx_bytes, tx_broadcast, tx_multicast;
 	uint64_t rx_packets, rx_bytes, rx_broadcast, rx_multicast;
 	uint64_t tx_drop[DROP_REASONS]; /* frames the guest sent that went nowhere */
 	uint64_t rx_drop[DROP_REASONS]; /* frames for the guest that it did not get */
-	uint64_t sw_checksum;		/* checksums filled in software for a receiver without the offload */
-	uint64_t sw_segmented;		/* frames segmented in software, counted before */
-	uint64_t ring_errors;		/* queues stopped because of what the guest wrote */
+	uint64_t sw_checksum;           /* checksums filled in software for a receiver without the offload */
+	uint64_t sw_segmented;          /* frames segmented in software, counted before */
+	uint64_t ring_errors;           /* queues stopped because of what the guest wrote */
 };
 
 enum fdb_kind { FDB_PERMANENT /* the function's MAC */, FDB_ADMIN, FDB_DRIVER, FDB_LEARNED };
@@ -50,11 +52,11 @@ const char *fdb_kind_name(enum fdb_kind kind);
 
 struct fdb_row {
 	uint8_t mac[6];
-	int vlan;	    /* VLAN id; 0: untagged; -1: every VLAN the function takes part in */
+	int vlan; /* VLAN id; 0: untagged; -1: every VLAN the function takes part in */
 	enum fdb_kind kind;
 	const char *pf;
 	unsigned int function; /* as VPF_FUNCTION_* */
-	uint32_t age;	    /* s since last seen, learned ones only */
+	uint32_t age;          /* s since last seen, learned ones only */
 };
 
 /* What the driver asked for, from QMP's rx-filter: */
@@ -67,9 +69,10 @@ struct rx_filter {
 	bool unicast_overflow;
 };
 
-struct function_state { /* what is, as opposed to what is set */
-	bool link_up;	 /* what the guest should see */
-	bool mac_conflict; /* its MAC is owned by another function of the fabric: it does not get that traffic */
+struct function_state {    /* what is, as opposed to what is set */
+	bool link_up;      /* what the guest should see */
+	bool mac_conflict; /* its MAC is owned by another function of the fabric: it does not get that traffic
+			    */
 	const char *datapath; /* "builtin", or "none" while no queue is started */
 	const struct rx_filter *filter;
 };
@@ -80,8 +83,10 @@ struct fabric_state {
 };
 
 struct dataplane_events {
-	void (*function_connected)(void *ctx, const char *pf, unsigned int fn, bool connected, const char *why);
-	void (*function_started)(void *ctx, const char *pf, unsigned int fn, bool started); /* first queue / last queue */
+	void (*function_connected)(void *ctx, const char *pf, unsigned int fn, bool connected,
+				   const char *why);
+	void (*function_started)(void *ctx, const char *pf, unsigned int fn,
+				 bool started); /* first queue / last queue */
 	void (*link_changed)(void *ctx, const char *pf, unsigned int fn, bool up);
 	void (*ring_error)(void *ctx, const char *pf, unsigned int fn, unsigned int queue, const char *why);
 	void (*mac_conflict)(void *ctx, const char *pf, unsigned int fn, const uint8_t mac[6]);
@@ -92,28 +97,31 @@ struct dataplane_ops {
 	int (*fabric_add)(void *dp, const struct fabric_settings *s, struct err *err);
 	int (*fabric_set)(void *dp, const struct fabric_settings *s, struct err *err); /* name as before */
 	void (*fabric_del)(void *dp, const char *name);
-	int (*fabric_get)(void *dp, const char *name, struct fabric_state *ret, struct port_stats *ret_uplink);
+	int (*fabric_get)(void *dp, const char *name, struct fabric_state *ret,
+			  struct port_stats *ret_uplink);
 	/* Calls row() for each entry; -ENOENT. */
-	int (*fabric_fdb)(void *dp, const char *name, void (*row)(void *arg, const struct fdb_row *row), void *arg);
+	int (*fabric_fdb)(void *dp, const char *name, void (*row)(void *arg, const struct fdb_row *row),
+			  void *arg);
 
 	/* Creates the port and the socket `path`; QEMU may connect from now on. */
-	int (*function_add)(void *dp, const struct pf_settings *pf, unsigned int fn, const struct function_settings *s,
-			    const char *path, struct err *err);
+	int (*function_add)(void *dp, const struct pf_settings *pf, unsigned int fn,
+			    const struct function_settings *s, const char *path, struct err *err);
 	void (*function_set)(void *dp, const char *pf, unsigned int fn, const struct pf_policy *policy,
 			     const struct function_settings *s);
 	void (*function_del)(void *dp, const char *pf, unsigned int fn);
 	void (*function_filter)(void *dp, const char *pf, unsigned int fn, const struct rx_filter *filter);
 	int (*function_get)(void *dp, const char *pf, unsigned int fn, struct function_state *ret,
-			    struct vhost_user_info *ret_vu, struct port_stats *ret_stats); /* each may be NULL */
+			    struct vhost_user_info *ret_vu,
+			    struct port_stats *ret_stats); /* each may be NULL */
 };
 
 struct dataplane_config {
 	struct sd_event *event;
-	unsigned int workers;	  /* 1…64 threads */
-	unsigned int poll_us;	  /* µs a worker keeps polling a ring that has gone quiet, 0…1000000 */
-	int cpus[64];		  /* CPU of each worker, -1: not pinned */
+	unsigned int workers;     /* 1…64 threads */
+	unsigned int poll_us;     /* µs a worker keeps polling a ring that has gone quiet, 0…1000000 */
+	int cpus[64];             /* CPU of each worker, -1: not pinned */
 	unsigned int socket_mode; /* of the vhost-user sockets */
-	uint32_t socket_group;	  /* gid, UINT32_MAX: unchanged */
+	uint32_t socket_group;    /* gid, UINT32_MAX: unchanged */
 	const struct dataplane_events *events;
 	void *ctx;
 };
@@ -125,7 +133,7 @@ void dataplane_free(struct dataplane *dp); /* deletes all functions and fabrics,
 
 struct worker_info {
 	uint64_t polls, packets, sleeps;
-	uint64_t cpu_ns; /* CPU time used by the thread */
+	uint64_t cpu_ns;     /* CPU time used by the thread */
 	unsigned int queues; /* TX queues assigned */
 };
 unsigned int dataplane_workers(struct dataplane *dp, struct worker_info *ret, unsigned int max);

@@ -12,13 +12,31 @@
 uint64_t function_features(unsigned int queue_pairs)
 {
 	static const unsigned char bits[] = {
-		VIRTIO_F_VERSION_1,	 VIRTIO_F_RING_PACKED,	  VIRTIO_F_IN_ORDER,	   VIRTIO_F_ANY_LAYOUT,
-		VIRTIO_RING_F_INDIRECT_DESC, VIRTIO_RING_F_EVENT_IDX, VIRTIO_NET_F_CSUM,	   VIRTIO_NET_F_GUEST_CSUM,
-		VIRTIO_NET_F_HOST_TSO4,	 VIRTIO_NET_F_HOST_TSO6,  VIRTIO_NET_F_HOST_ECN,   VIRTIO_NET_F_HOST_USO,
-		VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_ECN,  VIRTIO_NET_F_GUEST_USO4,
-		VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_MRG_RXBUF,  VIRTIO_NET_F_MTU,
-		/* QEMU's own; a front-end without a device model of its own, as DPDK's, wants to see them offered. */
-		VIRTIO_NET_F_STATUS,	 VIRTIO_NET_F_CTRL_VQ,	  VIRTIO_NET_F_CTRL_RX,	   VIRTIO_NET_F_CTRL_MAC_ADDR,
+		VIRTIO_F_VERSION_1,
+		VIRTIO_F_RING_PACKED,
+		VIRTIO_F_IN_ORDER,
+		VIRTIO_F_ANY_LAYOUT,
+		VIRTIO_RING_F_INDIRECT_DESC,
+		VIRTIO_RING_F_EVENT_IDX,
+		VIRTIO_NET_F_CSUM,
+		VIRTIO_NET_F_GUEST_CSUM,
+		VIRTIO_NET_F_HOST_TSO4,
+		VIRTIO_NET_F_HOST_TSO6,
+		VIRTIO_NET_F_HOST_ECN,
+		VIRTIO_NET_F_HOST_USO,
+		VIRTIO_NET_F_GUEST_TSO4,
+		VIRTIO_NET_F_GUEST_TSO6,
+		VIRTIO_NET_F_GUEST_ECN,
+		VIRTIO_NET_F_GUEST_USO4,
+		VIRTIO_NET_F_GUEST_USO6,
+		VIRTIO_NET_F_MRG_RXBUF,
+		VIRTIO_NET_F_MTU,
+		/* QEMU's own; a front-end without a device model of its own, as DPDK's, wants to see them
+		   offered. */
+		VIRTIO_NET_F_STATUS,
+		VIRTIO_NET_F_CTRL_VQ,
+		VIRTIO_NET_F_CTRL_RX,
+		VIRTIO_NET_F_CTRL_MAC_ADDR,
 		VIRTIO_NET_F_GUEST_ANNOUNCE,
 	};
 	uint64_t features = 0;
@@ -97,8 +115,9 @@ static void on_set_mtu(void *ctx, uint16_t mtu)
 	struct log_scope scope = scope_of(f);
 
 	if (mtu > f->port->settings.mtu)
-		log_write(LOG_LVL_WARNING, &scope, "the front-end wants MTU %u, the function has %u: longer packets are dropped",
-			  mtu, f->port->settings.mtu);
+		log_write(LOG_LVL_WARNING, &scope,
+			  "the front-end wants MTU %u, the function has %u: longer packets are dropped", mtu,
+			  f->port->settings.mtu);
 }
 
 struct rarp {
@@ -113,7 +132,7 @@ static void send_rarp(struct worker *w, void *arg)
 	struct vring_seg seg;
 	struct pkt *p = &w->pkts[0];
 
-	p->hdr = (struct virtio_net_hdr){ 0 };
+	p->hdr = (struct virtio_net_hdr){0};
 	pkt_from_buffer(p, &seg, r->frame, sizeof(r->frame));
 	sw_forward(w, port, rcu_dereference(port->conf), p, 1);
 	worker_flush_calls(w);
@@ -122,9 +141,9 @@ static void send_rarp(struct worker *w, void *arg)
 /* RFC 903 request, as QEMU itself sends for other back-ends: switches learn where the guest is now. */
 static void on_send_rarp(void *ctx, const uint8_t mac[6])
 {
-	struct rarp r = { .f = ctx };
+	struct rarp r = {.f = ctx};
 	struct function *f = ctx;
-	static const uint8_t fixed[] = { 0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3 };
+	static const uint8_t fixed[] = {0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
 
 	memset(r.frame, 0xff, 6);
 	memcpy(r.frame + 6, mac, 6);
@@ -174,7 +193,8 @@ int function_new(sd_event *event, struct fabric *fabric, const struct pf_setting
 	f->ctx = ctx;
 	r = builtin_port_add(fabric, f->pf, fn, s, &pf->policy, &f->port);
 	if (r < 0) {
-		err_set(err, -r, NULL, "cannot add a port to fabric %s: %s", fabric->settings.name, strerror(-r));
+		err_set(err, -r, NULL, "cannot add a port to fabric %s: %s", fabric->settings.name,
+			strerror(-r));
 		free(f->path);
 		free(f);
 		return r;

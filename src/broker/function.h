@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A function of a virtual PF at run time: its vhost-user socket, its place in the fabric, and the datapath that serves its
- * rings. Today that is always `builtin`; the choice is made here, when the guest starts the first queue, and nowhere else.
- * Thread-safety: main thread. */
+/* A function of a virtual PF at run time: its vhost-user socket, its place in the fabric, and the datapath
+ * that serves its rings. Today that is always `builtin`; the choice is made here, when the guest starts the
+ * first queue, and nowhere else. Thread-safety: main thread. */
 
 #include <systemd/sd-event.h>
 
@@ -15,7 +15,7 @@ struct function {
 	unsigned int fn;
 	struct fabric_port *port;
 	struct vhost_user *vu;
-	char *path; /* of the socket */
+	char *path;           /* of the socket */
 	unsigned int started; /* queues */
 	const struct dataplane_events *events;
 	void *ctx;
@@ -30,5 +30,6 @@ int function_new(sd_event *event, struct fabric *fabric, const struct pf_setting
 void function_free(struct function *f); /* takes NULL */
 /* Before function_free(), nobody connected: nothing of it shall be there for the next vpfd either. */
 void function_forget(struct function *f);
-/* Looks for memory that was taken away, which ends the connection, and for rings that workers found broken, and stops them. */
+/* Looks for memory that was taken away, which ends the connection, and for rings that workers found broken,
+ * and stops them. */
 void function_check_rings(struct function *f);

@@ -36,7 +36,8 @@ void fdb_free(struct fdb *fdb)
 	free(fdb);
 }
 
-int fdb_add(struct fdb *fdb, uint64_t mac, uint16_t vlan, struct sw_port *port, enum fdb_kind kind, uint32_t seen)
+int fdb_add(struct fdb *fdb, uint64_t mac, uint16_t vlan, struct sw_port *port, enum fdb_kind kind,
+	    uint32_t seen)
 {
 	uint64_t key = FDB_KEY(mac, vlan);
 	unsigned int mask = fdb->slots - 1;

@@ -102,7 +102,8 @@ bool offload_check_slow(struct pkt *p, uint64_t features)
 			return false;
 	}
 	if (v->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
-		/* What has no meaning is not carried on: the kernel refuses a frame for a senseless hdr_len. */
+		/* What has no meaning is not carried on: the kernel refuses a frame for a senseless hdr_len.
+		 */
 		*v = (struct virtio_net_hdr){
 			.flags = v->flags,
 			.csum_start = v->flags ? v->csum_start : 0,
@@ -134,7 +135,8 @@ bool offload_check_slow(struct pkt *p, uint64_t features)
 		break;
 	}
 	case VIRTIO_NET_HDR_GSO_UDP_L4:
-		if (!virtio_has(features, VIRTIO_NET_F_HOST_USO) || h.proto != IPPROTO_UDP || v->csum_offset != 6)
+		if (!virtio_has(features, VIRTIO_NET_F_HOST_USO) || h.proto != IPPROTO_UDP ||
+		    v->csum_offset != 6)
 			return false;
 		end += 8;
 		break;
@@ -165,7 +167,8 @@ bool offload_taken_slow(const struct pkt *p, uint64_t features)
 	case VIRTIO_NET_HDR_GSO_TCPV6:
 		return virtio_has(features, VIRTIO_NET_F_GUEST_TSO6);
 	case VIRTIO_NET_HDR_GSO_UDP_L4:
-		return virtio_has(features, p->ip_version == 6 ? VIRTIO_NET_F_GUEST_USO6 : VIRTIO_NET_F_GUEST_USO4);
+		return virtio_has(features,
+				  p->ip_version == 6 ? VIRTIO_NET_F_GUEST_USO6 : VIRTIO_NET_F_GUEST_USO4);
 	default:
 		return false;
 	}
@@ -184,7 +187,8 @@ static void store_csum(uint8_t *p, uint16_t csum)
 	memcpy(p, &csum, 2); /* csum_fold() works in memory order */
 }
 
-/* Fills the checksum that the sender left partial: [csum_start, end) with the pseudo header's sum already in the field. */
+/* Fills the checksum that the sender left partial: [csum_start, end) with the pseudo header's sum already in
+ * the field. */
 static void finish_checksum(uint8_t *frame, uint32_t len, const struct virtio_net_hdr *v)
 {
 	uint16_t csum = csum_fold(csum_add(0, frame + v->csum_start, len - v->csum_start));
@@ -214,7 +218,7 @@ static void fix_headers(uint8_t *head, const struct pkt *p, unsigned int l3, uns
 	if (tcp) {
 		store_be32(head + l4 + 4, load_be32(head + l4 + 4) + offset);
 		if (!last)
-			head[l4 + 13] &= (uint8_t) ~0x09; /* FIN and PSH belong to the last segment */
+			head[l4 + 13] &= (uint8_t)~0x09; /* FIN and PSH belong to the last segment */
 		if (i && p->hdr.gso_type & VIRTIO_NET_HDR_GSO_ECN)
 			head[l4 + 13] &= (uint8_t)~0x80; /* CWR to the first (RFC 3168 §6.1.2) */
 	} else {
@@ -222,7 +226,8 @@ static void fix_headers(uint8_t *head, const struct pkt *p, unsigned int l3, uns
 	}
 	/* The pseudo header's sum; the receiver, or finish_segment(), adds the rest. */
 	store_csum(head + l4 + p->hdr.csum_offset,
-		   (uint16_t)~csum_fold(pseudo_sum(head + l3, p->ip_version, tcp ? IPPROTO_TCP : IPPROTO_UDP, l4_len)));
+		   (uint16_t)~csum_fold(
+			   pseudo_sum(head + l3, p->ip_version, tcp ? IPPROTO_TCP : IPPROTO_UDP, l4_len)));
 }
 
 static void finish_segment_csum(uint8_t *head, const struct pkt *p, const uint8_t *payload, uint32_t len)
@@ -254,7 +259,7 @@ static unsigned int segment(const struct pkt *p, uint64_t features, struct offlo
 		s->head = s->room + 8;
 		memcpy(s->head, p->head, end);
 		fix_headers(s->head, p, h.l3, n, offset, part, offset + part == total);
-		s->hdr = (struct virtio_net_hdr){ 0 };
+		s->hdr = (struct virtio_net_hdr){0};
 		if (guest_csum) {
 			s->hdr.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 			s->hdr.csum_start = p->hdr.csum_start;
@@ -269,7 +274,7 @@ static unsigned int segment(const struct pkt *p, uint64_t features, struct offlo
 		s->len = end + part;
 		s->seg = &scratch->seg;
 		s->nseg = 1;
-		scratch->seg = (struct vring_seg){ scratch->work + end + offset, part };
+		scratch->seg = (struct vring_seg){scratch->work + end + offset, part};
 		emit(arg, s);
 		offset += part;
 	}
@@ -287,7 +292,7 @@ unsigned int offload_finish(const struct pkt *p, uint64_t features, struct offlo
 
 	if (p->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
 		finish_checksum(scratch->work, p->len, &p->hdr);
-	s->hdr = (struct virtio_net_hdr){ 0 };
+	s->hdr = (struct virtio_net_hdr){0};
 	s->vlan = p->vlan;
 	s->pcp = p->pcp;
 	pkt_from_buffer(s, &scratch->seg, scratch->work, p->len);

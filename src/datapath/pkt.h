@@ -3,9 +3,10 @@
 
 /* A frame on its way through the switch: its first bytes copied here, the rest still in the sender's buffers.
  *
- * The head is private, so what was checked (addresses, VLAN, protocol headers) is what is delivered, whatever the
- * sender's guest writes meanwhile; the rest is copied once, straight to the receiver. A VLAN tag that the switch is
- * concerned with is never part of the bytes: it is `vlan`, and put in front of the EtherType where it leaves tagged.
+ * The head is private, so what was checked (addresses, VLAN, protocol headers) is what is delivered, whatever
+ * the sender's guest writes meanwhile; the rest is copied once, straight to the receiver. A VLAN tag that the
+ * switch is concerned with is never part of the bytes: it is `vlan`, and put in front of the EtherType where
+ * it leaves tagged.
  *
  * Thread-safety: a pkt belongs to one worker. */
 
@@ -13,27 +14,28 @@
 
 #include "vhost/vring.h"
 
-#define PKT_BURST    32
-#define PKT_HEAD     192   /* bytes: Ethernet, two tags, IPv6 and TCP with all options fit */
-#define PKT_MAX_LEN  65600 /* bytes: the largest frame, 64 KiB of IP and its link headers */
-#define PKT_ETH_LEN  14
-#define PKT_TAG_LEN  4
-#define PKT_TPID_Q   0x8100
-#define PKT_TPID_AD  0x88a8
+#define PKT_BURST   32
+#define PKT_HEAD    192   /* bytes: Ethernet, two tags, IPv6 and TCP with all options fit */
+#define PKT_MAX_LEN 65600 /* bytes: the largest frame, 64 KiB of IP and its link headers */
+#define PKT_ETH_LEN 14
+#define PKT_TAG_LEN 4
+#define PKT_TPID_Q  0x8100
+#define PKT_TPID_AD 0x88a8
 
 /* A VLAN as the switch tells them apart: the VLAN id, and whether its tag is 802.1ad. 0: untagged. */
-#define VLAN_KEY_AD  0x1000
-#define VLAN_KEY_ANY 0x1fff /* in the FDB only: every VLAN its port takes part in */
+#define VLAN_KEY_AD         0x1000
+#define VLAN_KEY_ANY        0x1fff /* in the FDB only: every VLAN its port takes part in */
 #define vlan_key(vid, tpid) ((uint16_t)((vid) | ((tpid) == PKT_TPID_AD ? VLAN_KEY_AD : 0)))
 
 struct pkt {
-	struct virtio_net_hdr hdr; /* offloads, offsets counted without the switch's tag; flags: NEEDS_CSUM, DATA_VALID */
-	uint16_t vlan;		   /* VLAN key */
-	uint8_t pcp;		   /* 0…7 */
-	uint8_t ip_version;	   /* 4, 6: known for frames with gso_type; else 0 */
+	struct virtio_net_hdr
+		hdr;   /* offloads, offsets counted without the switch's tag; flags: NEEDS_CSUM, DATA_VALID */
+	uint16_t vlan; /* VLAN key */
+	uint8_t pcp;   /* 0…7 */
+	uint8_t ip_version; /* 4, 6: known for frames with gso_type; else 0 */
 	uint16_t nseg;
 	uint16_t head_len; /* bytes at head; >= PKT_ETH_LEN */
-	uint32_t len;	   /* bytes of the frame, without the switch's tag */
+	uint32_t len;      /* bytes of the frame, without the switch's tag */
 	uint8_t *head;
 	struct vring_seg *seg; /* what follows the head */
 	struct sw_port *dst;   /* the switch's decision */
@@ -82,8 +84,8 @@ static inline void mac_store(uint8_t *p, uint64_t mac)
 	memcpy(p + 4, &hi, 2);
 }
 
-#define MAC_BROADCAST	    0xffffffffffffULL
-#define mac_is_multicast(m) ((m) & 1)
+#define MAC_BROADCAST       0xffffffffffffULL
+#define mac_is_multicast(m) ((m)&1)
 
 /* Copies n bytes, n <= PKT_HEAD, with a few overlapping moves instead of a call. */
 static inline void copy_small(uint8_t *d, const uint8_t *s, unsigned int n)
@@ -107,8 +109,9 @@ static inline void copy_small(uint8_t *d, const uint8_t *s, unsigned int n)
 	}
 }
 
-/* Makes p from what a driver sent: `hdr_len` bytes of virtio-net header, then the frame. The segments of the chain are
- * changed to what follows the head. False: too short or too long to be a frame. Checks nothing else. */
+/* Makes p from what a driver sent: `hdr_len` bytes of virtio-net header, then the frame. The segments of the
+ * chain are changed to what follows the head. False: too short or too long to be a frame. Checks nothing
+ * else. */
 bool pkt_from_chain(struct pkt *p, struct vring_chain *c, unsigned int hdr_len);
 
 /* Makes p from a frame of `len` bytes at `data` (private memory); *seg is used for what follows the head. */

@@ -80,7 +80,8 @@ static void start_tx(struct worker *w, void *arg)
 	struct sw_queue *q = arg;
 
 	if (q->kickfd >= 0)
-		/* Cannot fail for want of anything but kernel memory; then the queue stays active and is polled. */
+		/* Cannot fail for want of anything but kernel memory; then the queue stays active and is
+		 * polled. */
 		if (worker_watch(w, q->kickfd, &q->source) < 0)
 			q->kickfd = -1;
 	(void)worker_activate(w, q); /* buffers may be waiting */
@@ -124,9 +125,9 @@ int port_queue_start(struct sw_port *port, const struct vhost_queue *vq)
 	q->kickfd = vq->kickfd;
 	q->discard = !vq->enabled;
 	q->mergeable = virtio_has(vq->features, VIRTIO_NET_F_MRG_RXBUF);
-	q->hdr_len = q->mergeable || virtio_has(vq->features, VIRTIO_F_VERSION_1) ?
-			     sizeof(struct virtio_net_hdr_mrg_rxbuf) :
-			     sizeof(struct virtio_net_hdr);
+	q->hdr_len = q->mergeable || virtio_has(vq->features, VIRTIO_F_VERSION_1)
+			     ? sizeof(struct virtio_net_hdr_mrg_rxbuf)
+			     : sizeof(struct virtio_net_hdr);
 	port->queue[vq->index] = q;
 	if (rx) {
 		vring_kick_disable(&q->vr); /* looked at when there is a frame for it */
@@ -144,8 +145,8 @@ int port_queue_start(struct sw_port *port, const struct vhost_queue *vq)
 	return 0;
 }
 
-/* Waits until no worker holds a receive queue that is no longer published; without memory for a smaller set, the
- * whole set goes: the port then drops until the next change. */
+/* Waits until no worker holds a receive queue that is no longer published; without memory for a smaller set,
+ * the whole set goes: the port then drops until the next change. */
 static void withdraw_rx(struct sw_port *port)
 {
 	if (publish_rx(port) < 0) {
@@ -156,7 +157,8 @@ static void withdraw_rx(struct sw_port *port)
 	}
 }
 
-void port_queue_stop(struct sw_port *port, unsigned int index, uint16_t *ret_avail_idx, uint16_t *ret_used_idx)
+void port_queue_stop(struct sw_port *port, unsigned int index, uint16_t *ret_avail_idx,
+		     uint16_t *ret_used_idx)
 {
 	struct sw_queue *q = port->queue[index];
 

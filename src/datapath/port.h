@@ -3,12 +3,13 @@
 
 /* A port of the embedded switch and the queues behind it.
  *
- * Theory of operation. Everything a worker reads of a port is published by pointer (RCU, liburcu's qsbr flavour): its
- * configuration, its set of receive queues. The main thread replaces the pointer, waits for a grace period (every worker
- * has finished the burst it was in) and frees what was there. A queue is in use between port_queue_start() and
- * port_queue_stop(); after the latter returned, no thread holds a pointer into it or into guest memory.
- * A transmit queue belongs to one worker, which alone touches its ring. A receive queue is filled by whichever worker has a frame for
- * it, under the queue's own lock: held for one burst, never waited for while another lock is held.
+ * Theory of operation. Everything a worker reads of a port is published by pointer (RCU, liburcu's qsbr
+ * flavour): its configuration, its set of receive queues. The main thread replaces the pointer, waits for a
+ * grace period (every worker has finished the burst it was in) and frees what was there. A queue is in use
+ * between port_queue_start() and port_queue_stop(); after the latter returned, no thread holds a pointer into
+ * it or into guest memory. A transmit queue belongs to one worker, which alone touches its ring. A receive
+ * queue is filled by whichever worker has a frame for it, under the queue's own lock: held for one burst,
+ * never waited for while another lock is held.
  *
  * Thread-safety: functions named port_*: main thread. Fields: as said at each. */
 
@@ -41,7 +42,7 @@ struct poll_source { /* what a worker's epoll event points to */
 
 struct sw_queue {
 	struct virtq vr;
-	uint32_t lock; /* receive queues */
+	uint32_t lock;             /* receive queues */
 	struct poll_source source; /* transmit queues: the kick descriptor */
 	struct sw_port *port;
 	struct worker *worker; /* transmit queues */
@@ -49,10 +50,10 @@ struct sw_queue {
 	unsigned int hdr_len; /* 10 or 12: virtio-net header (virtio 1.3 §5.1.6) */
 	int kickfd;
 	bool mergeable;
-	bool discard;	/* transmit queue that is started but not enabled: drained, nothing sent */
-	bool reported;	/* main thread: its being broken has been told */
-	bool active;	/* its worker polls it */
-	int active_pos; /* its worker: where in the list */
+	bool discard;        /* transmit queue that is started but not enabled: drained, nothing sent */
+	bool reported;       /* main thread: its being broken has been told */
+	bool active;         /* its worker polls it */
+	int active_pos;      /* its worker: where in the list */
 	uint64_t busy_until; /* its worker, ns: keep polling until then though nothing comes */
 } cache_aligned;
 
@@ -66,13 +67,13 @@ enum port_kind { PORT_FUNCTION, PORT_UPLINK };
 struct sw_port {
 	/* workers */
 	struct sw *sw;
-	struct port_conf *conf;	 /* RCU */
-	struct rx_set *rx;	 /* RCU, NULL: none; functions */
-	struct uplink *uplink;	 /* RCU, NULL: gone; uplinks */
+	struct port_conf *conf;   /* RCU */
+	struct rx_set *rx;        /* RCU, NULL: none; functions */
+	struct uplink *uplink;    /* RCU, NULL: gone; uplinks */
 	struct port_stats *stats; /* one for each worker, that worker alone writes */
 	enum port_kind kind;
 	bool learn_full; /* enough learned: do not report more */
-	uint64_t id;	 /* never used again */
+	uint64_t id;     /* never used again */
 
 	/* main thread */
 	struct sw_queue *queue[VHOST_USER_MAX_QUEUES];
@@ -83,7 +84,8 @@ struct sw_port {
 /* Starts a queue of a function. -ENOMEM, -EINVAL. */
 int port_queue_start(struct sw_port *port, const struct vhost_queue *q);
 /* Stops it; see vhost_user_ops.queue_stop. */
-void port_queue_stop(struct sw_port *port, unsigned int index, uint16_t *ret_avail_idx, uint16_t *ret_used_idx);
+void port_queue_stop(struct sw_port *port, unsigned int index, uint16_t *ret_avail_idx,
+		     uint16_t *ret_used_idx);
 void port_queue_enable(struct sw_port *port, unsigned int index, bool enable);
 void port_queue_call(struct sw_port *port, unsigned int index, int callfd);
 /* The sum over the workers. */
@@ -91,8 +93,8 @@ void port_get_stats(const struct sw_port *port, struct port_stats *ret);
 /* Publishes conf (ownership passes to the port); frees the old one after a grace period. */
 void port_set_conf(struct sw_port *port, struct port_conf *conf);
 
-/* Gives n frames to a function's receive queues; returns nothing, counts everything. Worker's thread. `tag`: they leave
- * with a VLAN tag. */
+/* Gives n frames to a function's receive queues; returns nothing, counts everything. Worker's thread. `tag`:
+ * they leave with a VLAN tag. */
 void port_deliver(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n, bool tag);
 /* Handles up to one burst of a transmit queue; returns how many frames it had. Worker's thread. */
 unsigned int port_poll_tx(struct worker *w, struct sw_queue *q);

@@ -23,7 +23,8 @@ static inline void queue_lock(struct sw_queue *q)
 		unsigned int spins = 0;
 
 		while (__atomic_load_n(&q->lock, __ATOMIC_RELAXED)) {
-			/* The holder may be preempted: more workers than CPUs must not turn into a standstill. */
+			/* The holder may be preempted: more workers than CPUs must not turn into a
+			 * standstill. */
 			if (++spins > 1000) {
 				sched_yield();
 				spins = 0;
@@ -38,8 +39,8 @@ static inline void queue_unlock(struct sw_queue *q)
 	__atomic_store_n(&q->lock, 0, __ATOMIC_RELEASE);
 }
 
-/* __builtin_prefetch(p, 1) fetches for reading unless the compiler may assume PREFETCHW; where a CPU lacks it, it
- * does nothing. */
+/* __builtin_prefetch(p, 1) fetches for reading unless the compiler may assume PREFETCHW; where a CPU lacks
+ * it, it does nothing. */
 static inline void prefetch_write(const void *p)
 {
 	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
@@ -55,7 +56,8 @@ static inline bool rx_more(struct rx_cursor *c)
 		return false;
 	got = vring_take(&c->q->vr, true, &w->rx_chains[c->n], MIN(c->want, room), &w->rx_segs[c->nseg],
 			 WORKER_SEGS - c->nseg, &nseg);
-	/* The buffers' lines are in the guest's cache: fetch them all while the first ones are being filled. */
+	/* The buffers' lines are in the guest's cache: fetch them all while the first ones are being filled.
+	 */
 	for (unsigned int i = 0; i < got; i++) {
 		const struct vring_chain *chain = &w->rx_chains[c->n + i];
 
@@ -119,8 +121,8 @@ static void out_copy(struct rx_out *o, const uint8_t *from, uint32_t n)
 }
 
 /* The header of a frame with offloads. */
-static void make_hdr(struct virtio_net_hdr_mrg_rxbuf *h, const struct pkt *p, uint64_t features, unsigned int tag,
-		     unsigned int buffers)
+static void make_hdr(struct virtio_net_hdr_mrg_rxbuf *h, const struct pkt *p, uint64_t features,
+		     unsigned int tag, unsigned int buffers)
 {
 	h->hdr = p->hdr;
 	h->num_buffers = (uint16_t)buffers;
@@ -132,10 +134,10 @@ static void make_hdr(struct virtio_net_hdr_mrg_rxbuf *h, const struct pkt *p, ui
 		h->hdr.hdr_len = (uint16_t)(h->hdr.hdr_len + tag);
 }
 
-/* Writes the header, `hdr_len` bytes of it. A plain one is made in registers: built in memory and copied, its last
- * load would have to wait for all the stores to the guest before it. */
-static inline void put_hdr(uint8_t *to, unsigned int hdr_len, const struct pkt *p, uint64_t features, unsigned int tag,
-			   unsigned int buffers)
+/* Writes the header, `hdr_len` bytes of it. A plain one is made in registers: built in memory and copied, its
+ * last load would have to wait for all the stores to the guest before it. */
+static inline void put_hdr(uint8_t *to, unsigned int hdr_len, const struct pkt *p, uint64_t features,
+			   unsigned int tag, unsigned int buffers)
 {
 	struct virtio_net_hdr_mrg_rxbuf hdr;
 
@@ -205,14 +207,16 @@ static void rx_one(struct rx_cursor *c, const struct pkt *p)
 			if (p->nseg)
 				memcpy(to, p->seg[0].base, p->seg[0].len);
 		} else {
-			o = (struct rx_out){ .chain = &chains[first], .off = c->q->hdr_len + p->head_len + tag, .room = left };
+			o = (struct rx_out){.chain = &chains[first],
+					    .off = c->q->hdr_len + p->head_len + tag,
+					    .room = left};
 			for (unsigned int i = 0; i < p->nseg; i++)
 				out_copy(&o, p->seg[i].base, p->seg[i].len);
 		}
 	} else {
 		uint8_t hdr[sizeof(struct virtio_net_hdr_mrg_rxbuf)];
 
-		o = (struct rx_out){ .chain = &chains[first] };
+		o = (struct rx_out){.chain = &chains[first]};
 		out_open(&o);
 		put_hdr(hdr, c->q->hdr_len, p, c->q->vr.features, tag, k);
 		out_copy(&o, hdr, c->q->hdr_len);
@@ -251,7 +255,7 @@ static void rx_emit(void *arg, struct pkt *p)
 
 static void deliver_run(struct worker *w, struct sw_queue *q, struct pkt **pkts, unsigned int n, bool tag)
 {
-	struct rx_cursor c = { .w = w, .q = q, .stats = &q->port->stats[w->id], .want = n, .tag = tag };
+	struct rx_cursor c = {.w = w, .q = q, .stats = &q->port->stats[w->id], .want = n, .tag = tag};
 
 	queue_lock(q);
 	for (unsigned int i = 0; i < n; i++) {
@@ -269,7 +273,7 @@ static void deliver_run(struct worker *w, struct sw_queue *q, struct pkt **pkts,
 	}
 	rx_flush(&c);
 	if (unlikely(q->vr.broken))
-		worker_note(w, &(struct worker_note){ 0 });
+		worker_note(w, &(struct worker_note){0});
 	queue_unlock(q);
 	if (c.call)
 		worker_call(w, q);

@@ -15,7 +15,7 @@ unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 	n = vring_take(&q->vr, false, w->tx_chains, PKT_BURST, w->tx_segs, WORKER_SEGS, &nseg);
 	if (!n) {
 		if (unlikely(q->vr.broken))
-			worker_note(w, &(struct worker_note){ 0 });
+			worker_note(w, &(struct worker_note){0});
 		return 0;
 	}
 
@@ -38,7 +38,8 @@ unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 			stats->tx_drop[q->discard ? DROP_RING : DROP_LINK_DOWN]++;
 			continue;
 		}
-		if (unlikely(!pkt_from_chain(p, &w->tx_chains[i], q->hdr_len) || !offload_check(p, q->vr.features))) {
+		if (unlikely(!pkt_from_chain(p, &w->tx_chains[i], q->hdr_len) ||
+			     !offload_check(p, q->vr.features))) {
 			stats->tx_drop[DROP_MALFORMED]++;
 			continue;
 		}

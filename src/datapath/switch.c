@@ -79,9 +79,10 @@ static int classify(const struct port_conf *c, struct pkt *p)
 		return DROP_CONTROL;
 	if (p->vlan & VLAN_KEY_AD || p->vlan == 0xfff)
 		return DROP_SPOOF_VLAN;
-	/* A tag behind a priority tag would be the outer one from here on: on the uplink it would be a VLAN of the
-	 * guest's choice. Only a provider's VLAN carries what customers tag. */
-	if (!p->vlan && is_tag(type) && !(type == PKT_TPID_Q && c->mode == VLAN_ACCESS && c->vlan & VLAN_KEY_AD))
+	/* A tag behind a priority tag would be the outer one from here on: on the uplink it would be a VLAN
+	 * of the guest's choice. Only a provider's VLAN carries what customers tag. */
+	if (!p->vlan && is_tag(type) &&
+	    !(type == PKT_TPID_Q && c->mode == VLAN_ACCESS && c->vlan & VLAN_KEY_AD))
 		return DROP_SPOOF_VLAN;
 	switch (c->mode) {
 	case VLAN_NONE:
@@ -113,7 +114,8 @@ static inline bool too_long(const struct port_conf *c, const struct pkt *p)
 {
 	uint32_t len = offload_wire_len(p);
 
-	return unlikely(len > c->max_frame) && (len > c->max_frame + PKT_TAG_LEN || !is_tag(load_be16(p->head + 12)));
+	return unlikely(len > c->max_frame) &&
+	       (len > c->max_frame + PKT_TAG_LEN || !is_tag(load_be16(p->head + 12)));
 }
 
 static int ingress_function(const struct port_conf *c, struct pkt *p)
@@ -197,7 +199,7 @@ static void output(struct worker *w, struct sw_port *port, struct pkt **pkts, un
 /* 802.1Q §8.6.3: addresses that no bridge forwards. A guest could pause the host's link with one. */
 static inline bool is_reserved(const uint8_t *mac)
 {
-	static const uint8_t reserved[5] = { 0x01, 0x80, 0xc2, 0, 0 };
+	static const uint8_t reserved[5] = {0x01, 0x80, 0xc2, 0, 0};
 
 	return !memcmp(mac, reserved, 5) && mac[5] < 0x10;
 }
@@ -250,7 +252,7 @@ static void learn(struct worker *w, const struct fdb *fdb, struct sw_port *src, 
 	if (!mac || (fdb->any && fdb_find(fdb, mac, VLAN_KEY_ANY)))
 		return;
 	if (!__atomic_load_n(&src->learn_full, __ATOMIC_RELAXED))
-		worker_note(w, &(struct worker_note){ src->id, mac, p->vlan });
+		worker_note(w, &(struct worker_note){src->id, mac, p->vlan});
 }
 
 static inline struct sw_port *lookup(const struct fdb *fdb, const struct pkt *p)
@@ -265,7 +267,8 @@ static inline struct sw_port *lookup(const struct fdb *fdb, const struct pkt *p)
 	return likely(egress(c, p->vlan, &tag)) ? port : NULL;
 }
 
-void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *conf, struct pkt *pkts, unsigned int n)
+void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *conf, struct pkt *pkts,
+		unsigned int n)
 {
 	struct sw *sw = src->sw;
 	const struct fdb *fdb = rcu_dereference(sw->fdb);
@@ -321,8 +324,8 @@ void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *c
 	stats->tx_packets += packets;
 	stats->tx_bytes += bytes;
 
-	/* In the order of arrival, but all frames to one port and VLAN at once. A flooded frame waits for nothing
-	 * and holds up nothing: it is of no flow that unicast frames are of. */
+	/* In the order of arrival, but all frames to one port and VLAN at once. A flooded frame waits for
+	 * nothing and holds up nothing: it is of no flow that unicast frames are of. */
 	while (todo) {
 		unsigned int first = (unsigned int)__builtin_ctz(todo), k = 0;
 		struct pkt *p = &pkts[first];
@@ -346,7 +349,7 @@ void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *c
 
 int sw_init(struct sw *sw, struct worker_pool *pool)
 {
-	*sw = (struct sw){ .pool = pool, .workers = pool->n };
+	*sw = (struct sw){.pool = pool, .workers = pool->n};
 	sw->view = calloc(1, sizeof(*sw->view));
 	if (!sw->view || fdb_new(0, &sw->fdb) < 0) {
 		free(sw->view);

@@ -3,16 +3,17 @@
 
 /* The embedded switch: who gets a frame. One for each fabric.
  *
- * A unicast frame goes to the port that owns its destination MAC in its VLAN, else to the uplink; from the uplink, one that nobody
- * owns goes to trusted promiscuous ports only. Broadcast and multicast go to every port of the VLAN. A port's VLAN
- * setting decides which VLAN its frames belong to and whether they carry a tag outside (IEEE 802.1Q-2022 §6.9, §8.6).
+ * A unicast frame goes to the port that owns its destination MAC in its VLAN, else to the uplink; from the
+ * uplink, one that nobody owns goes to trusted promiscuous ports only. Broadcast and multicast go to every
+ * port of the VLAN. A port's VLAN setting decides which VLAN its frames belong to and whether they carry a
+ * tag outside (IEEE 802.1Q-2022 §6.9, §8.6).
  *
  * Thread-safety: sw_forward(): worker threads. All else: main thread. */
 
 #include "datapath/fdb.h"
 #include "datapath/port.h"
 
-struct sw_view { /* the ports of a switch; immutable once published */
+struct sw_view {                /* the ports of a switch; immutable once published */
 	struct sw_port *uplink; /* NULL: none */
 	unsigned int n;
 	struct sw_port *port[]; /* functions */
@@ -35,4 +36,5 @@ void sw_set_fdb(struct sw *sw, struct fdb *fdb);
 void sw_set_view(struct sw *sw, struct sw_view *view);
 
 /* Switches n frames that came in at src, n <= PKT_BURST. */
-void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *conf, struct pkt *pkts, unsigned int n);
+void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *conf, struct pkt *pkts,
+		unsigned int n);

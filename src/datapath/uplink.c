@@ -39,8 +39,9 @@ struct send_ctx {
 static void send_one(void *arg, struct pkt *p)
 {
 	struct send_ctx *ctx = arg;
-	/* Packet sockets and taps are both opened with the header of 12 or 10 bytes that uplink_hdr_len() says. */
-	struct virtio_net_hdr_mrg_rxbuf hdr = { 0 };
+	/* Packet sockets and taps are both opened with the header of 12 or 10 bytes that uplink_hdr_len()
+	 * says. */
+	struct virtio_net_hdr_mrg_rxbuf hdr = {0};
 	struct iovec iov[IOV_MAX];
 	uint8_t tag[PKT_TAG_LEN];
 	unsigned int n = 0, tag_len = p->vlan ? PKT_TAG_LEN : 0;
@@ -52,20 +53,20 @@ static void send_one(void *arg, struct pkt *p)
 		if (hdr.hdr.gso_type)
 			hdr.hdr.hdr_len = (uint16_t)(hdr.hdr.hdr_len + tag_len);
 	}
-	iov[n++] = (struct iovec){ &hdr, uplink_hdr_len(ctx->up) };
-	iov[n++] = (struct iovec){ p->head, 12 };
+	iov[n++] = (struct iovec){&hdr, uplink_hdr_len(ctx->up)};
+	iov[n++] = (struct iovec){p->head, 12};
 	if (tag_len) {
 		store_be16(tag, p->vlan & VLAN_KEY_AD ? PKT_TPID_AD : PKT_TPID_Q);
 		store_be16(tag + 2, (uint16_t)(p->pcp << 13 | (p->vlan & 0xfff)));
-		iov[n++] = (struct iovec){ tag, tag_len };
+		iov[n++] = (struct iovec){tag, tag_len};
 	}
-	iov[n++] = (struct iovec){ p->head + 12, p->head_len - 12u };
+	iov[n++] = (struct iovec){p->head + 12, p->head_len - 12u};
 	if (p->nseg > IOV_MAX - n) {
 		ctx->stats->rx_drop[DROP_TOO_BIG]++;
 		return;
 	}
 	for (unsigned int i = 0; i < p->nseg; i++)
-		iov[n++] = (struct iovec){ p->seg[i].base, p->seg[i].len };
+		iov[n++] = (struct iovec){p->seg[i].base, p->seg[i].len};
 	if (writev(ctx->fd, iov, (int)n) < 0) {
 		ctx->stats->rx_drop[DROP_UPLINK]++;
 		return;
@@ -83,7 +84,7 @@ static void send_one(void *arg, struct pkt *p)
 void uplink_transmit(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n)
 {
 	const struct uplink *up = rcu_dereference(port->uplink);
-	struct send_ctx ctx = { .up = up, .stats = &port->stats[w->id] };
+	struct send_ctx ctx = {.up = up, .stats = &port->stats[w->id]};
 	uint64_t features;
 
 	if (unlikely(!up)) {
@@ -114,11 +115,12 @@ static void take_auxdata(struct msghdr *msg, struct pkt *p)
 		memcpy(&aux, CMSG_DATA(c), sizeof(aux));
 		if (!(aux.tp_status & TP_STATUS_VLAN_VALID) || p->len + PKT_TAG_LEN > PKT_MAX_LEN)
 			continue;
-		/* Back into the bytes: the switch then treats both kinds of uplink alike. room[] has the headroom. */
+		/* Back into the bytes: the switch then treats both kinds of uplink alike. room[] has the
+		 * headroom. */
 		p->head -= PKT_TAG_LEN;
 		memmove(p->head, p->head + PKT_TAG_LEN, 12);
-		store_be16(p->head + 12,
-			   aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid : (uint16_t)PKT_TPID_Q);
+		store_be16(p->head + 12, aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid
+										   : (uint16_t)PKT_TPID_Q);
 		store_be16(p->head + 14, aux.tp_vlan_tci);
 		p->head_len += PKT_TAG_LEN;
 		p->len += PKT_TAG_LEN;
@@ -137,15 +139,17 @@ static int receive(struct worker *w, struct uplink_queue *q, struct pkt *p, stru
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
 	} control;
-	struct iovec iov = { w->uplink_buf, sizeof(w->uplink_buf) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct iovec iov = {w->uplink_buf, sizeof(w->uplink_buf)};
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	ssize_t n;
 
-	n = q->uplink->type == UPLINK_TAP ? read(q->fd, w->uplink_buf, sizeof(w->uplink_buf)) :
-					    recvmsg(q->fd, &msg, MSG_DONTWAIT);
+	n = q->uplink->type == UPLINK_TAP ? read(q->fd, w->uplink_buf, sizeof(w->uplink_buf))
+					  : recvmsg(q->fd, &msg, MSG_DONTWAIT);
 	if (n < 0)
 		return 0;
-	if ((size_t)n < hdr_len + PKT_ETH_LEN || (size_t)n > hdr_len + PKT_MAX_LEN || msg.msg_flags & MSG_TRUNC)
+	if ((size_t)n < hdr_len + PKT_ETH_LEN || (size_t)n > hdr_len + PKT_MAX_LEN ||
+	    msg.msg_flags & MSG_TRUNC)
 		return -1;
 	memcpy(&p->hdr, w->uplink_buf, sizeof(p->hdr));
 	pkt_from_buffer(p, seg, w->uplink_buf + hdr_len, (uint32_t)n - hdr_len);
@@ -193,7 +197,8 @@ static void start_queue(struct worker *w, void *arg)
 {
 	struct uplink *up = arg;
 
-	/* A descriptor that epoll does not take is one that never gets readable; there is nothing else to do. */
+	/* A descriptor that epoll does not take is one that never gets readable; there is nothing else to do.
+	 */
 	(void)worker_watch(w, up->queue[w->id].fd, &up->queue[w->id].source);
 }
 

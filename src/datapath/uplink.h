@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The uplink of a fabric: a tap that vpfd creates, or an existing netdev through packet sockets. Both carry the virtio-net
- * header, so checksums and segments cross unfinished. One descriptor for each worker, so that workers share none.
+/* The uplink of a fabric: a tap that vpfd creates, or an existing netdev through packet sockets. Both carry
+ * the virtio-net header, so checksums and segments cross unfinished. One descriptor for each worker, so that
+ * workers share none.
  *
  * Thread-safety: uplink_transmit(), uplink_poll(): the worker of that queue. All else: main thread. */
 
@@ -27,8 +28,8 @@ struct uplink {
 	struct uplink_queue queue[];
 };
 
-/* Opens the uplink, not yet in use. Errors name the field "uplink.name" or "uplink.type": -ENODEV (no such netdev), -EPERM (needs CAP_NET_ADMIN or
- * CAP_NET_RAW), -EBUSY (tap in use), … */
+/* Opens the uplink, not yet in use. Errors name the field "uplink.name" or "uplink.type": -ENODEV (no such
+ * netdev), -EPERM (needs CAP_NET_ADMIN or CAP_NET_RAW), -EBUSY (tap in use), … */
 int uplink_open(const struct fabric_settings *s, unsigned int workers, struct uplink **ret, struct err *err);
 /* Starts and ends receiving; the port is published before and withdrawn after. */
 void uplink_start(struct uplink *up, struct worker_pool *pool);

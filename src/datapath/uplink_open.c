@@ -26,11 +26,13 @@ static int fail(struct err *err, int code, const char *name, const char *what)
 	switch (code) {
 	case EPERM:
 	case EACCES:
-		return err_set(err, EPERM, "uplink.name", "%s %s: permission denied; vpfd needs CAP_NET_ADMIN and CAP_NET_RAW",
-			       what, name);
+		return err_set(err, EPERM, "uplink.name",
+			       "%s %s: permission denied; vpfd needs CAP_NET_ADMIN and CAP_NET_RAW", what,
+			       name);
 	case ENODEV:
 	case ENXIO:
-		return err_set(err, ENODEV, "uplink.name", "there is no netdev %s; create it first, or use a tap", name);
+		return err_set(err, ENODEV, "uplink.name",
+			       "there is no netdev %s; create it first, or use a tap", name);
 	case EBUSY:
 		return err_set(err, EBUSY, "uplink.name", "%s is in use by another program", name);
 	default:
@@ -41,7 +43,7 @@ static int fail(struct err *err, int code, const char *name, const char *what)
 static int set_tap_up(const char *name)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq ifr = { 0 };
+	struct ifreq ifr = {0};
 
 	if (fd < 0)
 		return -errno;
@@ -57,7 +59,7 @@ static int open_tap(struct uplink *up, bool multi, int *ret_fd, struct err *err)
 	_cleanup_close_ int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	unsigned int offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 	int hdr_len = (int)uplink_hdr_len(up);
-	struct ifreq ifr = { 0 };
+	struct ifreq ifr = {0};
 
 	if (fd < 0)
 		return fail(err, errno, up->name, "opening /dev/net/tun for tap");
@@ -78,8 +80,9 @@ static int open_packet(struct uplink *up, bool fanout, int *ret_fd, struct err *
 {
 	/* Protocol 0: nothing is received before the socket is bound and set up. */
 	_cleanup_close_ int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_ll addr = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = up->ifindex };
-	struct packet_mreq promisc = { .mr_ifindex = up->ifindex, .mr_type = PACKET_MR_PROMISC };
+	struct sockaddr_ll addr = {
+		.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = up->ifindex};
+	struct packet_mreq promisc = {.mr_ifindex = up->ifindex, .mr_type = PACKET_MR_PROMISC};
 	int one = 1, sndbuf = UPLINK_SNDBUF;
 
 	if (fd < 0)
@@ -97,8 +100,8 @@ static int open_packet(struct uplink *up, bool fanout, int *ret_fd, struct err *
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return fail(err, errno, up->name, "binding a packet socket to");
 	if (fanout) {
-		/* A flow stays with one worker. The group's id is the netdev's index: unique in this namespace, and
-		 * one vpfd per netdev. */
+		/* A flow stays with one worker. The group's id is the netdev's index: unique in this
+		 * namespace, and one vpfd per netdev. */
 		int arg = (up->ifindex & 0xffff) | PACKET_FANOUT_HASH << 16;
 
 		if (setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &arg, sizeof(arg)) < 0)
@@ -128,12 +131,14 @@ int uplink_open(const struct fabric_settings *s, unsigned int workers, struct up
 		if (!up->ifindex)
 			r = fail(err, ENODEV, up->name, "");
 	} else if (if_nametoindex(up->name)) {
-		/* Taking over somebody's persistent tap, or failing half-way on a netdev of another kind, helps nobody. */
-		r = err_set(err, EEXIST, "uplink.name", "netdev %s exists already; choose another name for the tap", up->name);
+		/* Taking over somebody's persistent tap, or failing half-way on a netdev of another kind,
+		 * helps nobody. */
+		r = err_set(err, EEXIST, "uplink.name",
+			    "netdev %s exists already; choose another name for the tap", up->name);
 	}
 	for (unsigned int i = 0; i < workers && !r; i++)
-		r = up->type == UPLINK_TAP ? open_tap(up, workers > 1, &up->queue[i].fd, err) :
-					     open_packet(up, workers > 1, &up->queue[i].fd, err);
+		r = up->type == UPLINK_TAP ? open_tap(up, workers > 1, &up->queue[i].fd, err)
+					   : open_packet(up, workers > 1, &up->queue[i].fd, err);
 	if (!r && up->type == UPLINK_TAP) {
 		up->ifindex = (int)if_nametoindex(up->name);
 		r = set_tap_up(up->name);

@@ -8,5 +8,6 @@
 /* Bytes of the virtio-net header in front of each frame: packet sockets know only the short one. */
 static inline unsigned int uplink_hdr_len(const struct uplink *up)
 {
-	return up->type == UPLINK_TAP ? sizeof(struct virtio_net_hdr_mrg_rxbuf) : sizeof(struct virtio_net_hdr);
+	return up->type == UPLINK_TAP ? sizeof(struct virtio_net_hdr_mrg_rxbuf)
+				      : sizeof(struct virtio_net_hdr);
 }

@@ -14,7 +14,7 @@
 #include "datapath/uplink.h"
 
 #define LOOK_EVERY 16 /* passes between two looks at epoll while queues are active */
-#define EVENTS	   64
+#define EVENTS     64
 
 static uint64_t now_ns(void)
 {
@@ -62,7 +62,7 @@ bool worker_next_note(struct worker *w, struct worker_note *ret)
 	uint32_t head = w->note_head;
 
 	if (__atomic_exchange_n(&w->broken_note, false, __ATOMIC_SEQ_CST)) {
-		*ret = (struct worker_note){ 0 };
+		*ret = (struct worker_note){0};
 		return true;
 	}
 	if (head == __atomic_load_n(&w->note_tail, __ATOMIC_ACQUIRE))
@@ -91,8 +91,8 @@ void worker_flush_calls(struct worker *w)
 
 int worker_watch(struct worker *w, int fd, struct poll_source *source)
 {
-	/* Edge-triggered: a kick need not be read to be over; uplinks are level-triggered so that a bounded read
-	 * leaves no frame behind. */
+	/* Edge-triggered: a kick need not be read to be over; uplinks are level-triggered so that a bounded
+	 * read leaves no frame behind. */
 	struct epoll_event ev = {
 		.events = EPOLLIN | (source->kind == POLL_QUEUE ? (uint32_t)EPOLLET : 0),
 		.data.ptr = source,
@@ -311,7 +311,8 @@ static int worker_start(struct worker_pool *pool, unsigned int id, int cpu, stru
 	return 0;
 }
 
-int worker_pool_new(unsigned int n, unsigned int poll_us, const int *cpus, struct worker_pool **ret, struct err *err)
+int worker_pool_new(unsigned int n, unsigned int poll_us, const int *cpus, struct worker_pool **ret,
+		    struct err *err)
 {
 	struct worker_pool *pool;
 	int r = 0;

@@ -3,16 +3,16 @@
 
 /* The workers: threads that move frames.
  *
- * Theory of operation. Each worker owns a share of the transmit queues and of the uplinks' descriptors. A queue is *idle* (its
- * driver kicks, the kick descriptor is in the worker's epoll set) or *active* (kicks are off, the worker polls it each
- * pass). A kick makes it active; poll_us without a frame make it idle again, with one more look after kicks are on,
- * so that none is lost. A pass costs as much as there are active queues, however many there are; with none active
- * the worker sleeps in epoll_wait() and costs nothing. While a worker sleeps it is offline for RCU: the main
- * thread never waits for it.
+ * Theory of operation. Each worker owns a share of the transmit queues and of the uplinks' descriptors. A
+ * queue is *idle* (its driver kicks, the kick descriptor is in the worker's epoll set) or *active* (kicks are
+ * off, the worker polls it each pass). A kick makes it active; poll_us without a frame make it idle again,
+ * with one more look after kicks are on, so that none is lost. A pass costs as much as there are active
+ * queues, however many there are; with none active the worker sleeps in epoll_wait() and costs nothing. While
+ * a worker sleeps it is offline for RCU: the main thread never waits for it.
  *
- * The main thread talks to a worker by worker_run(): a function that runs between two passes, waited for. Workers tell the main
- * thread of rare things (a broken ring, a new source MAC) through a bounded queue each and one eventfd; when the queue is full
- * a new MAC is simply reported again by a later frame.
+ * The main thread talks to a worker by worker_run(): a function that runs between two passes, waited for.
+ * Workers tell the main thread of rare things (a broken ring, a new source MAC) through a bounded queue each
+ * and one eventfd; when the queue is full a new MAC is simply reported again by a later frame.
  *
  * Thread-safety: worker_run, worker_pool_*: main thread. The rest: the worker itself. */
 
@@ -23,7 +23,7 @@
 #include "util/err.h"
 
 #define WORKER_MAX   64
-#define WORKER_CALLS 64	  /* pending calls before they are made */
+#define WORKER_CALLS 64   /* pending calls before they are made */
 #define WORKER_NOTES 256  /* power of two */
 #define WORKER_SEGS  4096 /* segments of a burst */
 
@@ -80,13 +80,14 @@ struct worker {
 struct worker_pool {
 	unsigned int n;
 	uint64_t poll_ns;
-	int notefd;	 /* readable when a worker left a note */
-	bool stop;	 /* atomic */
+	int notefd; /* readable when a worker left a note */
+	bool stop;  /* atomic */
 	struct worker *worker[WORKER_MAX];
 };
 
 /* Starts n workers; cpus[i] >= 0 pins worker i. Errors: -ENOMEM, -EINVAL (no such CPU), pthread_create's. */
-int worker_pool_new(unsigned int n, unsigned int poll_us, const int *cpus, struct worker_pool **ret, struct err *err);
+int worker_pool_new(unsigned int n, unsigned int poll_us, const int *cpus, struct worker_pool **ret,
+		    struct err *err);
 void worker_pool_free(struct worker_pool *pool); /* nothing may be in use; takes NULL */
 /* The worker with the fewest queues. */
 struct worker *worker_pool_pick(struct worker_pool *pool);
@@ -95,8 +96,8 @@ void worker_run(struct worker *w, void (*fn)(struct worker *w, void *arg), void 
 /* Takes the next note; false if there is none. Clear notefd before draining. */
 bool worker_next_note(struct worker *w, struct worker_note *ret);
 
-/* In the worker: leave a note. A new MAC is lost if the queue is full; that a ring broke never is, but several may be told
- * as one. */
+/* In the worker: leave a note. A new MAC is lost if the queue is full; that a ring broke never is, but
+ * several may be told as one. */
 void worker_note(struct worker *w, const struct worker_note *note);
 /* In the worker: the driver of q wants a call; made at the end of the burst. */
 void worker_call(struct worker *w, struct sw_queue *q);

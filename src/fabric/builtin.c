@@ -36,7 +36,8 @@ void builtin_recompute(struct fabric *f)
 	struct fdb *fdb, *old_fdb;
 	unsigned int n_old = 0;
 
-	/* Without memory everything stays as it was published last: consistent, if late. The next change tries again. */
+	/* Without memory everything stays as it was published last: consistent, if late. The next change
+	 * tries again. */
 	if (!old || claims_build_fdb(f, &fdb) < 0)
 		return;
 	for (unsigned int i = 0; i < f->n; i++) {
@@ -110,8 +111,8 @@ static int new_uplink_port(struct fabric *f)
 	return r;
 }
 
-int builtin_new(struct worker_pool *pool, const struct fabric_settings *s, const struct fabric_events *events, void *ctx,
-		struct fabric **ret, struct err *err)
+int builtin_new(struct worker_pool *pool, const struct fabric_settings *s, const struct fabric_events *events,
+		void *ctx, struct fabric **ret, struct err *err)
 {
 	struct fabric *f = calloc(1, sizeof(*f));
 	struct uplink *up = NULL;
@@ -217,7 +218,8 @@ int builtin_port_add(struct fabric *f, const char *pf, unsigned int fn, const st
 	return 0;
 }
 
-void builtin_port_set(struct fabric_port *p, const struct function_settings *s, const struct pf_policy *policy)
+void builtin_port_set(struct fabric_port *p, const struct function_settings *s,
+		      const struct pf_policy *policy)
 {
 	p->settings = *s;
 	p->policy = *policy;
@@ -242,7 +244,8 @@ void builtin_port_free(struct fabric_port *p)
 		;
 	memmove(&f->ports[i], &f->ports[i + 1], (f->n - i - 1) * sizeof(struct fabric_port *));
 	f->n--;
-	/* Its learned addresses go with it; until the new table is out, frames to them meet a port without queues. */
+	/* Its learned addresses go with it; until the new table is out, frames to them meet a port without
+	 * queues. */
 	for (i = 0; i < f->sw.fdb->slots; i++)
 		if (f->sw.fdb->slot[i].port == p->port)
 			f->sw.fdb->meta[i].kind = FDB_PERMANENT;
@@ -278,13 +281,15 @@ void builtin_netdev_changed(struct fabric *f, const char *name, int ifindex, boo
 		struct ifreq ifr;
 
 		/* A tap that went to another namespace still carries; one that was deleted does not. */
-		if (gone && f->uplink->type == UPLINK_TAP && ioctl(f->uplink->queue[0].fd, TUNGETIFF, &ifr) == 0)
+		if (gone && f->uplink->type == UPLINK_TAP &&
+		    ioctl(f->uplink->queue[0].fd, TUNGETIFF, &ifr) == 0)
 			carrier = true;
 		else if (gone)
 			replace_uplink(f, NULL);
 		if (f->uplink)
 			f->uplink->carrier = carrier;
-	} else if (!f->uplink && !gone && f->settings.uplink == UPLINK_NETDEV && !strcmp(name, f->settings.uplink_name)) {
+	} else if (!f->uplink && !gone && f->settings.uplink == UPLINK_NETDEV &&
+		   !strcmp(name, f->settings.uplink_name)) {
 		struct uplink *up;
 
 		/* The netdev is back. */
@@ -342,7 +347,8 @@ void builtin_age(struct fabric *f, uint32_t now)
 		if (!fdb->slot[i].key || fdb->meta[i].kind != FDB_LEARNED)
 			continue;
 		if (age_of(&fdb->meta[i], now) >= f->settings.ageing) {
-			fdb->meta[i].kind = FDB_PERMANENT; /* claims_build_fdb() takes over learned ones only */
+			fdb->meta[i].kind =
+				FDB_PERMANENT; /* claims_build_fdb() takes over learned ones only */
 			any = true;
 		}
 	}
@@ -350,14 +356,16 @@ void builtin_age(struct fabric *f, uint32_t now)
 		builtin_recompute(f);
 }
 
-void builtin_fdb(const struct fabric *f, uint32_t now, void (*row)(void *arg, const struct fdb_row *row), void *arg)
+void builtin_fdb(const struct fabric *f, uint32_t now, void (*row)(void *arg, const struct fdb_row *row),
+		 void *arg)
 {
 	const struct fdb *fdb = f->sw.fdb;
 
 	for (unsigned int i = 0; i < fdb->slots; i++) {
 		uint16_t vlan = FDB_KEY_VLAN(fdb->slot[i].key);
 		const struct fabric_port *p;
-		struct fdb_row r = { .vlan = vlan == VLAN_KEY_ANY ? -1 : vlan & 0xfff, .kind = fdb->meta[i].kind };
+		struct fdb_row r = {.vlan = vlan == VLAN_KEY_ANY ? -1 : vlan & 0xfff,
+				    .kind = fdb->meta[i].kind};
 
 		if (!fdb->slot[i].key)
 			continue;

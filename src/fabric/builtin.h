@@ -3,14 +3,16 @@
 
 /* The builtin fabric: vpfd's own embedded switch, and how the settings of functions take effect in it.
  *
- * Theory of operation. Settings, what the drivers ask for (rx-filter) and the uplink's carrier are inputs; the address table,
- * each port's configuration and its link state follow from them. After any change builtin_recompute() derives all three
- * anew and publishes what differs: there is no second way to change them, so none can be forgotten.
+ * Theory of operation. Settings, what the drivers ask for (rx-filter) and the uplink's carrier are inputs;
+ * the address table, each port's configuration and its link state follow from them. After any change
+ * builtin_recompute() derives all three anew and publishes what differs: there is no second way to change
+ * them, so none can be forgotten.
  *
- * Who owns an address: administrative before permanent before driver-programmed before learned; among equals, the function that
- * was added first. A function whose claim fails may not send from that address either (spoof check), and is reported as in
- * conflict if it is its main one. Learned addresses never displace anything, are counted per function against max_learned,
- * and are forgotten when not seen for `ageing` seconds: so no function can push out another's, by number or by imitation.
+ * Who owns an address: administrative before permanent before driver-programmed before learned; among equals,
+ * the function that was added first. A function whose claim fails may not send from that address either
+ * (spoof check), and is reported as in conflict if it is its main one. Learned addresses never displace
+ * anything, are counted per function against max_learned, and are forgotten when not seen for `ageing`
+ * seconds: so no function can push out another's, by number or by imitation.
  *
  * Thread-safety: main thread. */
 
@@ -48,29 +50,34 @@ struct fabric {
 	void *ctx;
 };
 
-int builtin_new(struct worker_pool *pool, const struct fabric_settings *s, const struct fabric_events *events, void *ctx,
-		struct fabric **ret, struct err *err);
+int builtin_new(struct worker_pool *pool, const struct fabric_settings *s, const struct fabric_events *events,
+		void *ctx, struct fabric **ret, struct err *err);
 int builtin_set(struct fabric *f, const struct fabric_settings *s, struct err *err);
 void builtin_free(struct fabric *f); /* no ports left; takes NULL */
 
 int builtin_port_add(struct fabric *f, const char *pf, unsigned int fn, const struct function_settings *s,
 		     const struct pf_policy *policy, struct fabric_port **ret);
-void builtin_port_set(struct fabric_port *p, const struct function_settings *s, const struct pf_policy *policy);
+void builtin_port_set(struct fabric_port *p, const struct function_settings *s,
+		      const struct pf_policy *policy);
 void builtin_port_filter(struct fabric_port *p, const struct rx_filter *filter);
 void builtin_port_free(struct fabric_port *p); /* its queues are stopped; takes NULL */
 struct fabric_port *builtin_port_by_id(struct fabric *f, uint64_t port_id);
 
-/* The uplink's netdev changed (rtnetlink): name and index as reported, `gone` when it was deleted or left this namespace. */
+/* The uplink's netdev changed (rtnetlink): name and index as reported, `gone` when it was deleted or left
+ * this namespace. */
 void builtin_netdev_changed(struct fabric *f, const char *name, int ifindex, bool carrier, bool gone);
 /* A worker saw a new source MAC. */
 void builtin_learn(struct fabric *f, struct fabric_port *p, uint64_t mac, uint16_t vlan, uint32_t now);
 /* Forgets what has not been seen for so long. `now` in s, CLOCK_MONOTONIC. */
 void builtin_age(struct fabric *f, uint32_t now);
-void builtin_fdb(const struct fabric *f, uint32_t now, void (*row)(void *arg, const struct fdb_row *row), void *arg);
+void builtin_fdb(const struct fabric *f, uint32_t now, void (*row)(void *arg, const struct fdb_row *row),
+		 void *arg);
 void builtin_recompute(struct fabric *f);
-/* Half of builtin_recompute(), in claims.c: a new address table for the fabric as it is; sets mac_conflict of its ports. */
+/* Half of builtin_recompute(), in claims.c: a new address table for the fabric as it is; sets mac_conflict of
+ * its ports. */
 int claims_build_fdb(struct fabric *f, struct fdb **ret);
 /* Whether `fdb` may have `mac` in `vlan` as a learned address of p. That it is free is fdb_add()'s to say. */
-bool claims_may_learn(const struct fabric *f, const struct fdb *fdb, const struct fabric_port *p, uint64_t mac, uint16_t vlan);
+bool claims_may_learn(const struct fabric *f, const struct fdb *fdb, const struct fabric_port *p,
+		      uint64_t mac, uint16_t vlan);
 /* The addresses that the port owns in `fdb`, as a configuration to publish; NULL without memory. */
 struct port_conf *claims_port_conf(const struct fabric_port *p, const struct fdb *fdb);

@@ -23,16 +23,17 @@ static unsigned int claims_of(const struct fabric_port *p, struct claim *claims)
 	const struct function_settings *s = &p->settings;
 	uint64_t main_mac = mac_load(s->mac), admin = mac_load(s->admin_mac);
 	uint64_t driver = p->filter.known ? mac_load(p->filter.main_mac) : 0;
-	/* Once the administrator chose the address, only a trusted driver may add to it, as with hardware VFs. */
+	/* Once the administrator chose the address, only a trusted driver may add to it, as with hardware
+	 * VFs. */
 	bool driver_may = p->policy.driver_mac && p->filter.known && (!admin || s->trust);
 	unsigned int n = 0, extra;
 
 	if (admin)
-		claims[n++] = (struct claim){ admin, FDB_ADMIN };
+		claims[n++] = (struct claim){admin, FDB_ADMIN};
 	if (driver_may && usable(driver) && driver != main_mac && driver != admin)
-		claims[n++] = (struct claim){ driver, FDB_DRIVER };
+		claims[n++] = (struct claim){driver, FDB_DRIVER};
 	else if (!admin || (driver_may && driver == main_mac))
-		claims[n++] = (struct claim){ main_mac, FDB_PERMANENT };
+		claims[n++] = (struct claim){main_mac, FDB_PERMANENT};
 	if (!driver_may)
 		return n;
 	extra = MIN(p->filter.unicast_n, p->policy.max_driver_macs);
@@ -40,7 +41,7 @@ static unsigned int claims_of(const struct fabric_port *p, struct claim *claims)
 		uint64_t mac = mac_load(p->filter.unicast[i]);
 
 		if (usable(mac))
-			claims[n++] = (struct claim){ mac, FDB_DRIVER };
+			claims[n++] = (struct claim){mac, FDB_DRIVER};
 	}
 	return n;
 }
@@ -73,9 +74,10 @@ static bool taken_by_trunk(const struct fdb *fdb, uint64_t mac, uint16_t vlan, c
 	return vlan_trunk_allows(&owner->settings.vlan, vlan);
 }
 
-/* True if another port owns `mac` in one of the VLANs of a trunk. `single` has the addresses that are owned in some single
- * VLAN, so that the VLANs are gone through only when there is something to find. */
-static bool taken_in_trunk(const struct fdb *fdb, const struct fdb *single, uint64_t mac, const struct vlan_settings *trunk)
+/* True if another port owns `mac` in one of the VLANs of a trunk. `single` has the addresses that are owned
+ * in some single VLAN, so that the VLANs are gone through only when there is something to find. */
+static bool taken_in_trunk(const struct fdb *fdb, const struct fdb *single, uint64_t mac,
+			   const struct vlan_settings *trunk)
 {
 	if (!fdb_find(single, mac, 0))
 		return false;
@@ -86,7 +88,8 @@ static bool taken_in_trunk(const struct fdb *fdb, const struct fdb *single, uint
 }
 
 /* Adds the claims of one kind; the table holds those that come before it. */
-static int add_claims(struct fabric *f, struct fdb *fdb, struct fdb *single, enum fdb_kind kind, bool *conflict)
+static int add_claims(struct fabric *f, struct fdb *fdb, struct fdb *single, enum fdb_kind kind,
+		      bool *conflict)
 {
 	for (unsigned int i = 0; i < f->n; i++) {
 		struct fabric_port *p = f->ports[i];
@@ -99,13 +102,15 @@ static int add_claims(struct fabric *f, struct fdb *fdb, struct fdb *single, enu
 
 			if (claims[k].kind != kind)
 				continue;
-			if (vlan == VLAN_KEY_ANY ? taken_in_trunk(fdb, single, claims[k].mac, &p->settings.vlan) :
-						   taken_by_trunk(fdb, claims[k].mac, vlan, p->port))
+			if (vlan == VLAN_KEY_ANY
+				    ? taken_in_trunk(fdb, single, claims[k].mac, &p->settings.vlan)
+				    : taken_by_trunk(fdb, claims[k].mac, vlan, p->port))
 				r = -EEXIST;
 			else
 				r = fdb_add(fdb, claims[k].mac, vlan, p->port, kind, 0);
 			if (!r && vlan != VLAN_KEY_ANY)
-				(void)fdb_add(single, claims[k].mac, 0, p->port, kind, 0); /* there already: as good */
+				(void)fdb_add(single, claims[k].mac, 0, p->port, kind,
+					      0); /* there already: as good */
 			if (r == -EEXIST && k == 0 && fdb_lookup(fdb, claims[k].mac, vlan) != p->port)
 				conflict[i] = true;
 			else if (r == -ENOSPC)
@@ -115,19 +120,21 @@ static int add_claims(struct fabric *f, struct fdb *fdb, struct fdb *single, enu
 	return 0;
 }
 
-bool claims_may_learn(const struct fabric *f, const struct fdb *fdb, const struct fabric_port *p, uint64_t mac, uint16_t vlan)
+bool claims_may_learn(const struct fabric *f, const struct fdb *fdb, const struct fabric_port *p,
+		      uint64_t mac, uint16_t vlan)
 {
 	const struct vlan_settings *v = &p->settings.vlan;
 
-	if (!f->settings.learning || p->settings.spoofchk || !usable(mac) || taken_by_trunk(fdb, mac, vlan, NULL))
+	if (!f->settings.learning || p->settings.spoofchk || !usable(mac) ||
+	    taken_by_trunk(fdb, mac, vlan, NULL))
 		return false;
-	return v->mode == VLAN_TRUNK ? !(vlan & VLAN_KEY_AD) && vlan_trunk_allows(v, vlan) :
-				       vlan == claim_vlan(&p->settings);
+	return v->mode == VLAN_TRUNK ? !(vlan & VLAN_KEY_AD) && vlan_trunk_allows(v, vlan)
+				     : vlan == claim_vlan(&p->settings);
 }
 
 int claims_build_fdb(struct fabric *f, struct fdb **ret)
 {
-	static const enum fdb_kind owned[] = { FDB_ADMIN, FDB_PERMANENT, FDB_DRIVER };
+	static const enum fdb_kind owned[] = {FDB_ADMIN, FDB_PERMANENT, FDB_DRIVER};
 	const struct fdb *old = f->sw.fdb;
 	_cleanup_free_ bool *conflict = calloc(f->n + 1, sizeof(bool));
 	unsigned int want = 64, learned = 0;
@@ -164,9 +171,11 @@ int claims_build_fdb(struct fabric *f, struct fdb **ret)
 		/* A NULL port is an entry that was forgotten, or whose port is being deleted. */
 		if (!old->slot[i].key || old->meta[i].kind != FDB_LEARNED || !port)
 			continue;
-		if (port->learned >= f->settings.max_learned || !claims_may_learn(f, fdb, port->owner, mac, vlan))
+		if (port->learned >= f->settings.max_learned ||
+		    !claims_may_learn(f, fdb, port->owner, mac, vlan))
 			continue;
-		if (!fdb_add(fdb, mac, vlan, port, FDB_LEARNED, __atomic_load_n(&old->meta[i].seen, __ATOMIC_RELAXED))) {
+		if (!fdb_add(fdb, mac, vlan, port, FDB_LEARNED,
+			     __atomic_load_n(&old->meta[i].seen, __ATOMIC_RELAXED))) {
 			port->learned++;
 			learned++;
 		}
@@ -177,7 +186,8 @@ int claims_build_fdb(struct fabric *f, struct fdb **ret)
 		bool was = p->mac_conflict;
 
 		p->mac_conflict = conflict[i];
-		__atomic_store_n(&p->port->learn_full, p->port->learned >= f->settings.max_learned, __ATOMIC_RELAXED);
+		__atomic_store_n(&p->port->learn_full, p->port->learned >= f->settings.max_learned,
+				 __ATOMIC_RELAXED);
 		if (conflict[i] && !was && f->events && f->events->mac_conflict) {
 			struct claim claims[MAX_CLAIMS];
 			uint8_t mac[6];

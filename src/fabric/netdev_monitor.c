@@ -10,7 +10,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-
 struct netdev_monitor {
 	struct mnl_socket *nl;
 	sd_event_source *source;
@@ -32,12 +31,15 @@ static int handle(const struct nlmsghdr *nlh, void *data)
 	/* Bridges report their ports with a family of their own, a deleted port's with DELLINK. */
 	if (ifi->ifi_family != AF_UNSPEC)
 		return MNL_CB_OK;
-	mnl_attr_for_each(attr, nlh, sizeof(*ifi)) {
-		if (mnl_attr_get_type(attr) == IFLA_IFNAME && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0)
+	mnl_attr_for_each(attr, nlh, sizeof(*ifi))
+	{
+		if (mnl_attr_get_type(attr) == IFLA_IFNAME &&
+		    mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0)
 			name = mnl_attr_get_str(attr);
 	}
 	if (name)
-		m->changed(m->ctx, name, ifi->ifi_index, (ifi->ifi_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING),
+		m->changed(m->ctx, name, ifi->ifi_index,
+			   (ifi->ifi_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING),
 			   nlh->nlmsg_type == RTM_DELLINK);
 	return MNL_CB_OK;
 }
@@ -54,7 +56,8 @@ static int receive(struct netdev_monitor *m, unsigned int until_seq)
 			return -ENOBUFS;
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-		/* Events (sequence 0) and answers share the socket, so neither sequence nor port is matched here. */
+		/* Events (sequence 0) and answers share the socket, so neither sequence nor port is matched
+		 * here. */
 		if (mnl_cb_run(buf, (size_t)n, 0, 0, handle, m) == MNL_CB_STOP && until_seq)
 			return 0;
 	}
@@ -90,7 +93,8 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
 	return 0;
 }
 
-int netdev_monitor_new(sd_event *event, netdev_changed_fn changed, void *ctx, struct netdev_monitor **ret, struct err *err)
+int netdev_monitor_new(sd_event *event, netdev_changed_fn changed, void *ctx, struct netdev_monitor **ret,
+		       struct err *err)
 {
 	struct netdev_monitor *m = calloc(1, sizeof(*m));
 	int r = -ENOMEM;
@@ -101,7 +105,8 @@ int netdev_monitor_new(sd_event *event, netdev_changed_fn changed, void *ctx, st
 		m->nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		r = !m->nl || mnl_socket_bind(m->nl, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0 ? -errno : 0;
 		if (!r)
-			r = sd_event_add_io(event, &m->source, mnl_socket_get_fd(m->nl), EPOLLIN, on_readable, m);
+			r = sd_event_add_io(event, &m->source, mnl_socket_get_fd(m->nl), EPOLLIN, on_readable,
+					    m);
 	}
 	if (r < 0) {
 		netdev_monitor_free(m);

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The settings of fabrics, virtual PFs and functions: plain values, copied freely, the same for the model (which
- * validates and saves them), the API (which reads and prints them) and the data plane (which carries them out).
- * Thread-safety: values; no sharing. */
+/* The settings of fabrics, virtual PFs and functions: plain values, copied freely, the same for the model
+ * (which validates and saves them), the API (which reads and prints them) and the data plane (which carries
+ * them out). Thread-safety: values; no sharing. */
 
 #include <net/if.h>
 
 #include "util/util.h"
 
-#define VPF_NAME_MAX	     32	  /* bytes with the final NUL; [A-Za-z0-9][A-Za-z0-9_.-]* */
-#define VPF_MAX_VFS	     255  /* of one virtual PF: QEMU's limit */
-#define VPF_MAX_PFS	     64	  /* of one daemon */
-#define VPF_MAX_FABRICS	     64
-#define VPF_MTU_MIN	     68	  /* RFC 791 */
-#define VPF_MTU_MAX	     9216
-#define VPF_FUNCTION_PF	     0	  /* functions are numbered 0: the PF itself, n+1: VF n */
-#define VPF_FUNCTION_VF(n)   ((n) + 1)
-#define VPF_MAX_FUNCTIONS    (VPF_MAX_VFS + 1)
-#define VPF_MAX_DRIVER_MACS  64	  /* unicast MACs that a driver may add to one function */
+#define VPF_NAME_MAX        32  /* bytes with the final NUL; [A-Za-z0-9][A-Za-z0-9_.-]* */
+#define VPF_MAX_VFS         255 /* of one virtual PF: QEMU's limit */
+#define VPF_MAX_PFS         64  /* of one daemon */
+#define VPF_MAX_FABRICS     64
+#define VPF_MTU_MIN         68 /* RFC 791 */
+#define VPF_MTU_MAX         9216
+#define VPF_FUNCTION_PF     0 /* functions are numbered 0: the PF itself, n+1: VF n */
+#define VPF_FUNCTION_VF(n)  ((n) + 1)
+#define VPF_MAX_FUNCTIONS   (VPF_MAX_VFS + 1)
+#define VPF_MAX_DRIVER_MACS 64 /* unicast MACs that a driver may add to one function */
 
 enum uplink_type { UPLINK_NONE, UPLINK_TAP, UPLINK_NETDEV };
 
@@ -26,9 +26,9 @@ struct fabric_settings {
 	char name[VPF_NAME_MAX];
 	enum uplink_type uplink;
 	char uplink_name[IFNAMSIZ]; /* tap: the netdev to create; netdev: the one to use; none: empty */
-	bool learning;		    /* learn source MACs of functions (default false) */
-	uint32_t ageing;	    /* s, 1…1000000, default 300: a learned MAC not seen so long is forgotten */
-	uint32_t max_learned;	    /* 0…65536, default 256: learned MACs a function */
+	bool learning;              /* learn source MACs of functions (default false) */
+	uint32_t ageing;      /* s, 1…1000000, default 300: a learned MAC not seen so long is forgotten */
+	uint32_t max_learned; /* 0…65536, default 256: learned MACs a function */
 };
 
 enum vlan_mode {
@@ -39,38 +39,38 @@ enum vlan_mode {
 
 struct vlan_settings {
 	enum vlan_mode mode;
-	uint16_t vid;	 /* access: 1…4094 */
-	uint8_t pcp;	 /* access: 0…7 */
-	uint16_t tpid;	 /* 0x8100 (802.1Q, default) or 0x88a8 (802.1ad): of the access tag */
+	uint16_t vid;       /* access: 1…4094 */
+	uint8_t pcp;        /* access: 0…7 */
+	uint16_t tpid;      /* 0x8100 (802.1Q, default) or 0x88a8 (802.1ad): of the access tag */
 	uint64_t trunk[64]; /* trunk: bit v set: VLAN v passes (0…4094), 802.1Q tags */
 };
 
 enum link_mode { LINK_AUTO /* follows the uplink's carrier */, LINK_ENABLE, LINK_DISABLE };
 
 struct function_settings {
-	uint8_t mac[6];	    /* the permanent MAC, which QEMU gives the guest; unicast, not zero */
+	uint8_t mac[6];       /* the permanent MAC, which QEMU gives the guest; unicast, not zero */
 	uint8_t admin_mac[6]; /* set by the administrator: all zeros: none (the driver may choose its own) */
 	struct vlan_settings vlan;
-	bool spoofchk;	    /* default true: frames with a foreign source MAC or VLAN are dropped */
-	bool trust;	    /* default false: may change its MAC though an admin_mac is set, may be promiscuous */
+	bool spoofchk; /* default true: frames with a foreign source MAC or VLAN are dropped */
+	bool trust;    /* default false: may change its MAC though an admin_mac is set, may be promiscuous */
 	enum link_mode link;
-	uint16_t mtu;	    /* VPF_MTU_MIN…VPF_MTU_MAX: longest L3 packet that passes, default: the PF's */
+	uint16_t mtu; /* VPF_MTU_MIN…VPF_MTU_MAX: longest L3 packet that passes, default: the PF's */
 };
 
 /* What the host lets the guest's own driver do. */
 struct pf_policy {
-	bool driver_mac;	  /* default true: a driver may set its function's MAC and add unicast MACs */
+	bool driver_mac;          /* default true: a driver may set its function's MAC and add unicast MACs */
 	uint32_t max_driver_macs; /* 0…VPF_MAX_DRIVER_MACS, default 32, per function */
-	bool promisc;		  /* default false: a trusted function may be promiscuous */
+	bool promisc;             /* default false: a trusted function may be promiscuous */
 };
 
 struct pf_settings {
 	char name[VPF_NAME_MAX];
 	char fabric[VPF_NAME_MAX];
-	uint32_t vfs;	      /* 0…VPF_MAX_VFS, fixed when added */
+	uint32_t vfs;         /* 0…VPF_MAX_VFS, fixed when added */
 	uint32_t queue_pairs; /* 1…16, of every function, fixed when added */
-	uint16_t mtu;	      /* default of its functions, and what the guest is told (host_mtu); 1500 */
-	char qmp[108];	      /* QMP socket of the VM for vpfd's own use; empty: none */
+	uint16_t mtu;         /* default of its functions, and what the guest is told (host_mtu); 1500 */
+	char qmp[108];        /* QMP socket of the VM for vpfd's own use; empty: none */
 	struct pf_policy policy;
 };
 

@@ -8,16 +8,16 @@
 #include "util/util.h"
 
 struct err {
-	int code;	 /* positive errno; 0: no error */
-	char field[64];	 /* the parameter that is wrong, e.g. "vlan.vid"; empty if none is to blame */
-	char text[256];	 /* one sentence, no final newline */
+	int code;       /* positive errno; 0: no error */
+	char field[64]; /* the parameter that is wrong, e.g. "vlan.vid"; empty if none is to blame */
+	char text[256]; /* one sentence, no final newline */
 };
 
 int err_set(struct err *err, int code, const char *field, const char *fmt, ...) printf_like(4, 5);
 
 #if defined(__clang_analyzer__) || defined(__cppcheck__)
-/* Static analysis sees one file at a time, where err_set() might return 0 for all it knows: then it follows paths on
- * which a call has failed and has not. `code` must be a positive errno. */
+/* Static analysis sees one file at a time, where err_set() might return 0 for all it knows: then it follows
+ * paths on which a call has failed and has not. `code` must be a positive errno. */
 #define err_set(err, code, ...)                                                                              \
 	({                                                                                                   \
 		int err_code_ = (code);                                                                      \

@@ -11,7 +11,13 @@
 
 #include "util/util.h"
 
-enum log_level { LOG_LVL_ERR = 3, LOG_LVL_WARNING = 4, LOG_LVL_NOTICE = 5, LOG_LVL_INFO = 6, LOG_LVL_DEBUG = 7 };
+enum log_level {
+	LOG_LVL_ERR = 3,
+	LOG_LVL_WARNING = 4,
+	LOG_LVL_NOTICE = 5,
+	LOG_LVL_INFO = 6,
+	LOG_LVL_DEBUG = 7
+};
 
 /* What a line is about; any pointer may be NULL, vf < 0 means "not about a VF" (LOG_VF_PF: the PF itself). */
 struct log_scope {
@@ -26,8 +32,8 @@ void log_set_level(enum log_level max);
 enum log_level log_get_level(void);
 void log_write(enum log_level level, const struct log_scope *scope, const char *fmt, ...) printf_like(3, 4);
 
-#define log_error(...)	 log_write(LOG_LVL_ERR, NULL, __VA_ARGS__)
+#define log_error(...)   log_write(LOG_LVL_ERR, NULL, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LVL_WARNING, NULL, __VA_ARGS__)
-#define log_notice(...)	 log_write(LOG_LVL_NOTICE, NULL, __VA_ARGS__)
-#define log_info(...)	 log_write(LOG_LVL_INFO, NULL, __VA_ARGS__)
-#define log_debug(...)	 log_write(LOG_LVL_DEBUG, NULL, __VA_ARGS__)
+#define log_notice(...)  log_write(LOG_LVL_NOTICE, NULL, __VA_ARGS__)
+#define log_info(...)    log_write(LOG_LVL_INFO, NULL, __VA_ARGS__)
+#define log_debug(...)   log_write(LOG_LVL_DEBUG, NULL, __VA_ARGS__)

@@ -12,15 +12,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define ARRAY_SIZE(a)	  (sizeof(a) / sizeof((a)[0]))
-#define likely(x)	  __builtin_expect(!!(x), 1)
-#define unlikely(x)	  __builtin_expect(!!(x), 0)
+#define ARRAY_SIZE(a)                 (sizeof(a) / sizeof((a)[0]))
+#define likely(x)                     __builtin_expect(!!(x), 1)
+#define unlikely(x)                   __builtin_expect(!!(x), 0)
 #define container_of(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
-#define MIN(a, b)	  ((a) < (b) ? (a) : (b))
-#define MAX(a, b)	  ((a) > (b) ? (a) : (b))
-#define CACHE_LINE	  64
-#define cache_aligned	  __attribute__((aligned(CACHE_LINE)))
-#define printf_like(f, a) __attribute__((format(printf, f, a)))
+#define MIN(a, b)                     ((a) < (b) ? (a) : (b))
+#define MAX(a, b)                     ((a) > (b) ? (a) : (b))
+#define CACHE_LINE                    64
+#define cache_aligned                 __attribute__((aligned(CACHE_LINE)))
+#define printf_like(f, a)             __attribute__((format(printf, f, a)))
 
 /* Frees *p at the end of its scope. */
 static inline void cleanup_free(void *p)
@@ -57,9 +57,10 @@ static inline void *steal_ptr_(void **p)
 }
 #define steal_ptr(p) ((typeof(*(p)))steal_ptr_((void **)(p)))
 
-/* Adds 1 to the eventfd that a peer made, without waiting: 0, or -EAGAIN if its counter is full. O_NONBLOCK belongs to
- * the open file, so the peer can take it away again at any time; it is put back here before it matters. (A peer that
- * races this in the instant before the write only wins if its counter is full just then.) */
+/* Adds 1 to the eventfd that a peer made, without waiting: 0, or -EAGAIN if its counter is full. O_NONBLOCK
+ * belongs to the open file, so the peer can take it away again at any time; it is put back here before it
+ * matters. (A peer that races this in the instant before the write only wins if its counter is full just
+ * then.) */
 static inline int signal_eventfd(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);

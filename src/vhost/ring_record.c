@@ -15,7 +15,8 @@
 #define RECORD_FILE_SIZE (VHOST_USER_MAX_QUEUES * sizeof(struct inflight_packed))
 
 struct ring_record {
-	struct inflight_packed *queue; /* VHOST_USER_MAX_QUEUES, mapped from the file; their desc[] is not used */
+	struct inflight_packed
+		*queue; /* VHOST_USER_MAX_QUEUES, mapped from the file; their desc[] is not used */
 };
 
 static int file_name(const char *socket_path, char *buf, size_t size)
@@ -71,19 +72,21 @@ void ring_record_remove(const char *socket_path)
 static bool was_used(const struct vring_packed_desc *desc, uint16_t size)
 {
 	for (unsigned int i = 0; i < size; i++)
-		if (le16toh(__atomic_load_n(&desc[i].flags, __ATOMIC_RELAXED)) & 1 << VRING_PACKED_DESC_F_USED)
+		if (le16toh(__atomic_load_n(&desc[i].flags, __ATOMIC_RELAXED)) &
+		    1 << VRING_PACKED_DESC_F_USED)
 			return true;
 	return false;
 }
 
-void ring_record_start(struct ring_record *record, unsigned int index, const void *desc, uint16_t size, bool recover,
-		       struct vhost_inflight *inflight, uint16_t *used_idx)
+void ring_record_start(struct ring_record *record, unsigned int index, const void *desc, uint16_t size,
+		       bool recover, struct vhost_inflight *inflight, uint16_t *used_idx)
 {
 	struct inflight_packed *p = &record->queue[index];
 
 	*inflight = (struct vhost_inflight){.packed = p, .size = size};
 	if (recover && p->version == VHOST_INFLIGHT_VERSION && p->desc_num == size && was_used(desc, size))
-		(void)vhost_inflight_packed_recover(inflight, desc, used_idx); /* out of range: as if there were none */
+		(void)vhost_inflight_packed_recover(inflight, desc,
+						    used_idx); /* out of range: as if there were none */
 	inflight->used = *used_idx;
 	vhost_inflight_packed_begin(inflight, *used_idx);
 	vhost_inflight_packed_end(inflight);

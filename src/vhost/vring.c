@@ -58,20 +58,22 @@ bool vring_has_work(const struct virtq *vr)
 	if (unlikely(vr->broken))
 		return false;
 	if (vr->packed)
-		return packed_is_avail(vr, __atomic_load_n(&vr->pdesc[vr->avail_pos].flags, __ATOMIC_ACQUIRE));
+		return packed_is_avail(vr,
+				       __atomic_load_n(&vr->pdesc[vr->avail_pos].flags, __ATOMIC_ACQUIRE));
 	return __atomic_load_n(&vr->avail->idx, __ATOMIC_ACQUIRE) != vr->avail_pos;
 }
 
 /* Adds one buffer, split where it crosses from one memory region to the next. */
-enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len, bool writable)
+enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len,
+				bool writable)
 {
 	if (unlikely(writable != b->writable)) {
 		b->vr->broken = writable ? "a buffer of the transmit queue is device-writable"
 					 : "a buffer of the receive queue is not device-writable";
 		return VRING_ADD_BROKEN;
 	}
-	/* Nothing to carry, but work to look at: a thousand of them in each buffer of a receive ring would cost whoever
-	 * sends to it milliseconds a frame. */
+	/* Nothing to carry, but work to look at: a thousand of them in each buffer of a receive ring would
+	 * cost whoever sends to it milliseconds a frame. */
 	if (unlikely(!len)) {
 		b->vr->broken = "a descriptor of no length";
 		return VRING_ADD_BROKEN;
@@ -95,7 +97,7 @@ enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, 
 		}
 		if (unlikely(b->nseg == b->npool))
 			return VRING_ADD_FULL;
-		b->pool[b->nseg++] = (struct vring_seg){ p, part };
+		b->pool[b->nseg++] = (struct vring_seg){p, part};
 		c->nseg++;
 		gpa += part;
 		len -= part;
@@ -106,7 +108,7 @@ enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, 
 unsigned int vring_take(struct virtq *vr, bool writable, struct vring_chain *chains, unsigned int max,
 			struct vring_seg *pool, unsigned int npool, unsigned int *ret_nseg)
 {
-	struct vring_builder b = { .vr = vr, .pool = pool, .npool = npool, .writable = writable };
+	struct vring_builder b = {.vr = vr, .pool = pool, .npool = npool, .writable = writable};
 	unsigned int n;
 
 	if (unlikely(vr->broken)) {
@@ -128,8 +130,8 @@ void vring_untake(struct virtq *vr, const struct vring_chain *chain)
 	}
 }
 
-/* Marks what the device wrote to the buffers of a chain; called before the buffers are given back, so that the page
- * is in the log when the driver may look. */
+/* Marks what the device wrote to the buffers of a chain; called before the buffers are given back, so that
+ * the page is in the log when the driver may look. */
 static void log_chain(struct virtq *vr, const struct vring_chain *c)
 {
 	uint32_t left = c->written;
@@ -193,7 +195,8 @@ bool vring_should_call(struct virtq *vr)
 		vr->called_valid = true;
 		/* used_event lies behind the available ring. */
 		return !valid ||
-		       vring_need_event(__atomic_load_n(&vr->avail->ring[vr->size], __ATOMIC_RELAXED), now, old);
+		       vring_need_event(__atomic_load_n(&vr->avail->ring[vr->size], __ATOMIC_RELAXED), now,
+					old);
 	}
 	return !(__atomic_load_n(&vr->avail->flags, __ATOMIC_RELAXED) & VRING_AVAIL_F_NO_INTERRUPT);
 }

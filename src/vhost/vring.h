@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The device side of one virtqueue: descriptors are taken, their buffers read or filled, and given back in the order
- * they were taken (virtio 1.3 §2.7, §2.8). Split and packed rings look the same from outside.
+/* The device side of one virtqueue: descriptors are taken, their buffers read or filled, and given back in
+ * the order they were taken (virtio 1.3 §2.7, §2.8). Split and packed rings look the same from outside.
  *
- * Theory of operation. vring_take() copies descriptors out of shared memory once, checks them, and translates each
- * chain to host segments; the caller copies data and gives chains back with vring_put(), a burst at a time, then asks
- * vring_should_call(). Chains that were taken last and not used can be pushed back with vring_untake(). A chain is
- * never taken twice and never given back out of order, so `avail` and `used` positions say everything about the
- * ring: this is what makes a hand-over to another datapath, and a restart, two numbers.
+ * Theory of operation. vring_take() copies descriptors out of shared memory once, checks them, and translates
+ * each chain to host segments; the caller copies data and gives chains back with vring_put(), a burst at a
+ * time, then asks vring_should_call(). Chains that were taken last and not used can be pushed back with
+ * vring_untake(). A chain is never taken twice and never given back out of order, so `avail` and `used`
+ * positions say everything about the ring: this is what makes a hand-over to another datapath, and a restart,
+ * two numbers.
  *
- * Untrusted: everything in shared memory. Each violation (index beyond the ring, a jump, a loop, a chain of more than
- * VRING_MAX_SEGS pieces, a descriptor of no length, memory outside the regions, wrong direction, nested indirect
- * tables) sets `broken` to a constant sentence, and from then on nothing is taken. It stays so until the ring is
- * started anew.
+ * Untrusted: everything in shared memory. Each violation (index beyond the ring, a jump, a loop, a chain of
+ * more than VRING_MAX_SEGS pieces, a descriptor of no length, memory outside the regions, wrong direction,
+ * nested indirect tables) sets `broken` to a constant sentence, and from then on nothing is taken. It stays
+ * so until the ring is started anew.
  *
  * Thread-safety: none here. A transmit ring belongs to one worker, a receive ring to who holds its lock. */
 
@@ -21,8 +22,8 @@
 #include "vhost/vhost_user.h"
 #include "vhost/virtio.h"
 
-#define VRING_MAX_CHAIN 1024		  /* the largest queue, and the largest indirect table */
-#define VRING_MAX_SEGS	(2 * VRING_MAX_CHAIN) /* of one chain */
+#define VRING_MAX_CHAIN 1024                  /* the largest queue, and the largest indirect table */
+#define VRING_MAX_SEGS  (2 * VRING_MAX_CHAIN) /* of one chain */
 
 struct vring_seg {
 	uint8_t *base;
@@ -31,12 +32,12 @@ struct vring_seg {
 
 struct vring_chain {
 	struct vring_seg *seg;
-	uint32_t len;	  /* bytes of all segments */
+	uint32_t len;     /* bytes of all segments */
 	uint32_t written; /* bytes the device wrote; set by the caller before vring_put() */
 	uint16_t nseg;
-	uint16_t id;	/* split: head; packed: buffer id */
+	uint16_t id;    /* split: head; packed: buffer id */
 	uint16_t ndesc; /* ring slots it occupies: packed; 1 for split */
-	uint16_t pos;	/* where it was taken, as vhost_queue.avail_idx */
+	uint16_t pos;   /* where it was taken, as vhost_queue.avail_idx */
 };
 
 struct virtq {
@@ -55,9 +56,9 @@ struct virtq {
 	};
 	uint16_t size;
 	bool packed, event_idx, indirect;
-	bool avail_wrap, used_wrap; /* packed: wrap counters */
+	bool avail_wrap, used_wrap;   /* packed: wrap counters */
 	uint16_t avail_pos, used_pos; /* split: free running; packed: 0…size-1 */
-	uint16_t called_pos;	      /* used_pos at the last call decision */
+	uint16_t called_pos;          /* used_pos at the last call decision */
 	bool called_valid;
 	const char *broken; /* NULL: sound; else the reason */
 	int callfd;
@@ -72,9 +73,10 @@ void vring_start(struct virtq *vr, const struct vhost_queue *q);
 /* The positions reached, in vhost_queue's format. */
 void vring_position(const struct virtq *vr, uint16_t *ret_avail_idx, uint16_t *ret_used_idx);
 
-/* Takes up to max chains; all their buffers must be device-writable (`writable`) or all device-readable. Segments go
- * to pool[0…npool); *ret_nseg is how many. Returns the number of chains, 0 if there are none or the ring is broken. A
- * chain that does not fit the rest of the pool is left for the next call; a pool of VRING_MAX_SEGS holds any. */
+/* Takes up to max chains; all their buffers must be device-writable (`writable`) or all device-readable.
+ * Segments go to pool[0…npool); *ret_nseg is how many. Returns the number of chains, 0 if there are none or
+ * the ring is broken. A chain that does not fit the rest of the pool is left for the next call; a pool of
+ * VRING_MAX_SEGS holds any. */
 unsigned int vring_take(struct virtq *vr, bool writable, struct vring_chain *chains, unsigned int max,
 			struct vring_seg *pool, unsigned int npool, unsigned int *ret_nseg);
 /* Pushes back the n chains taken last, the first of which is *chain. */
@@ -87,8 +89,8 @@ bool vring_should_call(struct virtq *vr);
 void vring_call(const struct virtq *vr);
 /* True if there is something to take. Cheap: one load. */
 bool vring_has_work(const struct virtq *vr);
-/* Asks the driver to kick, or not to. After enabling, the ring must be looked at once more (a buffer may have come
- * just before): vring_kick_enable() returns true if there is work. */
+/* Asks the driver to kick, or not to. After enabling, the ring must be looked at once more (a buffer may have
+ * come just before): vring_kick_enable() returns true if there is work. */
 bool vring_kick_enable(struct virtq *vr);
 void vring_kick_disable(struct virtq *vr);
 
@@ -100,9 +102,12 @@ struct vring_builder {
 	bool writable;
 };
 enum vring_add { VRING_ADD_OK, VRING_ADD_FULL, VRING_ADD_BROKEN };
-enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len, bool writable);
-enum vring_add vring_add_indirect_split(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len);
-enum vring_add vring_add_indirect_packed(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len);
+enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len,
+				bool writable);
+enum vring_add vring_add_indirect_split(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
+					uint32_t len);
+enum vring_add vring_add_indirect_packed(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
+					 uint32_t len);
 unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max);
 unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max);
 void vring_split_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n);

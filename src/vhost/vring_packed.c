@@ -14,10 +14,11 @@ static inline struct vring_packed_desc read_desc(const struct vring_packed_desc 
 {
 	const volatile struct vring_packed_desc *d = &table[i];
 
-	return (struct vring_packed_desc){ .addr = d->addr, .len = d->len, .id = d->id, .flags = d->flags };
+	return (struct vring_packed_desc){.addr = d->addr, .len = d->len, .id = d->id, .flags = d->flags};
 }
 
-enum vring_add vring_add_indirect_packed(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len)
+enum vring_add vring_add_indirect_packed(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
+					 uint32_t len)
 {
 	uint32_t part = len, n = len / sizeof(struct vring_packed_desc);
 	struct vring_packed_desc *table;
@@ -31,11 +32,13 @@ enum vring_add vring_add_indirect_packed(struct vring_builder *b, struct vring_c
 		b->vr->broken = "an indirect table outside guest memory";
 		return VRING_ADD_BROKEN;
 	}
-	/* §2.8.7: the whole table is the chain; only the WRITE flag counts in it. For transmit it does not either:
-	 * DPDK's virtio driver marks the header of a frame in pieces so, and what is only read may be writable. */
+	/* §2.8.7: the whole table is the chain; only the WRITE flag counts in it. For transmit it does not
+	 * either: DPDK's virtio driver marks the header of a frame in pieces so, and what is only read may be
+	 * writable. */
 	for (uint32_t i = 0; i < n; i++) {
 		struct vring_packed_desc d = read_desc(table, i);
-		enum vring_add r = vring_add_buffer(b, c, d.addr, d.len, b->writable && d.flags & VRING_DESC_F_WRITE);
+		enum vring_add r =
+			vring_add_buffer(b, c, d.addr, d.len, b->writable && d.flags & VRING_DESC_F_WRITE);
 
 		if (r != VRING_ADD_OK)
 			return r;
@@ -125,18 +128,19 @@ static uint16_t position_after(const struct virtq *vr, const struct vring_chain 
 	for (unsigned int i = 0; i < n; i++)
 		pos += chains[i].ndesc;
 	/* The chains fit into the ring, so there is at most one wrap. */
-	return (uint16_t)(pos < vr->size ? pos | (unsigned int)vr->used_wrap << 15 :
-					   (pos - vr->size) | (unsigned int)!vr->used_wrap << 15);
+	return (uint16_t)(pos < vr->size ? pos | (unsigned int)vr->used_wrap << 15
+					 : (pos - vr->size) | (unsigned int)!vr->used_wrap << 15);
 }
 
-/* Marks the used descriptors of n chains from used_pos on. After all of each was written, its flags too: who copies a page
- * because of a mark must not miss what came later. */
+/* Marks the used descriptors of n chains from used_pos on. After all of each was written, its flags too: who
+ * copies a page because of a mark must not miss what came later. */
 static void log_used(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
 {
 	unsigned int pos = vr->used_pos;
 
 	for (unsigned int i = 0; i < n; i++) {
-		dirty_log_mark(vr->log, vr->used_gpa + (uint64_t)pos * sizeof(*vr->pdesc), sizeof(*vr->pdesc));
+		dirty_log_mark(vr->log, vr->used_gpa + (uint64_t)pos * sizeof(*vr->pdesc),
+			       sizeof(*vr->pdesc));
 		pos += chains[i].ndesc;
 		if (pos >= vr->size)
 			pos -= vr->size;
@@ -152,11 +156,13 @@ void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsign
 		vhost_inflight_packed_begin(vr->inflight, position_after(vr, chains, n));
 	for (unsigned int i = 0; i < n; i++) {
 		struct vring_packed_desc *d = &vr->pdesc[pos];
-		uint16_t flags = (uint16_t)((wrap ? AVAIL_BIT | USED_BIT : 0) | (chains[i].written ? VRING_DESC_F_WRITE : 0));
+		uint16_t flags = (uint16_t)((wrap ? AVAIL_BIT | USED_BIT : 0) |
+					    (chains[i].written ? VRING_DESC_F_WRITE : 0));
 
 		d->id = chains[i].id;
 		d->len = chains[i].written;
-		/* The first one is published last: the driver, which looks at it, then sees the whole burst. */
+		/* The first one is published last: the driver, which looks at it, then sees the whole burst.
+		 */
 		if (i == 0)
 			first_flags = flags;
 		else

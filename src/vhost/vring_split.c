@@ -12,12 +12,12 @@ static inline struct vring_desc read_desc(const struct vring_desc *table, unsign
 {
 	const volatile struct vring_desc *d = &table[i];
 
-	return (struct vring_desc){ .addr = d->addr, .len = d->len, .flags = d->flags, .next = d->next };
+	return (struct vring_desc){.addr = d->addr, .len = d->len, .flags = d->flags, .next = d->next};
 }
 
 /* Walks `table` from descriptor i. It is bounded by the size of the table, so a loop ends as an error. */
-static enum vring_add walk(struct vring_builder *b, struct vring_chain *c, const struct vring_desc *table, unsigned int n,
-			   unsigned int i, bool in_indirect)
+static enum vring_add walk(struct vring_builder *b, struct vring_chain *c, const struct vring_desc *table,
+			   unsigned int n, unsigned int i, bool in_indirect)
 {
 	for (unsigned int count = 0;; count++) {
 		struct vring_desc d;
@@ -48,7 +48,8 @@ static enum vring_add walk(struct vring_builder *b, struct vring_chain *c, const
 	}
 }
 
-enum vring_add vring_add_indirect_split(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len)
+enum vring_add vring_add_indirect_split(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
+					uint32_t len)
 {
 	uint32_t part = len;
 	void *table;
@@ -78,7 +79,8 @@ unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chain
 	}
 	max = MIN(max, ready);
 	for (unsigned int i = 0; i < max; i++) {
-		uint16_t head = __atomic_load_n(&vr->avail->ring[(uint16_t)(pos + i) & mask], __ATOMIC_RELAXED);
+		uint16_t head =
+			__atomic_load_n(&vr->avail->ring[(uint16_t)(pos + i) & mask], __ATOMIC_RELAXED);
 
 		chains[i].id = head;
 		__builtin_prefetch(&vr->desc[head & mask]);
@@ -114,7 +116,8 @@ void vring_split_put(struct virtq *vr, const struct vring_chain *chains, unsigne
 		e->id = chains[i].id;
 		e->len = chains[i].written;
 		if (unlikely(vr->log))
-			dirty_log_mark(vr->log, vr->used_gpa + (uint64_t)((uint8_t *)e - (uint8_t *)vr->used), sizeof(*e));
+			dirty_log_mark(vr->log, vr->used_gpa + (uint64_t)((uint8_t *)e - (uint8_t *)vr->used),
+				       sizeof(*e));
 	}
 	__atomic_store_n(&vr->used->idx, pos, __ATOMIC_RELEASE);
 	vr->used_pos = pos;
