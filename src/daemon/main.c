@@ -21,8 +21,8 @@
 #include "daemon/options.h"
 #include "daemon/pf_qemu.h"
 
-/* Longer than a guest may take to release a PF: 94 s with 255 VFs (qemu/qemu_link.h). */
-#define DEFERRED_US (150 * 1000000ULL)
+/* Longer than a guest may take to release a PF: 158 s with 255 VFs (qemu/qemu_link.h). */
+#define DEFERRED_US (200 * 1000000ULL)
 
 /* A connected function with one queue pair: listening socket, connection, back-end channel, and kick, call
  * and error descriptors of two queues. */
