@@ -32,7 +32,7 @@
 #define QEMU_LINK_QUERIES_PER_S 100
 #define QEMU_LINK_QUERIES_BURST 1024
 #define QEMU_LINK_RELEASE_MS    30000 /* Linux waits 5 s between the request and its obeying it */
-#define QEMU_LINK_RELEASE_VF_MS 500   /* more for each VF: Linux removes them one by one, an emulated one slowly */
+#define QEMU_LINK_RELEASE_VF_MS 500   /* more for each VF: Linux removes them one by one */
 
 struct qemu_link;
 
