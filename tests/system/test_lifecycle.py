@@ -33,9 +33,9 @@ def guests(site: Site) -> Iterator[dict[str, Guest]]:
         settle(guest)
     yield guests
     for guest in guests.values():
-        warnings = guest.vm.dmesg_warnings()
+        complaints = guest.complaints()
         guest.close()
-        assert warnings == []
+        assert complaints == ""
 
 
 def settle(guest: Guest) -> list[Pod]:
@@ -244,7 +244,7 @@ def migrate(source: Guest, target: Guest, external: External) -> None:
     vf = revived(vf)
     vf.reaches(external)
     vf.tcp(pods[0], blocks=2)
-    assert target.vm.dmesg_warnings() == []
+    assert target.complaints() == ""
 
 
 def revived(vf: Pod) -> Pod:

@@ -147,8 +147,8 @@ class Guest:
     def __init__(self, site: Site, name: str, *, vpfd: Vpfd | None = None, **vm: Any):
         self.site, self.name = site, name
         self.vpfd = vpfd or site.vpfd
-        # Without the watchdog of lockups, which barks when the host has no time for the guest's CPUs.
-        vm["append"] = "nowatchdog " + vm.get("append", "")
+        # Without the watchdogs of lockups and RCU stalls, which bark when the host has no time for the guest's CPUs.
+        vm["append"] = "nowatchdog rcupdate.rcu_cpu_stall_suppress=1 rcupdate.rcu_cpu_stall_suppress_at_boot=1 " + vm.get("append", "")
         self.vm = VM(name, logs=site.directory / f"vm-{next(_serial)}-{name}", files={IN_GUEST: NETTOOL}, boot_timeout=240, **vm)
         site.vms.append(self.vm)
         self.addresses: dict[str, str] = {}
@@ -187,6 +187,15 @@ class Guest:
         pod = Pod(self, pf, vf, mtu)
         self.pods.append(pod)
         return pod
+
+    def complaints(self) -> str:
+        """What the guest's kernel says when it complains about itself, from a few lines before the first one on; else nothing."""
+        warnings = self.vm.dmesg_warnings()
+        if not warnings:
+            return ""
+        lines = self.vm.dmesg().splitlines()
+        first = lines.index(warnings[0])
+        return "\n".join(lines[max(0, first - 10) : first + 50])
 
     def forget_pods(self) -> None:
         """After a reset or the end of the VM: they went with it."""
