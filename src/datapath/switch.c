@@ -330,11 +330,12 @@ void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *c
 		unsigned int first = (unsigned int)__builtin_ctz(todo), k = 0;
 		struct pkt *p = &pkts[first];
 
+		todo &= todo - 1;
 		if (unlikely(!p->dst)) {
-			todo &= todo - 1;
 			flood(w, view, src, p);
 			continue;
 		}
+		group[k++] = p;
 		for (uint32_t rest = todo; rest; rest &= rest - 1) {
 			unsigned int i = (unsigned int)__builtin_ctz(rest);
 
