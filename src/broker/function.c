@@ -134,7 +134,7 @@ static void send_rarp(struct worker *w, void *arg)
 
 	p->hdr = (struct virtio_net_hdr){0};
 	pkt_from_buffer(p, &seg, r->frame, sizeof(r->frame));
-	sw_forward(w, port, rcu_dereference(port->conf), p, 1);
+	sw_forward(w, port, rcu_load(port->conf), p, 1);
 	worker_flush_calls(w);
 }
 

@@ -17,6 +17,10 @@
 #include "datapath/pkt.h"
 #include "vhost/vring.h"
 
+/* Reads a pointer that the main thread publishes. On its own, because liburcu's is a function call for those
+ * who do not include its code under the LGPL. */
+#define rcu_load(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
+
 struct worker;
 struct sw;
 struct sw_port;

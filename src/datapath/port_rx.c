@@ -308,7 +308,7 @@ static uint32_t flow_hash(const struct pkt *p)
 
 void port_deliver(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n, bool tag)
 {
-	const struct rx_set *rx = rcu_dereference(port->rx);
+	const struct rx_set *rx = rcu_load(port->rx);
 
 	if (unlikely(!rx)) {
 		port->stats[w->id].rx_drop[DROP_LINK_DOWN] += n;

@@ -5,12 +5,17 @@
 #include "datapath/switch.h"
 #include "datapath/worker.h"
 
+/* Bytes that one visit to a queue may have copied, so that a guest which floods large frames to many ports
+ * gets its share of the worker and no more. One frame is always let through. */
+#define VISIT_BYTES (512u << 10)
+
 unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 {
 	struct sw_port *port = q->port;
 	struct port_stats *stats = &port->stats[w->id];
 	const struct port_conf *conf;
 	unsigned int n, good = 0, nseg;
+	uint64_t bytes = 0;
 
 	n = vring_take(&q->vr, false, w->tx_chains, PKT_BURST, w->tx_segs, WORKER_SEGS, &nseg);
 	if (!n) {
@@ -30,10 +35,15 @@ unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 		}
 	}
 
-	conf = rcu_dereference(port->conf);
+	conf = rcu_load(port->conf);
 	for (unsigned int i = 0; i < n; i++) {
 		struct pkt *p = &w->pkts[good];
 
+		if (unlikely(bytes > VISIT_BYTES)) {
+			vring_untake(&q->vr, &w->tx_chains[i]);
+			n = i;
+			break;
+		}
 		if (unlikely(q->discard || !conf->link_up)) {
 			stats->tx_drop[q->discard ? DROP_RING : DROP_LINK_DOWN]++;
 			continue;
@@ -43,6 +53,7 @@ unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 			stats->tx_drop[DROP_MALFORMED]++;
 			continue;
 		}
+		bytes += unlikely(p->head[0] & 1) ? (uint64_t)p->len * rcu_load(port->sw->view)->n : p->len;
 		good++;
 	}
 	if (likely(good))

@@ -170,7 +170,7 @@ static inline bool egress(const struct port_conf *c, uint16_t vlan, bool *tag)
 static void output(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n)
 {
 	struct port_stats *stats = &port->stats[w->id];
-	const struct port_conf *c = rcu_dereference(port->conf);
+	const struct port_conf *c = rcu_load(port->conf);
 	unsigned int good = 0;
 	bool tag;
 
@@ -209,11 +209,11 @@ static void flood(struct worker *w, const struct sw_view *view, struct sw_port *
 {
 	for (unsigned int i = 0; i < view->n; i++) {
 		struct sw_port *port = view->port[i];
-		const struct port_conf *c = rcu_dereference(port->conf);
+		const struct port_conf *c = rcu_load(port->conf);
 		bool tag;
 
 		/* Not an error if a port is down or elsewhere: it is just not in the group. */
-		if (port != src && c->link_up && rcu_dereference(port->rx) && egress(c, p->vlan, &tag))
+		if (port != src && c->link_up && rcu_load(port->rx) && egress(c, p->vlan, &tag))
 			output(w, port, &p, 1);
 	}
 	if (view->uplink && view->uplink != src)
@@ -226,9 +226,9 @@ static bool to_promiscuous(struct worker *w, const struct sw_view *view, struct 
 	bool wanted = false, tag;
 
 	for (unsigned int i = 0; i < view->n; i++) {
-		const struct port_conf *c = rcu_dereference(view->port[i]->conf);
+		const struct port_conf *c = rcu_load(view->port[i]->conf);
 
-		if (c->promisc && c->trusted && egress(c, p->vlan, &tag)) {
+		if (c->promisc && c->trusted && c->link_up && egress(c, p->vlan, &tag)) {
 			output(w, view->port[i], &p, 1);
 			wanted = true;
 		}
@@ -263,7 +263,7 @@ static inline struct sw_port *lookup(const struct fdb *fdb, const struct pkt *p)
 
 	if (unlikely(!port))
 		return NULL;
-	c = rcu_dereference(port->conf);
+	c = rcu_load(port->conf);
 	return likely(egress(c, p->vlan, &tag)) ? port : NULL;
 }
 
@@ -271,8 +271,8 @@ void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *c
 		unsigned int n)
 {
 	struct sw *sw = src->sw;
-	const struct fdb *fdb = rcu_dereference(sw->fdb);
-	const struct sw_view *view = rcu_dereference(sw->view);
+	const struct fdb *fdb = rcu_load(sw->fdb);
+	const struct sw_view *view = rcu_load(sw->view);
 	struct port_stats *stats = &src->stats[w->id];
 	bool from_uplink = src->kind == PORT_UPLINK;
 	struct pkt *group[PKT_BURST];

@@ -83,7 +83,7 @@ static void send_one(void *arg, struct pkt *p)
 
 void uplink_transmit(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n)
 {
-	const struct uplink *up = rcu_dereference(port->uplink);
+	const struct uplink *up = rcu_load(port->uplink);
 	struct send_ctx ctx = {.up = up, .stats = &port->stats[w->id]};
 	uint64_t features;
 
@@ -162,7 +162,7 @@ void uplink_poll(struct worker *w, struct uplink_queue *q)
 {
 	struct sw_port *port = q->uplink->port;
 	uint64_t features = kernel_features(q->uplink);
-	const struct port_conf *conf = rcu_dereference(port->conf);
+	const struct port_conf *conf = rcu_load(port->conf);
 	unsigned int packets = 0;
 
 	for (unsigned int i = 0; i < UPLINK_BUDGET; i++) {
