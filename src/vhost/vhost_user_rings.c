@@ -124,7 +124,7 @@ static int take_eventfd(struct vu_conn *conn, struct vu_msg *msg, const struct v
 
 int vu_set_vring_kick(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue *q)
 {
-	int fd, r = take_eventfd(conn, msg, q, &fd);
+	int fd = -1, r = take_eventfd(conn, msg, q, &fd);
 
 	if (r < 0)
 		return r;
@@ -142,7 +142,7 @@ int vu_set_vring_kick(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue 
 
 int vu_set_vring_call(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue *q)
 {
-	int fd, old = q->run.callfd, r = take_eventfd(conn, msg, q, &fd);
+	int fd = -1, old = q->run.callfd, r = take_eventfd(conn, msg, q, &fd);
 
 	if (r < 0)
 		return r;
@@ -155,7 +155,7 @@ int vu_set_vring_call(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue 
 
 int vu_set_vring_err(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue *q)
 {
-	int fd, r = take_eventfd(conn, msg, q, &fd);
+	int fd = -1, r = take_eventfd(conn, msg, q, &fd);
 
 	if (r < 0)
 		return r;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures over the test bed. What a failed test's machines and daemon said is attached to its report."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The test bed's own tests: what tests rely on is itself tested."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # Sourced by the recipes: an apt of its own (lists, cache, no dpkg status) that knows Debian's suites, so that packages
 # of any of them can be fetched on a machine that runs another one. The mirror is the machine's own.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which accelerator guests run on. A /dev/kvm that answers is no proof: nested or filtered ones hang a real guest. So KVM is
 used only after a guest has come up on it; what was found is kept until the machine boots again."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The host's side of the command channel into a guest (the other side is guest/agent.py)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel's initramfs format ("newc" cpio), as much of it as the bed appends to its initramfs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DPDK's testpmd on the host: a vhost-user back-end ("net_vhost") or a guest's driver without a guest ("net_virtio_user").
 
 Memory. A virtio-user port shares its memory with the back-end, as a VM does. With `--no-huge` DPDK takes it from a memfd, which

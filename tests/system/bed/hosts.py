@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a VM's QEMU runs: on this machine, or in an L1 guest that plays the hypervisor host."""
 
 from __future__ import annotations

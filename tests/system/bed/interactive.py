@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A program that is driven by commands at its prompt."""
 
 from __future__ import annotations

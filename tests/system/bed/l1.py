@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A guest that plays a hypervisor host, with a kernel of its own to load modules in and VMs (L2) of its own.
 
 Its root disk is the bed's, so it has QEMU, DPDK and Open vSwitch; it hands the same disk, read-only, on to its guests.

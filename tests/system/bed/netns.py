@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Network namespaces of the host, with names that cannot meet the machine's own."""
 
 from __future__ import annotations

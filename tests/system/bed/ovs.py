@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Open vSwitch with DPDK on the host, from the bed's tree, with a database and a run directory of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the project, its build and the test bed are, and how programs of the bed's tree are run on the host.
 
 The tree is Debian trixie whatever the host is, so its programs run through the tree's own dynamic loader, with the

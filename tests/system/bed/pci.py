@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """QEMU arguments for the devices of tests: virtual PFs as composable SR-IOV devices, each on a root port of its own."""
 
 from __future__ import annotations

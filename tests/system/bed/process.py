@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Child processes that never outlive their owner, and whose end is always bounded in time."""
 
 from __future__ import annotations

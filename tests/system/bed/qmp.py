@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A QMP client: commands, and events that can be waited for."""
 
 from __future__ import annotations

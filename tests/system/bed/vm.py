@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A virtual machine under test.
 
 The guest's root is the bed's tree, read-only, under an overlay in its memory: it starts from the same state each time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """vpfd under test, and its two clients: vpfctl, and raw JSON-RPC over its API socket."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs in the guest: does what the test asks over a virtio-serial port.
 
 Both directions carry one JSON object a line. Requests name a stream with "id", which the host chooses:
