@@ -4,6 +4,7 @@ tested elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import os
@@ -96,6 +97,18 @@ def ok(*args: object, **env: str) -> str:
     done = ctl(*args, **env)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout
+
+
+@contextlib.contextmanager
+def running(socket: Path, *args: str) -> Iterator[subprocess.Popen]:
+    """A vpfctl that does not end by itself."""
+    with subprocess.Popen(
+        [VPFCTL, *args], env={**ENV, "VPF_SOCKET": str(socket)}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 # What is asked, and what is printed.
@@ -422,10 +435,7 @@ def test_output_that_cannot_be_written_is_an_error(fake: FakeVpfd) -> None:
 
 def test_monitor_prints_events_as_they_come(fake: FakeVpfd) -> None:
     fake.methods["events.subscribe"] = True
-    with subprocess.Popen(
-        [VPFCTL, "monitor", "link", "function"], env={**ENV, "VPF_SOCKET": str(fake.path)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+    with running(fake.path, "monitor", "link", "function") as process:
         assert process.stderr.readline() == "vpfctl: waiting for events\n"
         connection = fake.wait_for("events.subscribe")
         assert fake.calls == [("events.subscribe", {"topics": ["link", "function"]})]
@@ -445,10 +455,7 @@ def test_monitor_json_ends_after_count(fake: FakeVpfd) -> None:
         return True
 
     fake.methods["events.subscribe"] = subscribe
-    with subprocess.Popen(
-        [VPFCTL, "monitor", "--json", "--count", "2"], env={**ENV, "VPF_SOCKET": str(fake.path)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
+    with running(fake.path, "monitor", "--json", "--count", "2") as process:
         fake.wait_for("events.subscribe").event("pf", "deleted", pf="pf0")
         out, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 0
@@ -690,10 +697,7 @@ def test_every_command_is_vpfds_too(vpfd: Vpfd) -> None:
 
 
 def test_monitor_of_the_real_vpfd(vpfd: Vpfd) -> None:
-    with subprocess.Popen(
-        [VPFCTL, "monitor", "fabric", "--count", "1"], env={**ENV, "VPF_SOCKET": str(vpfd.socket_path)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+    with running(vpfd.socket_path, "monitor", "fabric", "--count", "1") as process:
         assert process.stderr.readline() == "vpfctl: waiting for events\n"
         real(vpfd, "fabric", "add", "f0")
         out, err = process.communicate(timeout=SECONDS)
