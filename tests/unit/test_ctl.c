@@ -232,6 +232,7 @@ static void suggestions(void **state)
 	assert_string_equal(near_word("sats"), "stats");
 	assert_string_equal(near_word("mon"), "monitor");
 	assert_string_equal(near_word("pd"), "pf");
+	assert_string_equal(near_word("fp"), "pf");
 	assert_null(near_word("xy"));
 	assert_null(near_word("fabric"));
 	assert_null(near_word(""));
