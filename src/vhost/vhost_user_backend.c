@@ -44,8 +44,13 @@ static int on_reply(sd_event_source *source, int fd, uint32_t revents, void *use
 	n = recv(fd, b->in + b->got, sizeof(b->in) - b->got, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	if (n <= 0) {
-		give_up(conn, n < 0 ? strerror(errno) : "by the front-end");
+	if (n == 0) { /* QEMU closes it before it closes the connection: every VM's end would be a warning */
+		vu_event(conn->vu, LOG_LVL_DEBUG, "the front-end closed its channel for requests");
+		vu_backend_close(conn);
+		return 0;
+	}
+	if (n < 0) {
+		give_up(conn, strerror(errno));
 		return 0;
 	}
 	b->got += (size_t)n;
