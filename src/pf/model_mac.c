@@ -183,15 +183,16 @@ int model_mac_check_all(const struct model *m, struct err *err)
 	return 0;
 }
 
-/* A key of this machine; a random one where the machine has no identity, since MACs are kept in the state
- * anyway. */
+/* A key of this machine. Where the machine has no identity, a random one for the life of this process: MACs
+ * that were given out are kept in the state anyway. */
 static void machine_key(uint8_t ret[16])
 {
 	static const sd_id128_t application =
 		SD_ID128_MAKE(5b, 9c, 14, e7, 0f, 6a, 4d, 21, 9a, 7e, c3, 55, 18, b0, 62, fd);
-	sd_id128_t id;
+	static sd_id128_t id;
 
-	if (sd_id128_get_machine_app_specific(application, &id) < 0 && sd_id128_randomize(&id) < 0)
+	if (sd_id128_is_null(id) && sd_id128_get_machine_app_specific(application, &id) < 0 &&
+	    sd_id128_randomize(&id) < 0)
 		id = application;
 	memcpy(ret, id.bytes, 16);
 }
