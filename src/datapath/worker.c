@@ -268,7 +268,7 @@ static int worker_start(struct worker_pool *pool, unsigned int id, int cpu, stru
 {
 	struct worker *w = aligned_alloc(CACHE_LINE, (sizeof(*w) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
 	sigset_t all, old;
-	char name[16];
+	char name[24]; /* WORKER_MAX keeps it below the 16 bytes that the kernel takes */
 	int r;
 
 	if (!w)
