@@ -3,31 +3,13 @@
 
 #include <string.h>
 
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
+#include "pf/mac.h"
 
 static int parse_mac(const json_t *value, uint8_t mac[6])
 {
-	const char *s = json_string_value(value);
+	const char *text = json_string_value(value);
 
-	if (!s || json_string_length(value) != 17)
-		return -EPROTO;
-	for (int i = 0; i < 6; i++) {
-		int high = hex(s[3 * i]), low = hex(s[3 * i + 1]);
-
-		if (high < 0 || low < 0 || (i < 5 && s[3 * i + 2] != ':'))
-			return -EPROTO;
-		mac[i] = (uint8_t)(high << 4 | low);
-	}
-	return 0;
+	return text && mac_parse(text, mac) ? 0 : -EPROTO;
 }
 
 int rx_filter_parse(const json_t *ret, struct rx_filter *filter)
