@@ -15,7 +15,7 @@ from bed.vpfd import built_with_sanitizers
 from topology import Guest, Pod, Site
 
 VFS = 255
-REST_SECONDS = 10
+REST_SECONDS = 30
 # The time limit of sriov_numvfs. A quiet machine needs a fraction; QEMU rebuilds its memory map for each of the VFs.
 SWITCH_SECONDS = 600
 
