@@ -4,7 +4,6 @@ what settings of VFs do is then tested on each kernel in its largest shape."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -399,19 +398,22 @@ def test_counters(guest: Guest, peer: Guest, settings: None) -> None:
         ours = {f"{d}_{what}": stats[d][what] for d in ("rx", "tx") for what in ("packets", "bytes")}
         return ours, a.counters()
 
-    def since(start: tuple[dict[str, int], dict[str, int]]) -> list[dict[str, int]]:
-        return [{key: now[key] - then[key] for key in now} for now, then in zip(both(), start, strict=True)]
+    def at_rest() -> tuple[dict[str, int], dict[str, int]]:
+        """Read while nothing is on its way (neighbour discovery, …), for that is in one and not yet in the other."""
+        seen = [both()]
 
-    # At rest the two agree; what is on its way meanwhile (neighbour discovery) is in one and not yet in the other.
-    start = both()
+        def twice_the_same() -> bool:
+            seen.append(both())
+            return seen[-1] == seen[-2]
+
+        wait_until(twice_the_same, 20, "a moment without traffic", interval=0.3)
+        return seen[-1]
+
+    start = at_rest()
     a.tcp(b, blocks=4)
     a.udp(peer.pods[0], count=20)
     a.reaches(guest.site.external)
-    deadline = time.monotonic() + 10
-    while True:
-        ours, guests = since(start)
-        if ours == guests or time.monotonic() > deadline:
-            break
+    ours, guests = ({key: now[key] - then[key] for key in now} for now, then in zip(at_rest(), start, strict=True))
     assert ours == guests
     assert ours["tx_bytes"] > 4 * 256 * 1024 and ours["rx_packets"] > 20
 
