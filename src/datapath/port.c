@@ -2,7 +2,6 @@
 
 #include "datapath/port.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -47,14 +46,6 @@ void sw_port_free(struct sw_port *port)
 	free(port);
 }
 
-void port_set_conf(struct sw_port *port, struct port_conf *conf)
-{
-	struct port_conf *old = rcu_xchg_pointer(&port->conf, conf);
-
-	urcu_qsbr_synchronize_rcu();
-	free(old);
-}
-
 /* Publishes the set of started and enabled receive queues. */
 static int publish_rx(struct sw_port *port)
 {
@@ -97,15 +88,6 @@ static void stop_tx(struct worker *w, void *arg)
 		worker_unwatch(w, q->kickfd);
 }
 
-/* A worker writes the call descriptor; one that blocks would stop it. */
-static void make_nonblocking(int fd)
-{
-	int flags = fd >= 0 ? fcntl(fd, F_GETFL) : -1;
-
-	if (flags >= 0)
-		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-}
-
 int port_queue_start(struct sw_port *port, const struct vhost_queue *vq)
 {
 	bool rx = vq->index % 2 == 0;
@@ -117,7 +99,6 @@ int port_queue_start(struct sw_port *port, const struct vhost_queue *vq)
 	q = alloc_aligned(sizeof(*q));
 	if (!q)
 		return -ENOMEM;
-	make_nonblocking(vq->callfd);
 	vring_start(&q->vr, vq);
 	q->port = port;
 	q->index = vq->index;
@@ -209,7 +190,6 @@ void port_queue_call(struct sw_port *port, unsigned int index, int callfd)
 
 	if (!q)
 		return;
-	make_nonblocking(callfd);
 	__atomic_store_n(&q->vr.callfd, callfd, __ATOMIC_RELEASE);
 	urcu_qsbr_synchronize_rcu(); /* calls with the old one have been made: it may be closed */
 	/* What completed between the two was perhaps announced on neither. */

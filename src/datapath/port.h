@@ -55,7 +55,6 @@ struct sw_queue {
 	int kickfd;
 	bool mergeable;
 	bool discard;        /* transmit queue that is started but not enabled: drained, nothing sent */
-	bool reported;       /* main thread: its being broken has been told */
 	bool active;         /* its worker polls it */
 	int active_pos;      /* its worker: where in the list */
 	uint64_t busy_until; /* its worker, ns: keep polling until then though nothing comes */
@@ -94,8 +93,6 @@ void port_queue_enable(struct sw_port *port, unsigned int index, bool enable);
 void port_queue_call(struct sw_port *port, unsigned int index, int callfd);
 /* The sum over the workers. */
 void port_get_stats(const struct sw_port *port, struct port_stats *ret);
-/* Publishes conf (ownership passes to the port); frees the old one after a grace period. */
-void port_set_conf(struct sw_port *port, struct port_conf *conf);
 
 /* Gives n frames to a function's receive queues; returns nothing, counts everything. Worker's thread. `tag`:
  * they leave with a VLAN tag. */

@@ -365,14 +365,6 @@ void sw_fini(struct sw *sw)
 	free(sw->view);
 }
 
-void sw_set_fdb(struct sw *sw, struct fdb *fdb)
-{
-	struct fdb *old = rcu_xchg_pointer(&sw->fdb, fdb);
-
-	urcu_qsbr_synchronize_rcu();
-	fdb_free(old);
-}
-
 void sw_set_view(struct sw *sw, struct sw_view *view)
 {
 	struct sw_view *old = rcu_xchg_pointer(&sw->view, view);

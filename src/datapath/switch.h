@@ -32,7 +32,6 @@ void sw_fini(struct sw *sw); /* no ports left */
 int sw_port_new(struct sw *sw, enum port_kind kind, struct port_conf *conf, struct sw_port **ret);
 void sw_port_free(struct sw_port *port); /* after sw_set_view() without it; takes NULL */
 /* Publish; the old ones are freed after a grace period. Ownership passes. */
-void sw_set_fdb(struct sw *sw, struct fdb *fdb);
 void sw_set_view(struct sw *sw, struct sw_view *view);
 
 /* Switches n frames that came in at src, n <= PKT_BURST. */

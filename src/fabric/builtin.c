@@ -203,7 +203,6 @@ int builtin_port_add(struct fabric *f, const char *pf, unsigned int fn, const st
 	p->fn = fn;
 	p->settings = *s;
 	p->policy = *policy;
-	p->seq = f->next_seq++;
 	p->port->owner = p;
 	f->ports[f->n++] = p;
 	r = publish_view(f);

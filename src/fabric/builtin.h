@@ -29,7 +29,6 @@ struct fabric_port { /* a function in its fabric */
 	struct pf_policy policy;
 	struct rx_filter filter;
 	bool link_up, mac_conflict;
-	unsigned int seq; /* order of adding */
 };
 
 struct fabric_events {
@@ -44,7 +43,7 @@ struct fabric {
 	struct uplink *uplink; /* NULL: none, or its netdev is gone */
 	struct sw_port *uplink_port;
 	struct fabric_port **ports;
-	unsigned int n, room, next_seq;
+	unsigned int n, room;
 	unsigned int learned;
 	const struct fabric_events *events;
 	void *ctx;

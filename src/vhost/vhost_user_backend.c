@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
 #include "util/log.h"
 #include "vhost/vhost_user_priv.h"
@@ -98,33 +97,13 @@ static int send_request(struct vu_conn *conn, uint32_t request, const void *payl
 	bool ack = conn->protocol_features & VU_BIT(VU_PF_REPLY_ACK);
 	struct vu_header hdr = {
 		.request = request, .flags = VU_VERSION | (ack ? VU_FLAG_NEED_REPLY : 0), .size = size};
-	struct iovec iov[2] = {{.iov_base = &hdr, .iov_len = VU_HEADER_SIZE},
-			       {.iov_base = (void *)(uintptr_t)payload, .iov_len = size}};
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct msghdr mh = {.msg_iov = iov, .msg_iovlen = 2};
 	ssize_t n;
 
 	if (conn->backend.pending >= MAX_PENDING)
 		return -EBUSY;
-	if (fd >= 0) {
-		struct cmsghdr *c;
-
-		mh.msg_control = &control;
-		mh.msg_controllen = sizeof(control);
-		c = CMSG_FIRSTHDR(&mh);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(fd));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	}
-	do {
-		n = sendmsg(conn->backend.fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
+	n = vu_send(conn->backend.fd, &hdr, payload, size, fd);
 	if (n < 0) {
-		int r = -errno;
+		int r = (int)n;
 
 		if (r != -EAGAIN && r != -EBADF)
 			give_up(conn, strerror(-r));

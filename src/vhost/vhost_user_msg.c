@@ -108,12 +108,10 @@ int vu_msg_receive(struct vu_conn *conn, const char **why)
 	return 1;
 }
 
-int vu_msg_reply(struct vu_conn *conn, struct vu_msg *msg, uint32_t size, int fd)
+ssize_t vu_send(int sock, const struct vu_header *hdr, const void *payload, uint32_t size, int fd)
 {
-	struct vu_header hdr = {
-		.request = msg->hdr.request, .flags = VU_VERSION | VU_FLAG_REPLY, .size = size};
-	struct iovec iov[2] = {{.iov_base = &hdr, .iov_len = VU_HEADER_SIZE},
-			       {.iov_base = &msg->payload, .iov_len = size}};
+	struct iovec iov[2] = {{.iov_base = (void *)(uintptr_t)hdr, .iov_len = VU_HEADER_SIZE},
+			       {.iov_base = (void *)(uintptr_t)payload, .iov_len = size}};
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int))];
@@ -133,9 +131,18 @@ int vu_msg_reply(struct vu_conn *conn, struct vu_msg *msg, uint32_t size, int fd
 		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
 	}
 	do {
-		n = sendmsg(conn->fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = sendmsg(sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+int vu_msg_reply(struct vu_conn *conn, struct vu_msg *msg, uint32_t size, int fd)
+{
+	struct vu_header hdr = {
+		.request = msg->hdr.request, .flags = VU_VERSION | VU_FLAG_REPLY, .size = size};
+	ssize_t n = vu_send(conn->fd, &hdr, &msg->payload, size, fd);
+
 	if (n < 0)
-		return -errno;
+		return (int)n;
 	return n == (ssize_t)(VU_HEADER_SIZE + size) ? 0 : -EAGAIN;
 }

@@ -133,6 +133,9 @@ void vu_conn_reset(struct vu_conn *conn);
 /* 1: conn->in is complete; 0: more has to come; -ENOTCONN: orderly end; -EPROTO: malformed, `why` says how;
  * else the system call's. */
 int vu_msg_receive(struct vu_conn *conn, const char **why);
+/* Sends header and payload with at most one descriptor (borrowed, -1: none). Never waits. The bytes that
+ * went, or negative errno. */
+ssize_t vu_send(int sock, const struct vu_header *hdr, const void *payload, uint32_t size, int fd);
 /* Sends the message as a reply of `size` bytes with at most one descriptor (borrowed, -1: none). Never waits:
  * -EAGAIN means that the front-end does not read its replies. */
 int vu_msg_reply(struct vu_conn *conn, struct vu_msg *msg, uint32_t size, int fd);
