@@ -39,7 +39,7 @@ static const char *const drop_names[DROP_REASONS] = {
 	[DROP_NO_BUFFER] = "no_buffer", [DROP_TOO_BIG] = "too_big",
 	[DROP_NO_ROUTE] = "no_route",   [DROP_UNKNOWN_MAC] = "unknown_mac",
 	[DROP_CONTROL] = "control",     [DROP_UPLINK] = "uplink",
-	[DROP_RING] = "ring",
+	[DROP_RING] = "ring",           [DROP_CONTROL_FULL] = "control_full",
 };
 
 const char *drop_reason_name(enum drop_reason reason)

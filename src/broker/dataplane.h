@@ -18,19 +18,20 @@ struct vhost_user_info;
 
 /* Why a frame did not arrive. Indices of port_stats.drop[]; names by drop_reason_name(). */
 enum drop_reason {
-	DROP_LINK_DOWN,   /* the function's link is down, by setting or because it is not in use */
-	DROP_MALFORMED,   /* no Ethernet frame, or offload header that does not fit the frame */
-	DROP_SPOOF_MAC,   /* source MAC not owned, spoof check on */
-	DROP_SPOOF_VLAN,  /* a VLAN the function may not send in */
-	DROP_VLAN,        /* towards the function: a VLAN it does not take part in */
-	DROP_MTU,         /* longer than the MTU */
-	DROP_NO_BUFFER,   /* receive ring has no buffer: the guest is too slow */
-	DROP_TOO_BIG,     /* the receiver's buffers cannot hold the frame */
-	DROP_NO_ROUTE,    /* nobody owns the destination MAC and there is no uplink */
-	DROP_UNKNOWN_MAC, /* from the uplink, to a MAC nobody owns */
-	DROP_CONTROL,     /* control frame (EtherType 0x88B5) where none may come from */
-	DROP_UPLINK,      /* the uplink did not take the frame */
-	DROP_RING,        /* the ring was found broken with the frame in it, or is disabled */
+	DROP_LINK_DOWN,    /* the function's link is down, by setting or because it is not in use */
+	DROP_MALFORMED,    /* no Ethernet frame, or offload header that does not fit the frame */
+	DROP_SPOOF_MAC,    /* source MAC not owned, spoof check on */
+	DROP_SPOOF_VLAN,   /* a VLAN the function may not send in */
+	DROP_VLAN,         /* towards the function: a VLAN it does not take part in */
+	DROP_MTU,          /* longer than the MTU */
+	DROP_NO_BUFFER,    /* receive ring has no buffer: the guest is too slow */
+	DROP_TOO_BIG,      /* the receiver's buffers cannot hold the frame */
+	DROP_NO_ROUTE,     /* nobody owns the destination MAC and there is no uplink */
+	DROP_UNKNOWN_MAC,  /* from the uplink, to a MAC nobody owns */
+	DROP_CONTROL,      /* control frame (EtherType 0x88B5) where none may come from */
+	DROP_UPLINK,       /* the uplink did not take the frame */
+	DROP_RING,         /* the ring was found broken with the frame in it, or is disabled */
+	DROP_CONTROL_FULL, /* control frame from the PF that vpfd has not come round to taking */
 	DROP_REASONS
 };
 const char *drop_reason_name(enum drop_reason reason); /* "link_down", … */
@@ -67,6 +68,9 @@ struct rx_filter {
 	unsigned int unicast_n;
 	uint8_t unicast[VPF_MAX_DRIVER_MACS][6];
 	bool unicast_overflow;
+	unsigned int multicast_n; /* groups it listens to */
+	uint8_t multicast[VPF_MAX_DRIVER_MACS][6];
+	bool multicast_overflow; /* there are more: it is to get all */
 };
 
 struct function_state {    /* what is, as opposed to what is set */
@@ -136,4 +140,19 @@ struct worker_info {
 	uint64_t cpu_ns;     /* CPU time used by the thread */
 	unsigned int queues; /* TX queues assigned */
 };
+/* The control channel's way through the data plane. A frame with EtherType 0x88B5 from a virtual PF's
+ * function 0 goes to the callback, whole, with its Ethernet header, and nowhere else; from any other port it
+ * is dropped (DROP_CONTROL). Of each PF at most DATAPLANE_CONTROL_FRAMES wait; further ones are dropped and
+ * counted (DROP_CONTROL_FULL), so that a flood costs the flooder's own frames and no other PF's. While
+ * paused, a PF's frames wait, and the main thread is not woken for them. The frame is a copy, the callback's
+ * until it returns. */
+#define DATAPLANE_CONTROL_FRAMES 8
+#define DATAPLANE_CONTROL_LEN    1514
+typedef void (*dataplane_control_fn)(void *ctx, const char *pf, const uint8_t *frame, size_t len);
+void dataplane_control_listen(struct dataplane *dp, dataplane_control_fn fn /* NULL: nobody */, void *ctx);
+void dataplane_control_pause(struct dataplane *dp, const char *pf, bool pause);
+/* Gives the PF's guest a frame (60…DATAPLANE_CONTROL_LEN bytes). -ENOENT: no such PF, -ENOTCONN: its driver
+ * has no receive queue, -EAGAIN: no buffer in it. Not from within a callback of a worker. */
+int dataplane_control_send(struct dataplane *dp, const char *pf, const uint8_t *frame, size_t len);
+
 unsigned int dataplane_workers(struct dataplane *dp, struct worker_info *ret, unsigned int max);

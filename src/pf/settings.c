@@ -18,7 +18,10 @@ void pf_settings_init(struct pf_settings *s, const char *name)
 	*s = (struct pf_settings){
 		.queue_pairs = 1,
 		.mtu = 1500,
-		.policy = {.driver_mac = true, .max_driver_macs = 32},
+		.policy = {.guest_control = true,
+			   .max_vfs = VPF_MAX_VFS,
+			   .driver_mac = true,
+			   .max_driver_macs = 32},
 	};
 	snprintf(s->name, sizeof(s->name), "%s", name);
 }
