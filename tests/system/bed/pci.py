@@ -13,7 +13,8 @@ class PF:
     """A virtual PF whose functions are vhost-user sockets: SOCKETS[0] is the PF's, SOCKETS[n] is VF n's (n from 1).
 
     `netdevs` takes other back-ends instead, as -netdev values without their id ("hubport,hubid=0"). `macs` gives
-    addresses in the same order; `options` are added to every function ("page-per-vq=on").
+    addresses in the same order; `options` are added to every function ("page-per-vq=on"). `key` is the file with the VM's
+    key (`<run-dir>/<pf>/vm.key` of vpfd), for the guest's vpf.ko.
     """
 
     id: str = "pf0"
@@ -23,6 +24,7 @@ class PF:
     queues: int = 1
     options: str = ""
     bus: str = ""
+    key: str | os.PathLike[str] | None = None
     extra: dict[int, str] = field(default_factory=dict)
 
     def functions(self) -> int:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import cpio, paths
+from . import cpio, kmod, paths
 from .accel import choose
 from .agent import Agent, Command, GuestLost, GuestProcess, Result
 from .hosts import Host, LocalHost
@@ -25,6 +25,9 @@ from .qmp import Qmp, QmpError
 
 GUEST_FILES = Path(__file__).parent / "guest"
 BOOT_TIMEOUT = 90.0
+# Debian has no kernel with lockdep or KASAN; this is what its kernels can be told to check: red zones, poison and
+# consistency of slab objects, poisoned free pages, and (from 6.12 on) KFENCE's guard pages more often.
+MEMORY_DEBUGGING = "slub_debug=FZPU page_poison=1 kfence.sample_interval=10"
 _FIRST_PF_SLOT, _FIRST_HOTPLUG_SLOT = 0x10, 0x18
 _ALARMS = re.compile(r"WARNING:|BUG:|Oops|general protection|Call Trace|Kernel panic|UBSAN|KASAN|KCSAN|INFO: task .* blocked|possible circular locking|suspicious RCU|refcount_t|unregister_netdevice: waiting")
 
@@ -33,6 +36,7 @@ class VM:
     """`pfs` are plugged in at start, the first one is 0000:01:00.0; `args` are more QEMU arguments; `files` come into
     the guest through its initramfs (guest path to file or content); `shares` are host directories over 9p (guest path to
     host path; read-only unless the guest path is given as "rw:/path"). `hotplug` root ports hp0, hp1, … are kept free.
+    `memory_debugging` makes the guest's kernel look after its memory, at a price in speed.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class VM:
         accel: str | None = None,
         *,
         append: str = "",
+        memory_debugging: bool = False,
         files: Mapping[str, Path | bytes] | None = None,
         shares: Mapping[str, str | os.PathLike[str]] | None = None,
         hotplug: int = 2,
@@ -58,7 +63,8 @@ class VM:
         boot_timeout: float = BOOT_TIMEOUT,
     ):
         self.name, self.kernel_name, self.cpus, self.memory = name, kernel, cpus, memory
-        self.pfs, self.args, self.append = list(pfs), list(args), append
+        self.pfs, self.args = list(pfs), list(args)
+        self.append = f"{MEMORY_DEBUGGING} {append}" if memory_debugging else append
         self.files, self.hotplug, self.incoming = dict(files or {}), hotplug, incoming
         self.interactive, self.boot_timeout = interactive, boot_timeout
         self.logs = logs or Path(tempfile.mkdtemp(prefix=f"vpf-log-{name[:20]}-"))
@@ -133,6 +139,8 @@ class VM:
             argv += root_port(f"hp{number}", _FIRST_HOTPLUG_SLOT + number)
         for pf in self.pfs:
             argv += [*pf.backends(), *pf.devices()]
+        for key in dict.fromkeys(pf.key for pf in self.pfs if pf.key):
+            argv += ["-smbios", f"type=11,path={os.fspath(key)}"]
         if self.incoming:
             argv += ["-incoming", "defer"]
         return argv + self.args
@@ -269,6 +277,14 @@ class VM:
 
     def sriov_numvfs(self, number: int, pf: str = "0000:01:00.0", timeout: float = 60) -> None:
         self.run(f"echo {number} >/sys/bus/pci/devices/{pf}/sriov_numvfs", timeout)
+
+    def load_vpf(self, parameters: str = "", timeout: float = 60) -> None:
+        """Loads vpf.ko as it is in the project now. The virtual PFs it finds are taken over when it says so (as a netdev with
+        the PCI function as parent), not when this returns."""
+        module = kmod.built(self.kernel_name)
+        # A module from a directory brings no others along, as one that is installed does.
+        depends = f"for other in $(modinfo -F depends {module} | tr , ' '); do modprobe $other || exit 1; done"
+        self.run(f"{depends}; insmod {module} {parameters}", timeout)
 
     # -- hot-plug and migration
 
