@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "broker/function.h"
+#include "datapath/control_box.h"
 #include "datapath/worker.h"
 #include "fabric/builtin.h"
 #include "fabric/netdev_monitor.h"
@@ -22,6 +23,8 @@ struct pf_entry {
 	struct function *function[VPF_MAX_FUNCTIONS];
 };
 
+#define CONTROL_BUDGET 16 /* control frames before others of the event loop have their turn */
+
 struct dataplane {
 	struct dataplane_config config;
 	struct worker_pool *pool;
@@ -30,6 +33,9 @@ struct dataplane {
 	unsigned int n_fabrics, n_pfs;
 	struct fabric *fabrics[VPF_MAX_FABRICS];
 	struct pf_entry *pfs[VPF_MAX_PFS];
+	dataplane_control_fn control_fn; /* NULL: nobody listens */
+	void *control_ctx;
+	unsigned int control_next; /* the PF whose mailbox is looked at next */
 };
 
 static const char *const drop_names[DROP_REASONS] = {
@@ -201,6 +207,36 @@ static void take_note(struct dataplane *dp, const struct worker_note *note)
 	}
 }
 
+static struct control_box *box_of(const struct pf_entry *e)
+{
+	return e->n ? e->function[VPF_FUNCTION_PF]->port->port->control : NULL;
+}
+
+/* A frame of each PF in turn, so that none waits for another that has more. */
+static void take_control(struct dataplane *dp)
+{
+	uint8_t frame[DATAPLANE_CONTROL_LEN];
+	unsigned int budget = CONTROL_BUDGET;
+
+	for (unsigned int none = 0; none < dp->n_pfs && dp->control_fn;) {
+		struct pf_entry *e = dp->pfs[dp->control_next % dp->n_pfs];
+		struct control_box *box = box_of(e);
+		size_t len = box ? control_box_take(box, frame) : 0;
+
+		dp->control_next = (dp->control_next + 1) % dp->n_pfs;
+		if (!len) {
+			none++;
+			continue;
+		}
+		none = 0;
+		dp->control_fn(dp->control_ctx, e->name, frame, len);
+		if (!--budget) {
+			worker_note_control(dp->pool);
+			return;
+		}
+	}
+}
+
 static int on_notes(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct dataplane *dp = userdata;
@@ -216,6 +252,8 @@ static int on_notes(sd_event_source *source, int fd, uint32_t revents, void *use
 		for (unsigned int k = 0; k < WORKER_NOTES && worker_next_note(dp->pool->worker[i], &note);
 		     k++)
 			take_note(dp, &note);
+	if (worker_next_control(dp->pool))
+		take_control(dp);
 	return 0;
 }
 
@@ -337,6 +375,8 @@ static int do_function_add(void *ctx, const struct pf_settings *pf, unsigned int
 		return r;
 	}
 	e->function[e->n++] = f;
+	if (fn == VPF_FUNCTION_PF && dp->control_fn)
+		control_box_set(box_of(e), CONTROL_OPEN);
 	return 0;
 }
 
@@ -470,6 +510,34 @@ void dataplane_free(struct dataplane *dp)
 	netdev_monitor_free(dp->monitor);
 	worker_pool_free(dp->pool);
 	free(dp);
+}
+
+void dataplane_control_listen(struct dataplane *dp, dataplane_control_fn fn, void *ctx)
+{
+	dp->control_fn = fn;
+	dp->control_ctx = ctx;
+	for (unsigned int i = 0; i < dp->n_pfs; i++) {
+		struct control_box *box = box_of(dp->pfs[i]);
+
+		if (box && (!fn || control_box_state(box) == CONTROL_CLOSED))
+			control_box_set(box, fn ? CONTROL_OPEN : CONTROL_CLOSED);
+	}
+}
+
+void dataplane_control_pause(struct dataplane *dp, const char *pf, bool pause)
+{
+	struct pf_entry *e = find_pf(dp, pf);
+	struct control_box *box = e ? box_of(e) : NULL;
+
+	if (box && control_box_state(box) != CONTROL_CLOSED)
+		control_box_set(box, pause ? CONTROL_PAUSED : CONTROL_OPEN);
+}
+
+int dataplane_control_send(struct dataplane *dp, const char *pf, const uint8_t *frame, size_t len)
+{
+	struct function *f = find_function(dp, pf, VPF_FUNCTION_PF);
+
+	return f ? function_send_control(f, frame, len) : -ENOENT;
 }
 
 unsigned int dataplane_workers(struct dataplane *dp, struct worker_info *ret, unsigned int max)

@@ -153,6 +153,41 @@ static void on_send_rarp(void *ctx, const uint8_t mac[6])
 	worker_run(worker_pool_pick(f->port->fabric->sw.pool), send_rarp, &r);
 }
 
+struct control_frame {
+	struct sw_port *port;
+	uint8_t *data;
+	uint32_t len;
+	int result;
+};
+
+static void send_control(struct worker *w, void *arg)
+{
+	struct control_frame *c = arg;
+	struct vring_seg seg;
+	struct pkt *p = &w->pkts[0];
+
+	p->hdr = (struct virtio_net_hdr){0};
+	p->vlan = 0;
+	pkt_from_buffer(p, &seg, c->data, c->len);
+	c->result = port_deliver_control(w, c->port, p);
+	worker_flush_calls(w);
+}
+
+int function_send_control(struct function *f, const uint8_t *frame, size_t len)
+{
+	uint8_t data[DATAPLANE_CONTROL_LEN];
+	struct control_frame c = {.port = f->port->port, .data = data, .len = (uint32_t)len};
+
+	if (len < PKT_ETH_LEN || len > sizeof(data))
+		return -EINVAL;
+	memcpy(data, frame, len);
+	/* A queue that is not there needs no worker to find out. */
+	if (!c.port->rx)
+		return -ENOTCONN;
+	worker_run(worker_pool_pick(f->port->fabric->sw.pool), send_control, &c);
+	return c.result;
+}
+
 static void on_event(void *ctx, int level, const char *text)
 {
 	struct log_scope scope = scope_of(ctx);

@@ -30,6 +30,8 @@ int function_new(sd_event *event, struct fabric *fabric, const struct pf_setting
 void function_free(struct function *f); /* takes NULL */
 /* Before function_free(), nobody connected: nothing of it shall be there for the next vpfd either. */
 void function_forget(struct function *f);
+/* As dataplane_control_send(). */
+int function_send_control(struct function *f, const uint8_t *frame, size_t len);
 /* Looks for memory that was taken away, which ends the connection, and for rings that workers found broken,
  * and stops them. */
 void function_check_rings(struct function *f);

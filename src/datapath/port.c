@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "datapath/control_box.h"
 #include "datapath/switch.h"
 #include "datapath/worker.h"
 
@@ -41,6 +42,7 @@ void sw_port_free(struct sw_port *port)
 {
 	if (!port)
 		return;
+	control_box_free(port->control);
 	free(port->stats);
 	free(port->conf);
 	free(port);

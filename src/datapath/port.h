@@ -21,6 +21,7 @@
  * who do not include its code under the LGPL. */
 #define rcu_load(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
 
+struct control_box;
 struct worker;
 struct sw;
 struct sw_port;
@@ -70,10 +71,11 @@ enum port_kind { PORT_FUNCTION, PORT_UPLINK };
 struct sw_port {
 	/* workers */
 	struct sw *sw;
-	struct port_conf *conf;   /* RCU */
-	struct rx_set *rx;        /* RCU, NULL: none; functions */
-	struct uplink *uplink;    /* RCU, NULL: gone; uplinks */
-	struct port_stats *stats; /* one for each worker, that worker alone writes */
+	struct port_conf *conf;      /* RCU */
+	struct rx_set *rx;           /* RCU, NULL: none; functions */
+	struct uplink *uplink;       /* RCU, NULL: gone; uplinks */
+	struct port_stats *stats;    /* one for each worker, that worker alone writes */
+	struct control_box *control; /* a virtual PF's function 0; NULL: control frames are dropped */
 	enum port_kind kind;
 	bool learn_full; /* enough learned: do not report more */
 	uint64_t id;     /* never used again */
@@ -97,5 +99,8 @@ void port_get_stats(const struct sw_port *port, struct port_stats *ret);
 /* Gives n frames to a function's receive queues; returns nothing, counts everything. Worker's thread. `tag`:
  * they leave with a VLAN tag. */
 void port_deliver(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n, bool tag);
+/* Gives a function's guest a control frame, whatever its link and VLAN; counts nothing. -ENOTCONN: no receive
+ * queue, -EAGAIN: no buffer for it. Worker's thread. */
+int port_deliver_control(struct worker *w, struct sw_port *port, struct pkt *p);
 /* Handles up to one burst of a transmit queue; returns how many frames it had. Worker's thread. */
 unsigned int port_poll_tx(struct worker *w, struct sw_queue *q);

@@ -253,9 +253,10 @@ static void rx_emit(void *arg, struct pkt *p)
 	rx_one(arg, p);
 }
 
-static void deliver_run(struct worker *w, struct sw_queue *q, struct pkt **pkts, unsigned int n, bool tag)
+static void deliver_run(struct worker *w, struct sw_queue *q, struct port_stats *stats, struct pkt **pkts,
+			unsigned int n, bool tag)
 {
-	struct rx_cursor c = {.w = w, .q = q, .stats = &q->port->stats[w->id], .want = n, .tag = tag};
+	struct rx_cursor c = {.w = w, .q = q, .stats = stats, .want = n, .tag = tag};
 
 	queue_lock(q);
 	for (unsigned int i = 0; i < n; i++) {
@@ -308,14 +309,15 @@ static uint32_t flow_hash(const struct pkt *p)
 
 void port_deliver(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n, bool tag)
 {
+	struct port_stats *stats = &port->stats[w->id];
 	const struct rx_set *rx = rcu_load(port->rx);
 
 	if (unlikely(!rx)) {
-		port->stats[w->id].rx_drop[DROP_LINK_DOWN] += n;
+		stats->rx_drop[DROP_LINK_DOWN] += n;
 		return;
 	}
 	if (likely(rx->n == 1)) {
-		deliver_run(w, rx->q[0], pkts, n, tag);
+		deliver_run(w, rx->q[0], stats, pkts, n, tag);
 		return;
 	}
 	for (unsigned int i = 0, end; i < n; i = end) {
@@ -324,6 +326,20 @@ void port_deliver(struct worker *w, struct sw_port *port, struct pkt **pkts, uns
 		for (end = i + 1; end < n; end++)
 			if ((unsigned int)((uint64_t)flow_hash(pkts[end]) * rx->n >> 32) != qi)
 				break;
-		deliver_run(w, rx->q[qi], pkts + i, end - i, tag);
+		deliver_run(w, rx->q[qi], stats, pkts + i, end - i, tag);
 	}
+}
+
+int port_deliver_control(struct worker *w, struct sw_port *port, struct pkt *p)
+{
+	const struct rx_set *rx = rcu_load(port->rx);
+	/* The counters are of the guest's own traffic: of these frames, only the outcome is wanted. */
+	struct port_stats outcome = {0};
+
+	if (!rx)
+		return -ENOTCONN;
+	deliver_run(w, rx->q[0], &outcome, &p, 1, false);
+	if (outcome.rx_packets)
+		return 0;
+	return outcome.rx_drop[DROP_RING] ? -ENOTCONN : -EAGAIN;
 }

@@ -2,12 +2,23 @@
 
 /* From a guest's transmit queue into the switch. */
 
+#include "datapath/control_box.h"
 #include "datapath/switch.h"
 #include "datapath/worker.h"
 
 /* Bytes that one visit to a queue may have copied, so that a guest which floods large frames to many ports
  * gets its share of the worker and no more. One frame is always let through. */
 #define VISIT_BYTES (512u << 10)
+
+/* The PF's driver and vpfd talk whatever its link is: a control frame is no traffic. */
+static int link_down(struct sw_queue *q, struct pkt *p, struct vring_chain *chain)
+{
+	struct control_box *box = q->port->control;
+
+	if (!box || !pkt_from_chain(p, chain, q->hdr_len) || load_be16(p->head + 12) != CONTROL_ETHERTYPE)
+		return DROP_LINK_DOWN;
+	return control_box_put(box, p);
+}
 
 unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 {
@@ -45,7 +56,10 @@ unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 			break;
 		}
 		if (unlikely(q->discard || !conf->link_up)) {
-			stats->tx_drop[q->discard ? DROP_RING : DROP_LINK_DOWN]++;
+			int drop = q->discard ? DROP_RING : link_down(q, p, &w->tx_chains[i]);
+
+			if (drop >= 0)
+				stats->tx_drop[drop]++;
 			continue;
 		}
 		if (unlikely(!pkt_from_chain(p, &w->tx_chains[i], q->hdr_len) ||

@@ -4,13 +4,13 @@
 
 #include <string.h>
 
+#include "datapath/control_box.h"
 #include "datapath/offload.h"
 #include "datapath/uplink.h"
 #include "datapath/worker.h"
 
-#define ETHERTYPE_CONTROL 0x88b5 /* IEEE 802 local experimental: vpf's control channel */
-
-#define INGRESS_OK (-1)
+#define INGRESS_OK      (-1)
+#define INGRESS_CONTROL (-2) /* for the main thread, if it is a virtual PF's own */
 
 static inline bool trunk_allows(const struct port_conf *c, uint16_t vid)
 {
@@ -48,15 +48,15 @@ static bool pop_tag(struct pkt *p)
 	return true;
 }
 
-/* Decides which VLAN a guest's frame is in. Returns a drop reason or INGRESS_OK. */
+/* Decides which VLAN a guest's frame is in. Returns a drop reason or INGRESS_…. */
 static int classify(const struct port_conf *c, struct pkt *p)
 {
 	uint16_t type = load_be16(p->head + 12);
 
 	p->vlan = 0;
 	p->pcp = 0;
-	if (unlikely(type == ETHERTYPE_CONTROL))
-		return DROP_CONTROL;
+	if (unlikely(type == CONTROL_ETHERTYPE))
+		return INGRESS_CONTROL;
 	if (likely(!is_tag(type))) {
 		if (c->mode == VLAN_ACCESS) {
 			p->vlan = c->vlan;
@@ -75,7 +75,7 @@ static int classify(const struct port_conf *c, struct pkt *p)
 	if (!pop_tag(p))
 		return DROP_MALFORMED;
 	type = load_be16(p->head + 12);
-	if (type == ETHERTYPE_CONTROL)
+	if (type == CONTROL_ETHERTYPE)
 		return DROP_CONTROL;
 	if (p->vlan & VLAN_KEY_AD || p->vlan == 0xfff)
 		return DROP_SPOOF_VLAN;
@@ -147,7 +147,7 @@ static int ingress_uplink(struct pkt *p)
 		if ((p->vlan & 0xfff) == 0xfff || (!p->vlan && is_tag(type)))
 			return DROP_MALFORMED;
 	}
-	return type == ETHERTYPE_CONTROL ? DROP_CONTROL : INGRESS_OK;
+	return type == CONTROL_ETHERTYPE ? DROP_CONTROL : INGRESS_OK;
 }
 
 /* True if the port takes part in the VLAN; *tag: its frames leave with a tag. */
@@ -285,7 +285,10 @@ void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *c
 		int drop = from_uplink ? ingress_uplink(p) : ingress_function(conf, p);
 
 		if (unlikely(drop != INGRESS_OK)) {
-			stats->tx_drop[drop]++;
+			if (drop == INGRESS_CONTROL)
+				drop = control_box_put(src->control, p);
+			if (drop >= 0)
+				stats->tx_drop[drop]++;
 			continue;
 		}
 		packets++;

@@ -72,6 +72,17 @@ bool worker_next_note(struct worker *w, struct worker_note *ret)
 	return true;
 }
 
+void worker_note_control(struct worker_pool *pool)
+{
+	if (!__atomic_exchange_n(&pool->control_note, true, __ATOMIC_SEQ_CST))
+		wake_fd(pool->notefd);
+}
+
+bool worker_next_control(struct worker_pool *pool)
+{
+	return __atomic_exchange_n(&pool->control_note, false, __ATOMIC_SEQ_CST);
+}
+
 void worker_call(struct worker *w, struct sw_queue *q)
 {
 	for (unsigned int i = 0; i < w->n_calls; i++)

@@ -80,8 +80,9 @@ struct worker {
 struct worker_pool {
 	unsigned int n;
 	uint64_t poll_ns;
-	int notefd; /* readable when a worker left a note */
-	bool stop;  /* atomic */
+	int notefd;        /* readable when a worker left a note, or there are control frames */
+	bool control_note; /* atomic; control frames wait */
+	bool stop;         /* atomic */
 	struct worker *worker[WORKER_MAX];
 };
 
@@ -99,6 +100,9 @@ bool worker_next_note(struct worker *w, struct worker_note *ret);
 /* In the worker: leave a note. A new MAC is lost if the queue is full; that a ring broke never is, but
  * several may be told as one. */
 void worker_note(struct worker *w, const struct worker_note *note);
+/* Any thread: control frames wait in some mailbox. Main thread: were there since it last asked? */
+void worker_note_control(struct worker_pool *pool);
+bool worker_next_control(struct worker_pool *pool);
 /* In the worker: the driver of q wants a call; made at the end of the burst. */
 void worker_call(struct worker *w, struct sw_queue *q);
 void worker_flush_calls(struct worker *w);

@@ -2,6 +2,8 @@
 
 #include "fabric/builtin.h"
 
+#include "datapath/control_box.h"
+
 #include <linux/if_tun.h>
 #include <stdio.h>
 #include <string.h>
@@ -197,6 +199,14 @@ int builtin_port_add(struct fabric *f, const char *pf, unsigned int fn, const st
 		free(conf);
 		free(p);
 		return r;
+	}
+	if (fn == VPF_FUNCTION_PF) {
+		r = control_box_new(f->sw.pool, &p->port->control);
+		if (r < 0) {
+			sw_port_free(p->port);
+			free(p);
+			return r;
+		}
 	}
 	p->fabric = f;
 	p->pf = pf;
