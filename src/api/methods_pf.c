@@ -56,7 +56,9 @@ int method_pf_add(struct api_call *call, const json_t *params, json_t **ret, str
 	s.vfs = (uint32_t)json_integer_value(json_object_get(params, "vfs"));
 	if (queue_pairs)
 		s.queue_pairs = (uint32_t)json_integer_value(queue_pairs);
-	pf_settings_read(params, &s, mac, &has_mac);
+	r = pf_settings_read(params, &s, mac, &has_mac, err);
+	if (r < 0)
+		return r;
 	r = model_pf_add(env->model, &s, has_mac ? mac : NULL, err);
 	if (r < 0)
 		return r;
@@ -77,7 +79,9 @@ int method_pf_set(struct api_call *call, const json_t *params, json_t **ret, str
 	if (r < 0)
 		return r;
 	s = pf->s;
-	pf_settings_read(params, &s, mac, &has_mac);
+	r = pf_settings_read(params, &s, mac, &has_mac, err);
+	if (r < 0)
+		return r;
 	r = model_pf_set(env->model, &s, has_mac ? mac : NULL, err);
 	if (r < 0)
 		return r;

@@ -11,7 +11,7 @@ const char *const words_default[] = {"default", NULL};
 const char *const words_color[] = {"auto", "always", "never", NULL};
 const char *const words_link[] = {"auto", "enable", "disable", NULL};
 const char *const words_shell[] = {"bash", NULL};
-const char *const words_topics[] = {"function", "link", "pf", "fabric", "fdb", "ring", "qmp", NULL};
+const char *const words_topics[] = {"function", "link", "pf", "fabric", "fdb", "ring", "qmp", "control", NULL};
 
 static int give(json_t *value, json_t **ret, struct err *err)
 {

@@ -134,9 +134,12 @@ static int daemon_start(struct daemon *d, const struct options *o, struct err *e
 	r = make_run_dir(o->run_dir, err);
 	if (r < 0)
 		return r;
-	r = model_new(
-		&(struct model_config){.event = d->event, .state_dir = o->state_dir, .run_dir = o->run_dir},
-		&d->model, err);
+	r = model_new(&(struct model_config){.event = d->event,
+					     .state_dir = o->state_dir,
+					     .run_dir = o->run_dir,
+					     .socket_mode = o->socket_mode,
+					     .socket_group = o->group},
+		      &d->model, err);
 	if (r < 0)
 		return r;
 	memcpy(dp_config.cpus, o->cpus, sizeof(dp_config.cpus));

@@ -15,6 +15,8 @@ int model_new(const struct model_config *config, struct model **ret, struct err 
 	if (!m)
 		return err_set(err, ENOMEM, NULL, "out of memory");
 	m->uplink_retry_us = config->uplink_retry_us ? config->uplink_retry_us : UPLINK_RETRY_US;
+	m->socket_mode = config->socket_mode;
+	m->socket_group = config->socket_group;
 	m->event = sd_event_ref(config->event);
 	m->run_dir = strdup(config->run_dir);
 	r = m->run_dir ? state_store_open(config->state_dir, &m->store, err)
@@ -29,8 +31,12 @@ int model_new(const struct model_config *config, struct model **ret, struct err 
 
 static int load(struct model *m, struct err *err)
 {
-	int r = model_read_state(m, err);
+	bool changed = false;
+	int r = model_read_state(m, &changed, err);
 
+	/* Keys made for a state that had none are given out in a moment. */
+	if (!r && changed)
+		r = model_save(m, err);
 	for (unsigned int i = 0; !r && i < m->fabrics_n; i++)
 		r = model_fabric_apply_loaded(m, m->fabrics[i], err);
 	for (unsigned int i = 0; !r && i < m->pfs_n; i++)
@@ -55,9 +61,11 @@ void model_free(struct model *m)
 	if (!m)
 		return;
 	for (unsigned int i = 0; i < m->pfs_n; i++) {
+		m->pfs[i]->vm->pfs--;
 		model_pf_remove_dir(m, m->pfs[i]->s.name);
-		model_pf_object_free(m->pfs[i]);
+		model_pf_object_free(m, m->pfs[i]);
 	}
+	model_vms_tidy(m);
 	for (unsigned int i = 0; i < m->fabrics_n; i++)
 		free(m->fabrics[i]);
 	sd_event_source_disable_unref(m->uplink_timer);

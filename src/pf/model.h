@@ -29,6 +29,8 @@
 struct sd_event;
 struct model;
 
+#define MODEL_KEY_LEN 16
+
 struct model_fabric {
 	struct fabric_settings s;
 	unsigned int pfs;       /* virtual PFs on it */
@@ -42,11 +44,25 @@ struct model_function {
 	char *saved;  /* for the model's own use: its part of the state file, NULL: to be made again */
 };
 
+/* Virtual PFs with the same settings.vm are of one VM. It is there while it has a virtual PF, and so is its
+ * key, with which the guest's driver and vpfd know each other (docs/control-channel.md). */
+struct model_vm {
+	char name[VPF_NAME_MAX];
+	uint8_t key[MODEL_KEY_LEN]; /* secret: in the state file and the key files, nowhere else */
+	unsigned int pfs;
+};
+
 struct model_pf {
 	struct pf_settings s;
 	uint8_t mac[6]; /* of the PF; function n has this plus n (mac.h) */
 	struct model_fabric *fabric;
+	struct model_vm *vm;
 	struct model_function *fn; /* s.vfs + 1, by VPF_FUNCTION_* */
+	uint64_t granted, refused; /* requests of the guest, since it was added or loaded */
+	struct {                   /* for the model's own use: a guest cannot flood the log */
+		uint64_t since_us;
+		unsigned int lines, left_out;
+	} control_log;
 };
 
 enum model_topic {
@@ -57,6 +73,7 @@ enum model_topic {
 	TOPIC_FDB,      /* mac_conflict */
 	TOPIC_RING,     /* error */
 	TOPIC_QMP,      /* connected, disconnected, attached, detached, error */
+	TOPIC_CONTROL,  /* granted, refused: requests of the guest; and what the channel reports */
 	MODEL_TOPICS
 };
 extern const char *const model_topic_names[MODEL_TOPICS + 1]; /* NULL-terminated */
@@ -80,6 +97,10 @@ struct model_config {
 	const char *state_dir; /* of state.json */
 	const char *run_dir;   /* exists; functions' sockets are <run_dir>/<pf>/pf.sock and …/vf<N>.sock */
 	uint64_t uplink_retry_us; /* between attempts at an absent uplink; 0: 3 s */
+	/* Of the vhost-user sockets; the key files beside them are for the same readers, but never for all.
+	 */
+	unsigned int socket_mode;
+	uint32_t socket_group; /* gid, UINT32_MAX: unchanged */
 };
 
 /* Opens and locks the state directory. -EBUSY, or the system call's error. */
@@ -113,6 +134,8 @@ int model_fabric_fdb(const struct model *m, const char *name,
 		     void (*row)(void *arg, const struct fdb_row *row), void *arg);
 int model_function_get(const struct model *m, const char *pf, unsigned int fn, struct function_state *ret,
 		       struct vhost_user_info *ret_vu, struct port_stats *ret_stats);
+/* Path of the file with the VM's key, "vpf-key=" and 32 hexadecimal digits, for QEMU; returns ret. */
+const char *model_key_path(const struct model *m, const char *pf, char ret[108]);
 /* Path of the function's socket; returns ret. */
 const char *model_function_path(const struct model *m, const char *pf, unsigned int fn, char ret[108]);
 
@@ -133,6 +156,16 @@ int model_pf_del(struct model *m, const char *name, struct err *err); /* -EBUSY:
 /* Replaces the settings of a function, all or none; s->mac is ignored, and s->mtu unless own_mtu. */
 int model_function_set(struct model *m, const char *pf, unsigned int fn, const struct function_settings *s,
 		       bool own_mtu, struct err *err);
+
+/* What the guest asks for through its PF's driver: the fields of `s` that `mask` (SETTING_*) names, all or
+ * none. Checked against the policy and what the host has pinned (policy.h), then as model_function_set().
+ * Counted in model_pf.granted or .refused, and told as TOPIC_CONTROL "granted" or "refused" with `detail`
+ * {"requested": {…}, "rule": err->field}; asking for what is so already is granted without an event. The text
+ * in `err` is for the guest's log: at most 119 bytes for the errors named here.
+ * -EPERM: `err->field` is the rule, "pinned" or "policy.…"; -EINVAL; -ENOENT: no such PF or function;
+ * -EEXIST: the MAC is taken; others: it could not be saved, and counts as neither. */
+int model_function_request(struct model *m, const char *pf, unsigned int fn, uint32_t mask,
+			   const struct function_settings *s, struct err *err);
 
 /* What the driver asked for, from QMP; passed to the data plane. Not saved: QEMU knows it. */
 void model_function_filter(struct model *m, const char *pf, unsigned int fn, const struct rx_filter *filter);

@@ -9,8 +9,9 @@
 #include "pf/model_private.h"
 
 const char *const model_topic_names[MODEL_TOPICS + 1] = {
-	[TOPIC_FUNCTION] = "function", [TOPIC_LINK] = "link", [TOPIC_PF] = "pf",   [TOPIC_FABRIC] = "fabric",
-	[TOPIC_FDB] = "fdb",           [TOPIC_RING] = "ring", [TOPIC_QMP] = "qmp", [MODEL_TOPICS] = NULL,
+	[TOPIC_FUNCTION] = "function", [TOPIC_LINK] = "link",       [TOPIC_PF] = "pf",
+	[TOPIC_FABRIC] = "fabric",     [TOPIC_FDB] = "fdb",         [TOPIC_RING] = "ring",
+	[TOPIC_QMP] = "qmp",           [TOPIC_CONTROL] = "control", [MODEL_TOPICS] = NULL,
 };
 
 const char *model_function_name(unsigned int fn, char ret[16])

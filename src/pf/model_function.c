@@ -4,6 +4,7 @@
 
 #include "pf/mac.h"
 #include "pf/model_private.h"
+#include "pf/policy.h"
 #include "pf/settings_json.h"
 #include "pf/validate.h"
 
@@ -14,7 +15,18 @@ struct function_settings model_function_effective(const struct model_pf *pf, uns
 	/* To the data plane a fabric that lacks its uplink is one that has none, and those have carrier. */
 	if (pf->fabric->uplink_absent && s.link == LINK_AUTO)
 		s.link = LINK_DISABLE;
+	policy_limit(&pf->s.policy, fn, &s);
 	return s;
+}
+
+uint64_t model_sum_minimums(const struct model_pf *pf, int but)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++)
+		if ((int)fn != but)
+			sum += pf->fn[fn].s.min_rate;
+	return sum;
 }
 
 void model_function_apply(struct model *m, const struct model_pf *pf, unsigned int fn)
@@ -34,24 +46,41 @@ json_t *model_function_json(const struct model_function *f)
 {
 	char mac[MAC_TEXT_MAX];
 
-	return json_pack("{s:s, s:o, s:b, s:b, s:s, s:o}", "mac", mac_format(f->s.admin_mac, mac), "vlan",
-			 vlan_json(&f->s.vlan), "spoofchk", f->s.spoofchk, "trust", f->s.trust, "link",
-			 link_mode_name(f->s.link), "mtu", f->own_mtu ? json_integer(f->s.mtu) : json_null());
+	return json_pack("{s:s, s:o, s:b, s:b, s:s, s:o, s:I, s:I, s:o}", "mac",
+			 mac_format(f->s.admin_mac, mac), "vlan", vlan_json(&f->s.vlan), "spoofchk",
+			 f->s.spoofchk, "trust", f->s.trust, "link", link_mode_name(f->s.link), "mtu",
+			 f->own_mtu ? json_integer(f->s.mtu) : json_null(), "min_rate",
+			 (json_int_t)f->s.min_rate, "max_rate", (json_int_t)f->s.max_rate, "pinned",
+			 pinned_json(f->s.pinned));
+}
+
+static int need_function(const struct model *m, const char *pf_name, unsigned int fn, struct model_pf **ret,
+			 struct err *err)
+{
+	int r = model_need_pf(m, pf_name, "pf", ret, err);
+
+	if (!r && fn > (*ret)->s.vfs)
+		return err_set(err, ENOENT, "vf", "%s has %u VFs, numbered from 0", (*ret)->s.name,
+			       (*ret)->s.vfs);
+	return r;
 }
 
 int model_function_set(struct model *m, const char *pf_name, unsigned int fn,
 		       const struct function_settings *s, bool own_mtu, struct err *err)
 {
-	struct model_function after, before;
 	struct model_pf *pf = NULL;
+	int r = need_function(m, pf_name, fn, &pf, err);
+
+	return r < 0 ? r : model_function_change(m, pf, fn, s, own_mtu, LOG_LVL_INFO, err);
+}
+
+int model_function_change(struct model *m, struct model_pf *pf, unsigned int fn,
+			  const struct function_settings *s, bool own_mtu, enum log_level level,
+			  struct err *err)
+{
+	struct model_function after, before;
 	json_t *changed;
 	int r;
-
-	r = model_need_pf(m, pf_name, "pf", &pf, err);
-	if (r < 0)
-		return r;
-	if (fn > pf->s.vfs)
-		return err_set(err, ENOENT, "vf", "%s has %u VFs, numbered from 0", pf->s.name, pf->s.vfs);
 
 	before = pf->fn[fn];
 	after = (struct model_function){.s = *s, .own_mtu = own_mtu};
@@ -61,6 +90,12 @@ int model_function_set(struct model *m, const char *pf_name, unsigned int fn,
 	r = validate_function(&after.s, err);
 	if (r < 0)
 		return r;
+	if (after.s.min_rate > before.s.min_rate) {
+		r = policy_check_minimums(&pf->s.policy, model_sum_minimums(pf, (int)fn) + after.s.min_rate,
+					  "min_rate", err);
+		if (r < 0)
+			return r;
+	}
 	r = model_mac_check_admin(m, pf, fn, after.s.admin_mac, err);
 	if (r < 0)
 		return r;
@@ -78,7 +113,7 @@ int model_function_set(struct model *m, const char *pf_name, unsigned int fn,
 	}
 	free(before.saved);
 	model_function_apply(m, pf, fn);
-	model_reportf(m, TOPIC_FUNCTION, "changed", LOG_LVL_INFO, NULL, pf->s.name, (int)fn, changed,
+	model_reportf(m, TOPIC_FUNCTION, "changed", level, NULL, pf->s.name, (int)fn, changed,
 		      "settings changed");
 	return 0;
 }

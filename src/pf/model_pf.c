@@ -8,6 +8,7 @@
 
 #include "pf/mac.h"
 #include "pf/model_private.h"
+#include "pf/policy.h"
 #include "pf/settings_json.h"
 #include "pf/validate.h"
 #include "vhost/vhost_user.h"
@@ -22,17 +23,20 @@ static void inherit(struct model_pf *pf)
 	}
 }
 
-int model_pf_object_new(const struct pf_settings *s, const uint8_t mac[6], struct model_fabric *fabric,
-			struct model_pf **ret, struct err *err)
+int model_pf_object_new(struct model *m, const struct pf_settings *s, const uint8_t mac[6],
+			struct model_fabric *fabric, struct model_pf **ret, struct err *err)
 {
 	struct model_pf *pf = calloc(1, sizeof(*pf));
+	int r;
 
 	if (!pf)
 		return err_set(err, ENOMEM, NULL, "out of memory");
 	pf->fn = calloc(s->vfs + 1, sizeof(*pf->fn));
-	if (!pf->fn) {
+	r = pf->fn ? model_vm_get(m, s->vm, &pf->vm, err) : err_set(err, ENOMEM, NULL, "out of memory");
+	if (r < 0) {
+		free(pf->fn);
 		free(pf);
-		return err_set(err, ENOMEM, NULL, "out of memory");
+		return r;
 	}
 	pf->s = *s;
 	memcpy(pf->mac, mac, 6);
@@ -44,7 +48,7 @@ int model_pf_object_new(const struct pf_settings *s, const uint8_t mac[6], struc
 	return 0;
 }
 
-void model_pf_object_free(struct model_pf *pf)
+void model_pf_object_free(struct model *m, struct model_pf *pf)
 {
 	if (!pf)
 		return;
@@ -52,6 +56,7 @@ void model_pf_object_free(struct model_pf *pf)
 		free(pf->fn[fn].saved);
 	free(pf->fn);
 	free(pf);
+	model_vms_tidy(m);
 }
 
 void model_pf_insert(struct model *m, struct model_pf *pf, unsigned int at)
@@ -61,6 +66,7 @@ void model_pf_insert(struct model *m, struct model_pf *pf, unsigned int at)
 	m->pfs[at] = pf;
 	m->pfs_n++;
 	pf->fabric->pfs++;
+	pf->vm->pfs++;
 }
 
 /* Returns where it was. */
@@ -74,6 +80,7 @@ static unsigned int pf_take_out(struct model *m, struct model_pf *pf)
 	memmove(&m->pfs[at], &m->pfs[at + 1], (m->pfs_n - at) * sizeof(m->pfs[0]));
 	m->pfs[m->pfs_n] = NULL;
 	pf->fabric->pfs--;
+	pf->vm->pfs--;
 	return at;
 }
 
@@ -133,19 +140,23 @@ void model_pf_remove_dir(const struct model *m, const char *pf)
 		path = NULL;
 		return;
 	}
+	model_key_remove(m, pf);
 	/* Only the run directory's tidiness is at stake: what else somebody put there stays. */
 	rmdir(path);
 }
 
 int model_pf_apply(struct model *m, const struct model_pf *pf, struct err *err)
 {
-	unsigned int fn;
+	unsigned int fn = 0;
 	int r;
 
 	r = make_dir(m, pf->s.name, err);
 	if (r < 0)
 		return r;
-	for (fn = 0; fn <= pf->s.vfs; fn++) {
+	r = model_key_write(m, pf->s.name, pf->vm, err);
+	if (r < 0)
+		goto undo;
+	for (; fn <= pf->s.vfs; fn++) {
 		struct function_settings s = model_function_effective(pf, fn);
 		char path[108];
 
@@ -194,7 +205,7 @@ int model_pf_add(struct model *m, const struct pf_settings *s, const uint8_t *ma
 	}
 	if (r < 0)
 		return r;
-	r = model_pf_object_new(s, chosen, fabric, &pf, err);
+	r = model_pf_object_new(m, s, chosen, fabric, &pf, err);
 	if (r < 0)
 		return r;
 
@@ -214,7 +225,7 @@ take_back:
 	pf_take_out(m, pf);
 	pf_unapply(m, pf);
 free_object:
-	model_pf_object_free(pf);
+	model_pf_object_free(m, pf);
 	return r;
 }
 
@@ -235,14 +246,15 @@ static json_t *pf_changeable_json(const struct model_pf *pf)
 {
 	char mac[MAC_TEXT_MAX];
 
-	return json_pack("{s:s, s:i, s:s, s:o}", "mac", mac_format(pf->mac, mac), "mtu", pf->s.mtu, "qmp",
-			 pf->s.qmp, "policy", policy_json(&pf->s.policy));
+	return json_pack("{s:s, s:i, s:s, s:s, s:o}", "mac", mac_format(pf->mac, mac), "mtu", pf->s.mtu, "vm",
+			 pf->s.vm, "qmp", pf->s.qmp, "policy", policy_json(&pf->s.policy));
 }
 
 /* What is checked before a virtual PF changes. */
 static int pf_set_check(const struct model *m, const struct model_pf *pf, const struct pf_settings *s,
 			const uint8_t *mac, struct err *err)
 {
+	bool new_mac = mac && memcmp(mac, pf->mac, 6) != 0, new_vm = strcmp(s->vm, pf->s.vm) != 0;
 	unsigned int connected;
 	int r;
 
@@ -255,22 +267,33 @@ static int pf_set_check(const struct model *m, const struct model_pf *pf, const 
 	if (s->vfs != pf->s.vfs || s->queue_pairs != pf->s.queue_pairs)
 		return err_set(err, EINVAL, s->vfs != pf->s.vfs ? "vfs" : "queue_pairs",
 			       "cannot be changed: delete the virtual PF and add it again");
-	if (!mac || !memcmp(mac, pf->mac, 6))
-		return 0;
-	r = model_mac_check_pf(m, pf->fabric, mac, s->vfs, pf, err);
+	r = policy_check_minimums(&s->policy, model_sum_minimums(pf, -1), "policy.max_rate_total", err);
 	if (r < 0)
+		return r;
+	if (new_mac)
+		r = model_mac_check_pf(m, pf->fabric, mac, s->vfs, pf, err);
+	if (r < 0 || !(new_mac || new_vm))
 		return r;
 	connected = count_connected(m, pf);
 	if (connected)
-		return err_set(err, EBUSY, "mac",
-			       "%u functions of %s are connected, and QEMU has told the guest their MACs: "
+		return err_set(err, EBUSY, new_mac ? "mac" : "vm",
+			       "%u functions of %s are connected, and QEMU has told the guest %s: "
 			       "stop the VM first",
-			       connected, s->name);
+			       connected, s->name, new_mac ? "their MACs" : "the VM's key");
 	return 0;
+}
+
+/* The PF belongs to `vm` from now on. */
+static void pf_move(struct model_pf *pf, struct model_vm *vm)
+{
+	pf->vm->pfs--;
+	pf->vm = vm;
+	vm->pfs++;
 }
 
 int model_pf_set(struct model *m, const struct pf_settings *s, const uint8_t *mac, struct err *err)
 {
+	struct model_vm *vm = NULL, *old_vm;
 	struct pf_settings old_settings;
 	struct model_pf *pf = NULL;
 	uint8_t old_mac[6];
@@ -284,6 +307,18 @@ int model_pf_set(struct model *m, const struct pf_settings *s, const uint8_t *ma
 	if (r < 0)
 		return r;
 
+	old_vm = pf->vm;
+	r = model_vm_get(m, s->vm, &vm, err);
+	if (r < 0)
+		return r;
+	if (vm != old_vm) {
+		r = model_key_write(m, s->name, vm, err);
+		if (r < 0) {
+			model_vms_tidy(m);
+			return r;
+		}
+	}
+
 	before = pf_changeable_json(pf);
 	old_settings = pf->s;
 	memcpy(old_mac, pf->mac, 6);
@@ -294,14 +329,20 @@ int model_pf_set(struct model *m, const struct pf_settings *s, const uint8_t *ma
 	if (!changed)
 		return 0;
 	inherit(pf);
+	pf_move(pf, vm);
 	r = model_save(m, err);
 	if (r < 0) {
 		pf->s = old_settings;
 		memcpy(pf->mac, old_mac, 6);
 		inherit(pf);
+		pf_move(pf, old_vm);
+		if (vm != old_vm)
+			model_key_write(m, s->name, old_vm, NULL);
+		model_vms_tidy(m);
 		json_decref(changed);
 		return r;
 	}
+	model_vms_tidy(m);
 	model_functions_apply(m, pf);
 	model_reportf(m, TOPIC_PF, "changed", LOG_LVL_NOTICE, NULL, s->name, -1, changed,
 		      "virtual PF changed");
@@ -331,6 +372,6 @@ int model_pf_del(struct model *m, const char *name, struct err *err)
 	pf_unapply(m, pf);
 	model_reportf(m, TOPIC_PF, "deleted", LOG_LVL_NOTICE, pf->s.fabric, pf->s.name, -1, NULL,
 		      "virtual PF deleted");
-	model_pf_object_free(pf);
+	model_pf_object_free(m, pf);
 	return 0;
 }

@@ -2,7 +2,8 @@
 #pragma once
 
 /* Shared by the files of the model: model.c (life, look-up), model_event.c (what happened), model_fabric.c,
- * model_pf.c, model_function.c (changes), model_mac.c (who owns which MAC), model_state.c (state file). */
+ * model_pf.c, model_function.c (changes), model_request.c (what the guest asks for), model_mac.c (who owns
+ * which MAC), model_vm.c (VMs and their keys), model_state.c (state file). */
 
 #include <systemd/sd-event.h>
 
@@ -22,6 +23,10 @@ struct model {
 	unsigned int fabrics_n;
 	struct model_pf *pfs[VPF_MAX_PFS];
 	unsigned int pfs_n;
+	struct model_vm *vms[VPF_MAX_PFS + 1]; /* one more: while a PF moves from one to another */
+	unsigned int vms_n;
+	unsigned int socket_mode;
+	uint32_t socket_group;
 	bool loading; /* model_load() is at work */
 	struct {
 		model_listener call;
@@ -34,7 +39,7 @@ struct model {
 /* model_state.c: saves the model as it is; fills the empty model from the file without asking the data plane.
  */
 int model_save(struct model *m, struct err *err);
-int model_read_state(struct model *m, struct err *err);
+int model_read_state(struct model *m, bool *ret_changed, struct err *err);
 
 /* model.c */
 struct model_fabric *model_lookup_fabric(const struct model *m, const char *name);
@@ -45,6 +50,19 @@ int model_need_fabric(const struct model *m, const char *name, const char *field
 int model_need_pf(const struct model *m, const char *name, const char *field, struct model_pf **ret,
 		  struct err *err);
 
+/* model_vm.c */
+/* A VM without PFs, so far. `key` NULL: a new one. */
+int model_vm_new(struct model *m, const char *name, const uint8_t key[MODEL_KEY_LEN], struct model_vm **ret,
+		 struct err *err);
+/* The VM of that name, made if there is none. Only those that have PFs are saved. */
+int model_vm_get(struct model *m, const char *name, struct model_vm **ret, struct err *err);
+void model_vms_tidy(struct model *m); /* forgets those without PFs */
+const char *model_vm_key_text(const uint8_t key[MODEL_KEY_LEN], char ret[2 * MODEL_KEY_LEN + 1]);
+bool model_vm_key_parse(const char *text, uint8_t ret[MODEL_KEY_LEN]);
+/* The key file of a PF, whose directory is there; on failure the old one stays. */
+int model_key_write(const struct model *m, const char *pf, const struct model_vm *vm, struct err *err);
+void model_key_remove(const struct model *m, const char *pf);
+
 /* model_fabric.c; `self`: the object that `s` is to replace, NULL for a new one. */
 int model_fabric_check(const struct model *m, const struct fabric_settings *s,
 		       const struct model_fabric *self, struct err *err);
@@ -52,9 +70,9 @@ int model_fabric_check(const struct model *m, const struct fabric_settings *s,
 int model_fabric_apply_loaded(struct model *m, struct model_fabric *f, struct err *err);
 
 /* model_pf.c */
-int model_pf_object_new(const struct pf_settings *s, const uint8_t mac[6], struct model_fabric *fabric,
-			struct model_pf **ret, struct err *err);
-void model_pf_object_free(struct model_pf *pf);
+int model_pf_object_new(struct model *m, const struct pf_settings *s, const uint8_t mac[6],
+			struct model_fabric *fabric, struct model_pf **ret, struct err *err);
+void model_pf_object_free(struct model *m, struct model_pf *pf); /* and its VM, if that has no other PF */
 void model_pf_insert(struct model *m, struct model_pf *pf, unsigned int at);
 int model_pf_check(const struct model *m, const struct pf_settings *s, struct err *err);
 /* To the data plane; undone in full on failure. */
@@ -64,8 +82,14 @@ void model_pf_remove_dir(const struct model *m, const char *pf);
 /* model_function.c: tells the data plane what each function is to do now. */
 void model_function_apply(struct model *m, const struct model_pf *pf, unsigned int fn);
 void model_functions_apply(struct model *m, const struct model_pf *pf);
-/* As set, but without carrier if the fabric lacks its uplink. */
+/* As set, but without carrier if the fabric lacks its uplink, and within the policy. */
 struct function_settings model_function_effective(const struct model_pf *pf, unsigned int fn);
+/* model_function_set() with a level for the log line. */
+int model_function_change(struct model *m, struct model_pf *pf, unsigned int fn,
+			  const struct function_settings *s, bool own_mtu, enum log_level level,
+			  struct err *err);
+/* Sum of the minimum rates of all functions of the PF but `but` (-1: of all). */
+uint64_t model_sum_minimums(const struct model_pf *pf, int but);
 json_t *model_function_json(const struct model_function *f);
 
 /* model_mac.c; -EEXIST with `err` about "mac". */

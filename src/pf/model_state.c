@@ -4,23 +4,29 @@
  *
  *	{"format": "vpf-state", "version": 1,
  *	 "fabrics": [{"name", "uplink", "learning", "ageing", "max_learned"}],
- *	 "pfs": [{"name", "fabric", "vfs", "queue_pairs", "mac", "mtu", "qmp", "policy",
- *		  "functions": [{"vf": null | 0…, "mac", "vlan", "spoofchk", "trust", "link", "mtu"}]}]}
+ *	 "vms": [{"name", "key": 32 hexadecimal digits}],
+ *	 "pfs": [{"name", "fabric", "vfs", "queue_pairs", "mac", "mtu", "vm", "qmp", "policy",
+ *		  "functions": [{"vf": null | 0…, "mac", "vlan", "spoofchk", "trust", "link", "mtu",
+ *				 "min_rate", "max_rate", "pinned"}]}]}
  *
- * Members mean what they mean in the API. "functions" has those with settings other than the defaults, and of
- * each only what differs: most functions of most machines need no line. Reading checks as much as the API
- * does, and anything unknown is an error: a state that is understood in part would be lost in part with the
- * next save. */
+ * "vms", "vm" and what the policy has besides the drivers' part may be missing: files that an older vpfd
+ * wrote have no such thing. Members mean what they mean in the API. "functions" has those with settings other
+ *than the defaults, and of each only what differs: most functions of most machines need no line. Reading
+ *checks as much as the API does, and anything unknown is an error: a state that is understood in part would
+ *be lost in part with the next save. */
 
 #include <stdio.h>
 #include <string.h>
 
 #include "pf/mac.h"
 #include "pf/model_private.h"
+#include "pf/policy.h"
 #include "pf/settings_json.h"
 #include "pf/validate.h"
 #include "util/buffer.h"
 #include "vhost/vhost_user.h"
+
+#define KEY_DIGITS (2 * MODEL_KEY_LEN)
 
 static const struct json_field fabric_fields[] = {
 	{.name = "name", .kind = JSON_KIND_STRING, .flags = JSON_REQUIRED, .max = VPF_NAME_MAX - 1},
@@ -48,6 +54,16 @@ static const struct json_field pf_fields[] = {
 	{0},
 };
 
+static const struct json_field vm_fields[] = {
+	{.name = "name", .kind = JSON_KIND_STRING, .flags = JSON_REQUIRED, .max = VPF_NAME_MAX - 1},
+	{.name = "key",
+	 .kind = JSON_KIND_STRING,
+	 .flags = JSON_REQUIRED,
+	 .min = KEY_DIGITS,
+	 .max = KEY_DIGITS},
+	{0},
+};
+
 static const struct json_field root_fields[] = {
 	{.name = "format", .kind = JSON_KIND_STRING, .flags = JSON_REQUIRED},
 	{.name = "version", .kind = JSON_KIND_INT, .flags = JSON_REQUIRED, .min = 1, .max = STATE_VERSION},
@@ -56,6 +72,7 @@ static const struct json_field root_fields[] = {
 	 .flags = JSON_REQUIRED,
 	 .max = VPF_MAX_FABRICS,
 	 .fields = fabric_fields},
+	{.name = "vms", .kind = JSON_KIND_ARRAY, .max = VPF_MAX_PFS, .fields = vm_fields},
 	{.name = "pfs",
 	 .kind = JSON_KIND_ARRAY,
 	 .flags = JSON_REQUIRED,
@@ -82,6 +99,12 @@ static json_t *function_state_json(const struct model_function *f, unsigned int 
 		json_object_set_new(o, "link", json_string(link_mode_name(f->s.link)));
 	if (f->own_mtu)
 		json_object_set_new(o, "mtu", json_integer(f->s.mtu));
+	if (f->s.min_rate)
+		json_object_set_new(o, "min_rate", json_integer(f->s.min_rate));
+	if (f->s.max_rate)
+		json_object_set_new(o, "max_rate", json_integer(f->s.max_rate));
+	if (f->s.pinned)
+		json_object_set_new(o, "pinned", pinned_json(f->s.pinned));
 	return o;
 }
 
@@ -125,11 +148,11 @@ static int append_function(struct buffer *b, struct model_function *f, unsigned 
 static int append_pf(struct buffer *b, struct model_pf *pf)
 {
 	char mac[MAC_TEXT_MAX];
-	_cleanup_free_ char *head =
-		text_of(json_pack("{s:s, s:s, s:I, s:I, s:s, s:i, s:s, s:o}", "name", pf->s.name, "fabric",
-				  pf->s.fabric, "vfs", (json_int_t)pf->s.vfs, "queue_pairs",
-				  (json_int_t)pf->s.queue_pairs, "mac", mac_format(pf->mac, mac), "mtu",
-				  pf->s.mtu, "qmp", pf->s.qmp, "policy", policy_json(&pf->s.policy)));
+	_cleanup_free_ char *head = text_of(
+		json_pack("{s:s, s:s, s:I, s:I, s:s, s:i, s:s, s:s, s:o}", "name", pf->s.name, "fabric",
+			  pf->s.fabric, "vfs", (json_int_t)pf->s.vfs, "queue_pairs",
+			  (json_int_t)pf->s.queue_pairs, "mac", mac_format(pf->mac, mac), "mtu", pf->s.mtu,
+			  "vm", pf->s.vm, "qmp", pf->s.qmp, "policy", policy_json(&pf->s.policy)));
 	bool first = true;
 	int r;
 
@@ -142,6 +165,28 @@ static int append_pf(struct buffer *b, struct model_pf *pf)
 	for (unsigned int fn = 0; !r && fn <= pf->s.vfs; fn++)
 		r = append_function(b, &pf->fn[fn], fn, &first);
 	return r < 0 ? r : append_text(b, "]}");
+}
+
+static int append_vms(const struct model *m, struct buffer *b)
+{
+	bool first = true;
+	int r = append_text(b, "],\n\"vms\": [");
+
+	for (unsigned int i = 0; !r && i < m->vms_n; i++) {
+		const struct model_vm *vm = m->vms[i];
+		char key[KEY_DIGITS + 1];
+		_cleanup_free_ char *text = NULL;
+
+		if (!vm->pfs)
+			continue;
+		text = text_of(
+			json_pack("{s:s, s:s}", "name", vm->name, "key", model_vm_key_text(vm->key, key)));
+		r = append_text(b, first ? "\n " : ",\n ");
+		first = false;
+		if (!r)
+			r = append_text(b, text);
+	}
+	return r;
 }
 
 static int append_all(const struct model *m, struct buffer *b)
@@ -159,6 +204,8 @@ static int append_all(const struct model *m, struct buffer *b)
 		if (!r)
 			r = append_text(b, text);
 	}
+	if (!r)
+		r = append_vms(m, b);
 	if (!r)
 		r = append_text(b, "],\n\"pfs\": [");
 	for (unsigned int i = 0; !r && i < m->pfs_n; i++) {
@@ -249,7 +296,9 @@ static int read_pf(struct model *m, const json_t *o, struct err *err)
 	snprintf(s.fabric, sizeof(s.fabric), "%s", json_string_value(json_object_get(o, "fabric")));
 	s.vfs = (uint32_t)json_integer_value(json_object_get(o, "vfs"));
 	s.queue_pairs = (uint32_t)json_integer_value(json_object_get(o, "queue_pairs"));
-	pf_settings_read(o, &s, mac, &has_mac);
+	r = pf_settings_read(o, &s, mac, &has_mac, err);
+	if (r < 0)
+		return r;
 	if (!has_mac)
 		return err_set(err, EINVAL, "mac", "is missing");
 	r = validate_pf(&s, mac, err);
@@ -264,22 +313,46 @@ static int read_pf(struct model *m, const json_t *o, struct err *err)
 	r = model_mac_check_pf(m, fabric, mac, s.vfs, NULL, err);
 	if (r < 0)
 		return r;
-	r = model_pf_object_new(&s, mac, fabric, &pf, err);
+	r = model_pf_object_new(m, &s, mac, fabric, &pf, err);
 	if (r < 0)
 		return r;
 	r = read_functions(pf, json_object_get(o, "functions"), err);
+	if (!r)
+		r = policy_check_minimums(&s.policy, model_sum_minimums(pf, -1), "policy.max_rate_total",
+					  err);
 	if (r < 0) {
-		model_pf_object_free(pf);
+		model_pf_object_free(m, pf);
 		return r;
 	}
 	model_pf_insert(m, pf, m->pfs_n);
 	return 0;
 }
 
-int model_read_state(struct model *m, struct err *err)
+static int read_vm(struct model *m, const json_t *o, struct err *err)
+{
+	const char *name = json_string_value(json_object_get(o, "name"));
+	uint8_t key[MODEL_KEY_LEN];
+	struct model_vm *vm;
+	int r;
+
+	r = validate_name(name, "name", err);
+	if (r < 0)
+		return r;
+	for (unsigned int i = 0; i < m->vms_n; i++)
+		if (!strcmp(m->vms[i]->name, name))
+			return err_set(err, EEXIST, "name", "is that of an earlier one, too");
+	if (!model_vm_key_parse(json_string_value(json_object_get(o, "key")), key))
+		return err_set(err, EINVAL, "key", "must be %d hexadecimal digits", KEY_DIGITS);
+	r = model_vm_new(m, name, key, &vm, err);
+	explicit_bzero(key, sizeof(key));
+	return r;
+}
+
+int model_read_state(struct model *m, bool *ret_changed, struct err *err)
 {
 	struct err why = {0};
 	json_t *root = NULL, *o;
+	unsigned int known;
 	size_t i;
 	int r;
 
@@ -299,6 +372,14 @@ int model_read_state(struct model *m, struct err *err)
 			goto out;
 		}
 	}
+	json_array_foreach (json_object_get(root, "vms"), i, o) {
+		r = read_vm(m, o, &why);
+		if (r < 0) {
+			r = in_file(m, "vms", i, &why, err);
+			goto out;
+		}
+	}
+	known = m->vms_n;
 	json_array_foreach (json_object_get(root, "pfs"), i, o) {
 		r = read_pf(m, o, &why);
 		if (r < 0) {
@@ -310,6 +391,8 @@ int model_read_state(struct model *m, struct err *err)
 	if (r < 0)
 		r = err_set(err, EBADMSG, NULL, "%s cannot be used: %s", state_store_path(m->store),
 			    why.text);
+	*ret_changed = m->vms_n > known;
+	model_vms_tidy(m);
 out:
 	json_decref(root);
 	return r;

@@ -24,6 +24,7 @@ void pf_settings_init(struct pf_settings *s, const char *name)
 			   .max_driver_macs = 32},
 	};
 	snprintf(s->name, sizeof(s->name), "%s", name);
+	snprintf(s->vm, sizeof(s->vm), "%s", name);
 }
 
 void function_settings_init(struct function_settings *s)

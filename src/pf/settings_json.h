@@ -37,6 +37,12 @@
 		 .min = VPF_MTU_MIN,                                                                         \
 		 .max = VPF_MTU_MAX,                                                                         \
 		 .doc = "longest layer 3 packet in bytes (default 1500)"},                                   \
+		{.name = "vm",                                                                               \
+		 .kind = JSON_KIND_STRING,                                                                   \
+		 .flags = JSON_NULLABLE,                                                                     \
+		 .min = 1,                                                                                   \
+		 .max = VPF_NAME_MAX - 1,                                                                    \
+		 .doc = "name of the VM: its virtual PFs share a key; null: that of the PF (default null)"}, \
 		{.name = "qmp",                                                                              \
 		 .kind = JSON_KIND_STRING,                                                                   \
 		 .flags = JSON_NULLABLE,                                                                     \
@@ -44,7 +50,7 @@
 		 .doc = "path of a QMP socket of the VM for vpfd's own use; null or empty: none"},           \
 	{                                                                                                    \
 		.name = "policy", .kind = JSON_KIND_OBJECT, .fields = policy_json_fields,                    \
-		.doc = "what the guest's driver may do"                                                      \
+		.doc = "what the guest may do, and gets at most"                                             \
 	}
 
 #define FUNCTION_SETTINGS_FIELDS                                                                             \
@@ -67,6 +73,21 @@
 		 .kind = JSON_KIND_STRING,                                                                   \
 		 .choices = link_choices,                                                                    \
 		 .doc = "carrier: auto follows the uplink (default auto)"},                                  \
+		{.name = "min_rate",                                                                         \
+		 .kind = JSON_KIND_INT,                                                                      \
+		 .max = VPF_MAX_RATE,                                                                        \
+		 .doc = "Mb/s that it may send in any case, out of policy.max_rate_total; 0: none "          \
+			"(default 0)"},                                                                      \
+		{.name = "max_rate",                                                                         \
+		 .kind = JSON_KIND_INT,                                                                      \
+		 .max = VPF_MAX_RATE,                                                                        \
+		 .doc = "Mb/s that it may send at most; 0: no limit (default 0)"},                           \
+		{.name = "pinned",                                                                           \
+		 .kind = JSON_KIND_ARRAY,                                                                    \
+		 .max = 6,                                                                                   \
+		 .choices = pinned_choices,                                                                  \
+		 .doc = "what the guest cannot change, whatever the policy: any of mac, vlan, rate, "        \
+			"spoofchk, trust, link (default none)"},                                             \
 	{                                                                                                    \
 		.name = "mtu", .kind = JSON_KIND_INT, .flags = JSON_NULLABLE, .min = VPF_MTU_MIN,            \
 		.max = VPF_MTU_MAX,                                                                          \
@@ -77,6 +98,7 @@ extern const struct json_field uplink_json_fields[];
 extern const struct json_field policy_json_fields[];
 extern const struct json_field vlan_json_fields[];
 extern const char *const link_choices[];
+extern const char *const pinned_choices[];
 
 const char *uplink_type_name(enum uplink_type type);
 const char *link_mode_name(enum link_mode mode);
@@ -84,8 +106,10 @@ const char *link_mode_name(enum link_mode mode);
 void fabric_settings_read(const json_t *o, struct fabric_settings *s);
 json_t *fabric_settings_json(const struct fabric_settings *s);
 
-/* `mac` and `ret_has_mac`: whether the object has "mac", and which; both untouched if not. */
-void pf_settings_read(const json_t *o, struct pf_settings *s, uint8_t mac[6], bool *ret_has_mac);
+/* `mac` and `ret_has_mac`: whether the object has "mac", and which; both untouched if not. -EINVAL: lists in
+ * "policy" that cannot be read; `s` is then half read. */
+int pf_settings_read(const json_t *o, struct pf_settings *s, uint8_t mac[6], bool *ret_has_mac,
+		     struct err *err);
 json_t *policy_json(const struct pf_policy *p);
 
 /* "mac" is the administrative one. `own_mtu`: whether "mtu" was last a number (true) or null (false: s->mtu
@@ -93,3 +117,4 @@ json_t *policy_json(const struct pf_policy *p);
  * then half read. */
 int function_settings_read(const json_t *o, struct function_settings *s, bool *own_mtu, struct err *err);
 json_t *vlan_json(const struct vlan_settings *v);
+json_t *pinned_json(uint32_t pinned); /* ["mac", …] */

@@ -2,6 +2,7 @@
 
 #include "pf/validate.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "pf/mac.h"
@@ -83,6 +84,63 @@ static int validate_pf_mac(const uint8_t mac[6], uint32_t vfs, struct err *err)
 	return 0;
 }
 
+static int validate_rate(uint32_t rate, const char *field, struct err *err)
+{
+	if (rate > VPF_MAX_RATE)
+		return err_set(err, EINVAL, field, "must be 0 (none) to %d Mb/s", VPF_MAX_RATE);
+	return 0;
+}
+
+static int validate_ranges(const struct pf_policy *p, struct err *err)
+{
+	if (p->mac_ranges_n > VPF_MAX_POLICY_MACS)
+		return err_set(err, EINVAL, "policy.mac_list", "must have at most %d MACs or ranges",
+			       VPF_MAX_POLICY_MACS);
+	for (unsigned int i = 0; i < p->mac_ranges_n; i++) {
+		const struct mac_range *range = &p->mac_ranges[i];
+		char field[32];
+
+		snprintf(field, sizeof(field), "policy.mac_list[%u]", i);
+		if (mac_to_number(range->last) < mac_to_number(range->first))
+			return err_set(err, EINVAL, field, "is a range that runs backwards");
+		/* Between two unicast ones with different first bytes there would be multicast ones. */
+		if (mac_is_multicast(range->first) || range->first[0] != range->last[0])
+			return err_set(err, EINVAL, field,
+				       "must have unicast MACs only: the first byte even, and the same at "
+				       "both ends");
+		if (mac_is_zero(range->first))
+			return err_set(err, EINVAL, field, "must not begin with the MAC that is all zeros");
+	}
+	return 0;
+}
+
+static int validate_policy(const struct pf_policy *p, struct err *err)
+{
+	int r;
+
+	if (p->vlans[0] & 1)
+		return err_set(err, EINVAL, "policy.vlans",
+			       "must not have 0: no VLAN is always allowed, and VLANs are 1 to 4094");
+	if (p->vlans[63] >> 63)
+		return err_set(err, EINVAL, "policy.vlans", "VLAN 4095 is reserved");
+	if (p->macs != MAC_POLICY_OWN && p->macs != MAC_POLICY_LIST && p->macs != MAC_POLICY_ANY)
+		return err_set(err, EINVAL, "policy.macs", "must be own, list or any");
+	r = validate_ranges(p, err);
+	if (r < 0)
+		return r;
+	if (p->max_vfs > VPF_MAX_VFS)
+		return err_set(err, EINVAL, "policy.max_vfs", "must be 0 to %d", VPF_MAX_VFS);
+	r = validate_rate(p->max_rate, "policy.max_rate", err);
+	if (r < 0)
+		return r;
+	r = validate_rate(p->max_rate_total, "policy.max_rate_total", err);
+	if (r < 0)
+		return r;
+	if (p->max_driver_macs > VPF_MAX_DRIVER_MACS)
+		return err_set(err, EINVAL, "policy.max_driver_macs", "must be 0 to %d", VPF_MAX_DRIVER_MACS);
+	return 0;
+}
+
 int validate_pf(const struct pf_settings *s, const uint8_t *mac, struct err *err)
 {
 	int r = validate_name(s->name, "name", err);
@@ -104,8 +162,12 @@ int validate_pf(const struct pf_settings *s, const uint8_t *mac, struct err *err
 	for (const char *p = s->qmp; *p; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)
 			return err_set(err, EINVAL, "qmp", "must not contain control characters");
-	if (s->policy.max_driver_macs > VPF_MAX_DRIVER_MACS)
-		return err_set(err, EINVAL, "policy.max_driver_macs", "must be 0 to %d", VPF_MAX_DRIVER_MACS);
+	r = validate_name(s->vm, "vm", err);
+	if (r < 0)
+		return r;
+	r = validate_policy(&s->policy, err);
+	if (r < 0)
+		return r;
 	return mac ? validate_pf_mac(mac, s->vfs, err) : 0;
 }
 
@@ -149,5 +211,17 @@ int validate_function(const struct function_settings *s, struct err *err)
 		return r;
 	if (s->link != LINK_AUTO && s->link != LINK_ENABLE && s->link != LINK_DISABLE)
 		return err_set(err, EINVAL, "link", "must be auto, enable or disable");
+	r = validate_rate(s->min_rate, "min_rate", err);
+	if (r < 0)
+		return r;
+	r = validate_rate(s->max_rate, "max_rate", err);
+	if (r < 0)
+		return r;
+	if (s->max_rate && s->min_rate > s->max_rate)
+		return err_set(err, EINVAL, "min_rate", "must not be above the maximum rate, %u Mb/s",
+			       s->max_rate);
+	if (s->pinned & ~SETTING_ALL)
+		return err_set(err, EINVAL, "pinned",
+			       "must be any of mac, vlan, rate, spoofchk, trust, link");
 	return validate_mtu(s->mtu, err);
 }
