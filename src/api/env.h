@@ -6,11 +6,13 @@
 #include "api/rpc.h"
 #include "pf/model.h"
 
+struct control;
 struct pf_qemu;
 
 struct api_env {
 	struct model *model;
 	struct pf_qemu *qemu;
+	struct control *control;
 	/* As dataplane_workers(). */
 	unsigned int (*workers)(void *dp, struct worker_info *ret, unsigned int max);
 	void *dp;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/control.h"
 #include "daemon/pf_qemu.h"
 #include "pf/mac.h"
 #include "pf/settings_json.h"
@@ -117,6 +118,30 @@ json_t *object_function(const struct api_env *env, const struct model_pf *pf, un
 			 (json_int_t)vu.queues_enabled, "driver", driver_json(state.filter));
 }
 
+static json_t *control_json(const struct control *control, const char *pf)
+{
+	struct control_info info = {0};
+	const struct channel_counters *n;
+	json_t *counters;
+
+	if (control_get(control, pf, &info) < 0)
+		return json_null(); /* there was no memory for it, which the log says */
+	n = info.counters;
+	counters = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+			     "frames", (json_int_t)n->frames, "hello", (json_int_t)n->hello, "requests",
+			     (json_int_t)n->requests, "repeated", (json_int_t)n->repeated, "replies",
+			     (json_int_t)n->replies, "events", (json_int_t)n->events, "event_retries",
+			     (json_int_t)n->event_retries, "resets", (json_int_t)n->resets, "unsent",
+			     (json_int_t)n->unsent, "malformed", (json_int_t)n->malformed, "bad_version",
+			     (json_int_t)n->bad_version, "bad_tag", (json_int_t)n->bad_tag, "unknown_session",
+			     (json_int_t)n->unknown_session, "replayed", (json_int_t)n->replayed, "limited",
+			     (json_int_t)info.limited);
+	return json_pack("{s:b, s:o, s:o, s:o}", "session", info.session->id != 0, "driver",
+			 info.session->id ? json_string(info.session->driver) : json_null(), "kernel",
+			 info.session->id ? json_string(info.session->kernel) : json_null(), "counters",
+			 counters);
+}
+
 json_t *object_pf(const struct api_env *env, const struct model_pf *pf, bool functions)
 {
 	bool qmp_connected = false, present = false;
@@ -135,6 +160,8 @@ json_t *object_pf(const struct api_env *env, const struct model_pf *pf, bool fun
 		for (unsigned int fn = 0; fn <= pf->s.vfs; fn++)
 			json_array_append_new(list, object_function(env, pf, fn));
 		json_object_set_new(o, "functions", list);
+		if (env->control)
+			json_object_set_new(o, "control", control_json(env->control, pf->s.name));
 	} else {
 		json_int_t connected = 0;
 

@@ -113,6 +113,21 @@ static void print_list(struct out *out, const json_t *pfs)
 	table_print(out, t);
 }
 
+static void print_control(struct out *out, const json_t *control)
+{
+	_cleanup_free_ char *counters = view_drops(json_object_get(control, "counters"));
+
+	if (!control) /* an older vpfd */
+		return;
+	if (view_flag(control, "session"))
+		out_field(out, "Control", STYLE_GOOD, "by the VM's driver: vpf.ko %s, kernel %s",
+			  view_string(control, "driver"), view_string(control, "kernel"));
+	else
+		out_field(out, "Control", STYLE_DIM, "no driver of the VM has asked for it");
+	if (counters && *counters)
+		out_field(out, "", STYLE_PLAIN, "%s", counters);
+}
+
 static void print_pf(struct out *out, const json_t *pf)
 {
 	const json_t *qmp = json_object_get(pf, "qmp"), *policy = json_object_get(pf, "policy");
@@ -133,6 +148,7 @@ static void print_pf(struct out *out, const json_t *pf)
 			  !view_flag(qmp, "connected") ? "away"
 			  : view_flag(qmp, "present")  ? "connected, the VM has the PF"
 						       : "connected, the VM does not have the PF");
+	print_control(out, json_object_get(pf, "control"));
 	json_object_foreach ((json_t *)policy, key, value) {
 		_cleanup_free_ char *text = view_any(value);
 

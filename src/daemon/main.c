@@ -2,9 +2,9 @@
 
 /* vpfd: puts the parts together, runs the main loop, takes them apart.
  *
- * Order of life. State directory (lock) → data plane (workers) → state loaded (sockets for QEMU) → QMP → API
- * socket → READY=1. The end goes back the same way, except that the model outlives the data plane, which
- * reports to it while its functions go. */
+ * Order of life. State directory (lock) → data plane (workers) → state loaded (sockets for QEMU) → control
+ * channels → QMP → API socket → READY=1. The end goes back the same way, except that the model outlives the
+ * data plane, which reports to it while its functions go. */
 
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +18,7 @@
 #include "api/env.h"
 #include "api/server.h"
 #include "broker/dataplane.h"
+#include "control/control.h"
 #include "daemon/options.h"
 #include "daemon/pf_qemu.h"
 
@@ -34,6 +35,7 @@ struct daemon {
 	sd_event *event;
 	struct model *model;
 	struct dataplane *dp;
+	struct control *control;
 	struct pf_qemu *qemu;
 	struct api_server *server;
 	struct api_env env;
@@ -151,6 +153,12 @@ static int daemon_start(struct daemon *d, const struct options *o, struct err *e
 	r = model_load(d->model, &dataplane_ops, d->dp, err);
 	if (r < 0)
 		return r;
+	r = control_new(
+		&(struct control_config){
+			.event = d->event, .model = d->model, .ops = &control_dataplane, .dp = d->dp},
+		&d->control, err);
+	if (r < 0)
+		return r;
 	r = pf_qemu_new(d->event, d->model, &d->qemu, err);
 	if (r < 0)
 		return r;
@@ -159,6 +167,7 @@ static int daemon_start(struct daemon *d, const struct options *o, struct err *e
 	d->env = (struct api_env){
 		.model = d->model,
 		.qemu = d->qemu,
+		.control = d->control,
 		.workers = workers,
 		.dp = d->dp,
 		.started_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000,
@@ -184,6 +193,7 @@ static int daemon_start(struct daemon *d, const struct options *o, struct err *e
 static void daemon_free(struct daemon *d)
 {
 	pf_qemu_free(d->qemu); /* ends deferred API calls */
+	control_free(d->control);
 	dataplane_free(d->dp); /* reports to the model, and subscribers hear of it */
 	model_free(d->model);
 	api_server_free(d->server);

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "control/control.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <systemd/sd-event.h>
+#include <time.h>
+
+#include "control/bucket.h"
+#include "control/records.h"
+#include "vhost/vhost_user.h"
+
+/* Messages that a VM may send. */
+#define VM_INTERVAL_US 1000u /* one each */
+#define VM_BURST       256
+#define VM_RESUME      16 /* so many at once again after a pause: a flood does not wake vpfd for each frame */
+/* What is reported of sessions, for each PF: a driver that says HELLO all the time must not fill the log. */
+#define NEWS_INTERVAL_US  10000000u
+#define NEWS_BURST        6
+#define TIMER_ACCURACY_US 1000
+
+/* A VM, as long as it has a PF. */
+struct vm {
+	struct vm *next;
+	char name[VPF_NAME_MAX];
+	unsigned int pfs;
+	struct bucket bucket;
+	bool paused;
+};
+
+struct entry {
+	struct entry *next;
+	struct control *control;
+	char pf[VPF_NAME_MAX];
+	struct vm *vm;
+	struct channel *channel;
+	struct bucket news;
+	uint64_t limited;
+};
+
+struct control {
+	struct control_config config;
+	sd_event_source *timer;
+	struct entry *entries;
+	struct vm *vms;
+};
+
+static void dp_listen(void *dp, dataplane_control_fn fn, void *ctx)
+{
+	dataplane_control_listen(dp, fn, ctx);
+}
+
+static void dp_pause(void *dp, const char *pf, bool pause)
+{
+	dataplane_control_pause(dp, pf, pause);
+}
+
+static int dp_send(void *dp, const char *pf, const uint8_t *frame, size_t len)
+{
+	return dataplane_control_send(dp, pf, frame, len);
+}
+
+const struct control_dataplane control_dataplane = {
+	.listen = dp_listen,
+	.pause = dp_pause,
+	.send = dp_send,
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static struct entry *find(const struct control *c, const char *pf)
+{
+	for (struct entry *e = c->entries; e; e = e->next)
+		if (!strcmp(e->pf, pf))
+			return e;
+	return NULL;
+}
+
+/* What a channel asks for. */
+
+static bool on_send(void *ctx, const uint8_t *frame, size_t len)
+{
+	const struct entry *e = ctx;
+	const struct control_config *config = &e->control->config;
+
+	return config->ops->send(config->dp, e->pf, frame, len) == 0;
+}
+
+static uint64_t on_random(void *ctx)
+{
+	uint64_t random = 0;
+
+	(void)ctx;
+	/* Up to 256 bytes come whole once the kernel's generator is ready, which it waits for (getrandom(2));
+	 * only before that can a signal end it. */
+	while (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		;
+	return random;
+}
+
+static void on_describe(void *ctx, struct vpf_ctl_hello_reply *ret)
+{
+	const struct entry *e = ctx;
+	const struct model_pf *pf = model_pf_find(e->control->config.model, e->pf);
+
+	ret->vfs = htole16((uint16_t)pf->s.vfs);
+	ret->capabilities =
+		htole32(VPF_CTL_SETTINGS | VPF_CTL_CAP_VLAN_AD | VPF_CTL_CAP_MIN_RATE | VPF_CTL_CAP_STATS);
+	memcpy(ret->mac, pf->fn[VPF_FUNCTION_PF].s.mac, sizeof(ret->mac));
+	ctl_text(ret->pf, sizeof(ret->pf), e->pf);
+	ctl_text(ret->daemon, sizeof(ret->daemon), VPF_VERSION);
+}
+
+static void on_record(void *ctx, unsigned int function, struct vpf_ctl_function *ret)
+{
+	const struct entry *e = ctx;
+	const struct model *m = e->control->config.model;
+	struct function_state state = {0};
+	struct vhost_user_info vu = {0};
+
+	model_function_get(m, e->pf, function, &state, &vu, NULL);
+	record_function(function, &model_pf_find(m, e->pf)->fn[function].s, state.link_up,
+			vu.queues_started > 0, ret);
+}
+
+static void on_stats(void *ctx, unsigned int function, struct vpf_ctl_stats *ret)
+{
+	const struct entry *e = ctx;
+	struct port_stats stats = {0};
+
+	model_function_get(e->control->config.model, e->pf, function, NULL, NULL, &stats);
+	record_stats(function, &stats, ret);
+}
+
+static uint16_t on_set(void *ctx, const struct ctl_set *set, char text[CTL_TEXT_MAX])
+{
+	const struct entry *e = ctx;
+	struct model *m = e->control->config.model;
+	struct function_settings s = model_pf_find(m, e->pf)->fn[set->function].s;
+	struct err err = {0};
+	char why[sizeof(err.field) + sizeof(err.text) + 2] = "";
+	int r;
+
+	r = record_apply(set, &s, &err);
+	if (!r)
+		r = model_function_request(m, e->pf, set->function, set->mask, &s, &err);
+	/* What is no question of policy speaks of its field, as to the API: "max_rate: must be ...". */
+	if (r < 0)
+		snprintf(why, sizeof(why), "%s%s%s", r == -EPERM ? "" : err.field,
+			 r == -EPERM || !err.field[0] ? "" : ": ", err.text);
+	ctl_text(text, CTL_TEXT_MAX, why);
+	return record_status(r);
+}
+
+static void on_news(void *ctx, enum channel_news news)
+{
+	static const struct {
+		const char *event, *text;
+	} what[] = {
+		[CHANNEL_HELLO] = {"hello", "the guest's driver has taken over its control"},
+		[CHANNEL_BYE] = {"bye", "the guest's driver has given up its control"},
+		[CHANNEL_LOST] = {"lost", "the guest's driver no longer controls it"},
+	};
+	struct entry *e = ctx;
+	const struct channel_session *session = channel_session(e->channel);
+	json_t *detail = NULL;
+	char text[256];
+
+	if (!bucket_take(&e->news, now_us()))
+		return;
+	snprintf(text, sizeof(text), "%s", what[news].text);
+	if (news == CHANNEL_HELLO) {
+		detail = json_pack("{s:s, s:s}", "driver", session->driver, "kernel", session->kernel);
+		snprintf(text, sizeof(text), "%s: vpf.ko %s, kernel %s", what[news].text, session->driver,
+			 session->kernel);
+	}
+	model_report(e->control->config.model, &(struct model_event){
+						       .topic = TOPIC_CONTROL,
+						       .event = what[news].event,
+						       .level = LOG_LVL_INFO,
+						       .pf = e->pf,
+						       .function = VPF_FUNCTION_PF,
+						       .detail = detail,
+						       .text = text,
+					       });
+	json_decref(detail);
+}
+
+static const struct channel_ops channel_ops = {
+	.send = on_send,
+	.random = on_random,
+	.describe = on_describe,
+	.record = on_record,
+	.stats = on_stats,
+	.set = on_set,
+	.news = on_news,
+};
+
+/* VMs */
+
+static struct vm *vm_get(struct control *c, const char *name)
+{
+	struct vm *vm;
+
+	for (vm = c->vms; vm && strcmp(vm->name, name);)
+		vm = vm->next;
+	if (!vm) {
+		vm = calloc(1, sizeof(*vm));
+		if (!vm)
+			return NULL;
+		snprintf(vm->name, sizeof(vm->name), "%s", name);
+		vm->bucket = bucket_new(VM_INTERVAL_US, VM_BURST);
+		vm->next = c->vms;
+		c->vms = vm;
+	}
+	vm->pfs++;
+	return vm;
+}
+
+static void vm_put(struct control *c, struct vm *vm)
+{
+	if (--vm->pfs)
+		return;
+	for (struct vm **p = &c->vms; *p; p = &(*p)->next)
+		if (*p == vm) {
+			*p = vm->next;
+			break;
+		}
+	free(vm);
+}
+
+static void vm_pause(struct control *c, struct vm *vm, bool pause)
+{
+	vm->paused = pause;
+	for (struct entry *e = c->entries; e; e = e->next)
+		if (e->vm == vm)
+			c->config.ops->pause(c->config.dp, e->pf, pause);
+}
+
+/* Time */
+
+static uint64_t next_deadline(const struct control *c)
+{
+	uint64_t next = CHANNEL_NEVER;
+
+	for (const struct entry *e = c->entries; e; e = e->next)
+		next = MIN(next, channel_deadline(e->channel));
+	for (const struct vm *vm = c->vms; vm; vm = vm->next)
+		if (vm->paused)
+			next = MIN(next, bucket_when(&vm->bucket, VM_RESUME));
+	return next;
+}
+
+static void arm(struct control *c)
+{
+	uint64_t next = next_deadline(c);
+
+	/* They can only fail for an event loop that is being torn down. */
+	if (next == CHANNEL_NEVER) {
+		sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
+		return;
+	}
+	sd_event_source_set_time(c->timer, next);
+	sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	struct control *c = ctx;
+	uint64_t now = now_us();
+
+	(void)source;
+	(void)usec;
+	for (struct entry *e = c->entries; e; e = e->next)
+		channel_tick(e->channel, now);
+	for (struct vm *vm = c->vms; vm; vm = vm->next)
+		if (vm->paused && bucket_when(&vm->bucket, VM_RESUME) <= now)
+			vm_pause(c, vm, false);
+	arm(c);
+	return 0;
+}
+
+/* Frames */
+
+static void on_frame(void *ctx, const char *pf, const uint8_t *frame, size_t len)
+{
+	struct control *c = ctx;
+	struct entry *e = find(c, pf);
+	uint64_t now = now_us();
+
+	if (!e)
+		return;
+	/* The data plane stops before the bucket is empty; this is for frames that it had in hand. */
+	if (bucket_take(&e->vm->bucket, now))
+		channel_receive(e->channel, now, frame, len);
+	if (!e->vm->paused && bucket_when(&e->vm->bucket, 1) > now) {
+		e->limited++;
+		vm_pause(c, e->vm, true);
+	}
+	arm(c);
+}
+
+/* The model's virtual PFs */
+
+static void entry_free(struct entry *e)
+{
+	struct control *c = e->control;
+
+	for (struct entry **p = &c->entries; *p; p = &(*p)->next)
+		if (*p == e) {
+			*p = e->next;
+			break;
+		}
+	if (e->vm)
+		vm_put(c, e->vm);
+	channel_free(e->channel);
+	free(e);
+}
+
+static bool pf_started(const struct control *c, const char *pf)
+{
+	struct vhost_user_info vu = {0};
+
+	return !model_function_get(c->config.model, pf, VPF_FUNCTION_PF, NULL, &vu, NULL) &&
+	       vu.queues_started;
+}
+
+static int entry_new(struct control *c, const struct model_pf *pf)
+{
+	struct entry *e = calloc(1, sizeof(*e));
+	struct channel_config config = {.ops = &channel_ops, .ctx = e, .functions = pf->s.vfs + 1};
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	e->control = c;
+	snprintf(e->pf, sizeof(e->pf), "%s", pf->s.name);
+	e->news = bucket_new(NEWS_INTERVAL_US, NEWS_BURST);
+	memcpy(config.key, pf->vm->key, sizeof(config.key));
+	e->vm = vm_get(c, pf->s.vm);
+	r = e->vm ? channel_new(&config, &e->channel) : -ENOMEM;
+	if (r < 0) {
+		entry_free(e);
+		return r;
+	}
+	e->next = c->entries;
+	c->entries = e;
+	if (e->vm->paused)
+		c->config.ops->pause(c->config.dp, e->pf, true);
+	if (pf_started(c, e->pf))
+		channel_start(e->channel, now_us());
+	return 0;
+}
+
+/* The PF may have changed to another VM; what its settings say may look otherwise to the guest. */
+static int entry_follow(struct entry *e, const struct model_pf *pf)
+{
+	struct control *c = e->control;
+	struct vm *vm = vm_get(c, pf->s.vm);
+
+	if (!vm)
+		return -ENOMEM;
+	if (vm != e->vm)
+		c->config.ops->pause(c->config.dp, e->pf, vm->paused);
+	vm_put(c, e->vm);
+	e->vm = vm;
+	channel_set_key(e->channel, pf->vm->key);
+	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++)
+		channel_dirty(e->channel, fn);
+	return 0;
+}
+
+static void follow_pf(struct control *c, const char *name)
+{
+	const struct model_pf *pf = model_pf_find(c->config.model, name);
+	struct entry *e = find(c, name);
+	int r = 0;
+
+	if (pf && e)
+		r = entry_follow(e, pf);
+	else if (pf)
+		r = entry_new(c, pf);
+	else if (e)
+		entry_free(e);
+	if (r < 0)
+		log_write(LOG_LVL_ERR, &(struct log_scope){.pf = name, .vf = LOG_VF_NONE},
+			  "no control channel: %s", strerror(-r));
+}
+
+static void on_function_event(struct entry *e, const struct model_event *event)
+{
+	bool started = !strcmp(event->event, "started"), stopped = !strcmp(event->event, "stopped");
+
+	if (event->function == VPF_FUNCTION_PF && started)
+		channel_start(e->channel, now_us());
+	if (event->function == VPF_FUNCTION_PF && stopped)
+		channel_stop(e->channel);
+	if (started || stopped || !strcmp(event->event, "changed"))
+		channel_dirty(e->channel, (unsigned int)event->function);
+}
+
+static void on_model_event(void *ctx, const struct model_event *event)
+{
+	struct control *c = ctx;
+	struct entry *e;
+
+	if (event->topic == TOPIC_PF) {
+		follow_pf(c, event->pf);
+		arm(c);
+		return;
+	}
+	if ((event->topic != TOPIC_FUNCTION && event->topic != TOPIC_LINK) || event->function < 0)
+		return;
+	e = find(c, event->pf);
+	if (!e)
+		return;
+	if (event->topic == TOPIC_FUNCTION)
+		on_function_event(e, event);
+	else
+		channel_dirty(e->channel, (unsigned int)event->function);
+	arm(c);
+}
+
+int control_new(const struct control_config *config, struct control **ret, struct err *err)
+{
+	struct control *c = calloc(1, sizeof(*c));
+	int r = 0;
+
+	if (!c)
+		return err_set(err, ENOMEM, NULL, "out of memory");
+	c->config = *config;
+	r = sd_event_add_time(config->event, &c->timer, CLOCK_MONOTONIC, 0, TIMER_ACCURACY_US, on_timer, c);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
+	for (unsigned int i = 0; r >= 0 && model_pf_at(config->model, i); i++)
+		r = entry_new(c, model_pf_at(config->model, i));
+	if (r < 0) {
+		while (c->entries)
+			entry_free(c->entries);
+		sd_event_source_disable_unref(c->timer);
+		free(c);
+		return err_set(err, -r, NULL, "cannot make the control channels: %s", strerror(-r));
+	}
+	model_listen(config->model, on_model_event, c);
+	config->ops->listen(config->dp, on_frame, c);
+	arm(c);
+	*ret = c;
+	return 0;
+}
+
+void control_free(struct control *c)
+{
+	if (!c)
+		return;
+	c->config.ops->listen(c->config.dp, NULL, NULL);
+	model_unlisten(c->config.model, on_model_event, c);
+	while (c->entries)
+		entry_free(c->entries);
+	sd_event_source_disable_unref(c->timer);
+	free(c);
+}
+
+int control_get(const struct control *c, const char *pf, struct control_info *ret)
+{
+	const struct entry *e = find(c, pf);
+
+	if (!e)
+		return -ENOENT;
+	*ret = (struct control_info){
+		.session = channel_session(e->channel),
+		.counters = channel_counters(e->channel),
+		.limited = e->limited,
+	};
+	return 0;
+}
