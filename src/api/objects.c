@@ -127,15 +127,16 @@ static json_t *control_json(const struct control *control, const char *pf)
 	if (control_get(control, pf, &info) < 0)
 		return json_null(); /* there was no memory for it, which the log says */
 	n = info.counters;
-	counters = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			     "frames", (json_int_t)n->frames, "hello", (json_int_t)n->hello, "requests",
-			     (json_int_t)n->requests, "repeated", (json_int_t)n->repeated, "replies",
-			     (json_int_t)n->replies, "events", (json_int_t)n->events, "event_retries",
-			     (json_int_t)n->event_retries, "resets", (json_int_t)n->resets, "unsent",
-			     (json_int_t)n->unsent, "malformed", (json_int_t)n->malformed, "bad_version",
-			     (json_int_t)n->bad_version, "bad_tag", (json_int_t)n->bad_tag, "unknown_session",
-			     (json_int_t)n->unknown_session, "replayed", (json_int_t)n->replayed, "limited",
-			     (json_int_t)info.limited);
+	counters =
+		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+			  "frames", (json_int_t)n->frames, "hello", (json_int_t)n->hello, "requests",
+			  (json_int_t)n->requests, "refused", (json_int_t)n->refused, "repeated",
+			  (json_int_t)n->repeated, "replies", (json_int_t)n->replies, "events",
+			  (json_int_t)n->events, "event_retries", (json_int_t)n->event_retries, "resets",
+			  (json_int_t)n->resets, "unsent", (json_int_t)n->unsent, "malformed",
+			  (json_int_t)n->malformed, "bad_version", (json_int_t)n->bad_version, "bad_tag",
+			  (json_int_t)n->bad_tag, "unknown_session", (json_int_t)n->unknown_session,
+			  "replayed", (json_int_t)n->replayed, "limited", (json_int_t)info.limited);
 	return json_pack("{s:b, s:o, s:o, s:o}", "session", info.session->id != 0, "driver",
 			 info.session->id ? json_string(info.session->driver) : json_null(), "kernel",
 			 info.session->id ? json_string(info.session->kernel) : json_null(), "counters",

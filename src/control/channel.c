@@ -299,6 +299,8 @@ static void on_request(struct channel *c, const struct ctl_message *m)
 		finish(c, VPF_CTL_UNSUPPORTED, "this vpfd does not know such a request");
 		break;
 	}
+	if (c->last.status != VPF_CTL_OK)
+		c->counters.refused++;
 	send_reply(c);
 }
 

@@ -55,6 +55,7 @@ struct channel_counters {
 	uint64_t replayed;        /* dropped: a sequence, acknowledgement or HELLO of the past */
 	uint64_t hello;
 	uint64_t requests;      /* carried out or refused; without `repeated` */
+	uint64_t refused;       /* of which were not carried out */
 	uint64_t repeated;      /* answered from what was kept */
 	uint64_t replies;       /* sent, HELLO_REPLY included */
 	uint64_t resets;        /* sent */

@@ -36,6 +36,7 @@ PF_MQ, PF_REPLY_ACK, PF_INFLIGHT, PF_MEM_SLOTS, PF_STATUS = 1 << 0, 1 << 3, 1 <<
 DESC_NEXT, DESC_WRITE, DESC_INDIRECT, DESC_AVAIL, DESC_USED = 1, 2, 4, 1 << 7, 1 << 15
 HDR_LEN = 12  # virtio_net_hdr_mrg_rxbuf
 NO_OFFLOAD = bytes(HDR_LEN)
+CONTROL = bytes.fromhex("88b5")  # EtherType of the control channel
 GPA = 0x1_0000_0000  # where the client's memory lies for descriptors
 UVA = 0x7000_0000_0000  # and for ring addresses
 
@@ -330,7 +331,9 @@ class Port(Client):
         self.spare: list[int] = []
         self.kick = [self._eventfd(), self._eventfd()]
         self.call = [self._eventfd(), self._eventfd()]
-        self.pending: list[bytes] = []
+        self.pending: list[bytes] = []  # buffers that were filled
+        self.data: list[tuple[bytes, bytes]] = []  # frames, with their headers
+        self.control: list[bytes] = []  # frames of the control channel
         assert self.set_memory()
         if start:
             self.start(0, self.rx)
@@ -433,7 +436,21 @@ class Port(Client):
         return self.receive_with_header(timeout)[1]
 
     def receive_with_header(self, timeout: float = 10) -> tuple[bytes, bytes]:
+        """Control frames, which a PF gets at any time, go to `control` instead."""
         deadline = time.monotonic() + timeout
+        while not self.data:
+            self._take(deadline)
+        return self.data.pop(0)
+
+    def receive_control(self, timeout: float = 10) -> bytes:
+        """The next frame of the control channel; TimeoutError if none comes."""
+        deadline = time.monotonic() + timeout
+        while not self.control:
+            self._take(deadline)
+        return self.control.pop(0)
+
+    def _take(self, deadline: float) -> None:
+        """Sorts the next frame that arrives."""
         while not self.pending:
             for head, length in self.rx.reap():
                 offset = self.rx_buffers.pop(head)
@@ -447,7 +464,11 @@ class Port(Client):
         data = first
         for _ in range(struct.unpack_from("=H", first, 10)[0] - 1):
             data += self.pending.pop(0)
-        return data[:HDR_LEN], data[HDR_LEN:]
+        header, frame = data[:HDR_LEN], data[HDR_LEN:]
+        if frame[12:14] == CONTROL:
+            self.control.append(frame)
+        else:
+            self.data.append((header, frame))
 
     def receive_all(self, count: int, timeout: float = 10) -> list[bytes]:
         return [self.receive(timeout) for _ in range(count)]
