@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The model as the root object of the state file, version 1:
+/* The model as the root object of the state file, version 2:
  *
- *	{"format": "vpf-state", "version": 1,
+ *	{"format": "vpf-state", "version": 2,
  *	 "fabrics": [{"name", "uplink", "learning", "ageing", "max_learned"}],
  *	 "vms": [{"name", "key": 32 hexadecimal digits}],
  *	 "pfs": [{"name", "fabric", "vfs", "queue_pairs", "mac", "mtu", "vm", "qmp", "policy",
  *		  "functions": [{"vf": null | 0…, "mac", "vlan", "spoofchk", "trust", "link", "mtu",
  *				 "min_rate", "max_rate", "pinned"}]}]}
  *
- * "vms", "vm" and what the policy has besides the drivers' part may be missing: files that an older vpfd
- * wrote have no such thing. Members mean what they mean in the API. "functions" has those with settings other
- *than the defaults, and of each only what differs: most functions of most machines need no line. Reading
- *checks as much as the API does, and anything unknown is an error: a state that is understood in part would
- *be lost in part with the next save. */
+ * "vms", "vm" and what the policy has besides the drivers' part may be missing: files of version 1 have
+ * no such thing, and get the defaults and new keys. Members mean what they mean in the API. "functions" has
+ *those with settings other than the defaults, and of each only what differs: most functions of most machines
+ *need no line. Reading checks as much as the API does, and anything unknown is an error: a state that is
+ *understood in part would be lost in part with the next save. */
 
 #include <stdio.h>
 #include <string.h>

@@ -134,6 +134,10 @@ int state_store_load(struct state_store *store, json_t **ret, struct err *err)
 	}
 	if (fd < 0)
 		return err_set(err, errno, NULL, "cannot open %s: %s", store->path, strerror(errno));
+	/* There are keys in it, and it may have been edited or put back from a copy. */
+	if (fchmod(fd, 0600) < 0)
+		return err_set(err, errno, NULL, "cannot set the mode of %s: %s", store->path,
+			       strerror(errno));
 	r = read_file(fd, store->path, &text, &size, err);
 	if (r < 0)
 		return r;
@@ -187,7 +191,7 @@ static int write_tmp(struct state_store *store, const char *text, size_t size)
 		openat(store->dirfd, STATE_TMP, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int r;
 
-	if (fd < 0)
+	if (fd < 0 || fchmod(fd, 0600) < 0)
 		return -errno;
 	r = write_all(fd, text, size);
 	if (r < 0)

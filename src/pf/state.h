@@ -4,7 +4,7 @@
 /* The state file: one JSON object in <dir>/state.json that is always either the old or the new one. A save
  * writes state.json.tmp beside it, flushes that to disk, renames it over the old one and flushes the
  * directory; when it returns 0 the new contents survive a power failure, and when it fails the old ones are
- * still there.
+ * still there. Its mode is 0600, since it has the VMs' keys.
  *
  * A file that cannot be read in full and understood is never overwritten: loading it fails, with a sentence
  * about what to do, and so does the daemon's start. A lock on <dir>/lock keeps a second daemon out for as
@@ -15,7 +15,7 @@
 #include "util/err.h"
 
 #define STATE_FORMAT  "vpf-state"
-#define STATE_VERSION 1
+#define STATE_VERSION 2 /* 1: without VMs, rates, pins and the guest's part of the policy */
 
 struct state_store;
 

@@ -66,8 +66,10 @@ static inline int setup_with(void **state, const struct api_method *methods)
 	scratch_path(&t->scratch, "vpfd.sock", t->path);
 	assert_true(sd_event_new(&t->event) >= 0);
 	fake_init(&t->dp);
-	config = (struct model_config){
-		.event = t->event, .state_dir = t->state_dir, .run_dir = t->scratch.path};
+	config = (struct model_config){.event = t->event,
+				       .state_dir = t->state_dir,
+				       .run_dir = t->scratch.path,
+				       .socket_group = UINT32_MAX};
 	assert_int_equal(model_new(&config, &t->model, NULL), 0);
 	assert_int_equal(model_load(t->model, &fake_ops, &t->dp, NULL), 0);
 	assert_int_equal(pf_qemu_new(t->event, t->model, &t->qemu, NULL), 0);

@@ -3,188 +3,7 @@
 /* The model over a data plane that fails where it is told to: every change is there in full (memory, disk,
  * data plane) or not at all. */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-#include <time.h>
-
-#include <cmocka.h>
-#include <systemd/sd-event.h>
-
-#include "fake_dataplane.h"
-#include "pf/mac.h"
-#include "pf/model.h"
-#include "scratch_dir.h"
-
-#define EVENTS_MAX 64
-
-struct fixture {
-	struct scratch scratch;
-	char state_dir[256], state_file[256];
-	sd_event *event;
-	struct fake_dataplane dp;
-	struct model *model;
-	char events[EVENTS_MAX][64]; /* "topic event pf function" */
-	char details[EVENTS_MAX][256];
-	unsigned int events_n;
-};
-
-static void on_event(void *ctx, const struct model_event *e)
-{
-	struct fixture *t = ctx;
-	char *detail = e->detail ? json_dumps(e->detail, JSON_COMPACT) : NULL;
-
-	if (t->events_n == EVENTS_MAX)
-		t->events_n = 0;
-	snprintf(t->events[t->events_n], sizeof(t->events[0]), "%s %s %s %d", model_topic_names[e->topic],
-		 e->event, e->pf ? e->pf : e->fabric, e->function);
-	snprintf(t->details[t->events_n++], sizeof(t->details[0]), "%s", detail ? detail : "");
-	assert_non_null(e->text);
-	free(detail);
-}
-
-static const char *last_event(const struct fixture *t)
-{
-	return t->events_n ? t->events[t->events_n - 1] : "none";
-}
-
-static void start(struct fixture *t)
-{
-	struct model_config config = {.event = t->event,
-				      .state_dir = t->state_dir,
-				      .run_dir = t->scratch.path,
-				      .uplink_retry_us = 1000};
-	struct err err = {0};
-
-	fake_init(&t->dp);
-	t->model = NULL;
-	assert_int_equal(model_new(&config, &t->model, &err), 0);
-	model_listen(t->model, on_event, t);
-}
-
-static void load(struct fixture *t)
-{
-	struct err err = {0};
-
-	if (model_load(t->model, &fake_ops, &t->dp, &err) < 0)
-		fail_msg("%s", err.text);
-}
-
-static void stop(struct fixture *t)
-{
-	model_free(t->model);
-	fake_destroy(&t->dp);
-}
-
-static void restart(struct fixture *t)
-{
-	stop(t);
-	start(t);
-	load(t);
-}
-
-static int setup(void **state)
-{
-	struct fixture *t = calloc(1, sizeof(*t));
-
-	assert_non_null(t);
-	log_set_level((enum log_level)0);
-	scratch_make(&t->scratch);
-	scratch_path(&t->scratch, "state", t->state_dir);
-	scratch_path(&t->scratch, "state/state.json", t->state_file);
-	assert_true(sd_event_new(&t->event) >= 0);
-	start(t);
-	load(t);
-	*state = t;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *t = *state;
-
-	stop(t);
-	sd_event_unref(t->event);
-	scratch_remove(&t->scratch);
-	free(t);
-	return 0;
-}
-
-static void add_fabric(struct fixture *t, const char *name, const char *netdev)
-{
-	struct fabric_settings s;
-	struct err err = {0};
-
-	fabric_settings_init(&s, name);
-	if (netdev) {
-		s.uplink = UPLINK_NETDEV;
-		snprintf(s.uplink_name, sizeof(s.uplink_name), "%s", netdev);
-	}
-	if (model_fabric_add(t->model, &s, &err) < 0)
-		fail_msg("%s: %s", err.field, err.text);
-}
-
-static struct pf_settings pf_settings_of(const char *name, const char *fabric, uint32_t vfs)
-{
-	struct pf_settings s;
-
-	pf_settings_init(&s, name);
-	snprintf(s.fabric, sizeof(s.fabric), "%s", fabric);
-	s.vfs = vfs;
-	return s;
-}
-
-static int try_pf(struct fixture *t, const char *name, const char *fabric, uint32_t vfs, const char *mac,
-		  struct err *err)
-{
-	struct pf_settings s = pf_settings_of(name, fabric, vfs);
-	uint8_t bytes[6];
-
-	*err = (struct err){0};
-	if (mac)
-		assert_true(mac_parse(mac, bytes));
-	return model_pf_add(t->model, &s, mac ? bytes : NULL, err);
-}
-
-static void add_pf(struct fixture *t, const char *name, const char *fabric, uint32_t vfs, const char *mac)
-{
-	struct err err;
-
-	if (try_pf(t, name, fabric, vfs, mac, &err) < 0)
-		fail_msg("%s: %s", err.field, err.text);
-}
-
-static struct function_settings settings_of(struct fixture *t, const char *pf, unsigned int fn)
-{
-	return model_pf_find(t->model, pf)->fn[fn].s;
-}
-
-static int try_admin_mac(struct fixture *t, const char *pf, unsigned int fn, const char *mac, struct err *err)
-{
-	struct function_settings s = settings_of(t, pf, fn);
-
-	*err = (struct err){0};
-	assert_true(mac_parse(mac, s.admin_mac));
-	return model_function_set(t->model, pf, fn, &s, false, err);
-}
-
-static const char *mac_of(struct fixture *t, const char *pf, unsigned int fn)
-{
-	static char text[MAC_TEXT_MAX];
-
-	return mac_format(fake_function(&t->dp, pf, fn)->s.mac, text);
-}
-
-#define assert_error(expression, number, where)                                                              \
-	do {                                                                                                 \
-		struct err err = {0};                                                                        \
-		assert_int_equal(expression, -(number));                                                     \
-		assert_int_equal(err.code, number);                                                          \
-		assert_string_equal(err.field, where);                                                       \
-		assert_true(err.text[0]);                                                                    \
-	} while (0)
+#include "model_env.h"
 
 /* Validation */
 
@@ -234,6 +53,25 @@ static void pf_fields(void **state)
 	REFUSED(strcpy(s.qmp, "relative"), EINVAL, "qmp");
 	REFUSED(strcpy(s.qmp, "/a\nb"), EINVAL, "qmp");
 	REFUSED(s.policy.max_driver_macs = 65, EINVAL, "policy.max_driver_macs");
+	REFUSED(strcpy(s.vm, "a/b"), EINVAL, "vm");
+	REFUSED(s.vm[0] = '\0', EINVAL, "vm");
+	REFUSED(s.policy.vlans[0] = 1, EINVAL, "policy.vlans");
+	REFUSED(s.policy.vlans[63] = UINT64_C(1) << 63, EINVAL, "policy.vlans");
+	REFUSED(s.policy.macs = (enum mac_policy)3, EINVAL, "policy.macs");
+	REFUSED(s.policy.mac_ranges_n = VPF_MAX_POLICY_MACS + 1, EINVAL, "policy.mac_list");
+	REFUSED(s.policy.max_vfs = 256, EINVAL, "policy.max_vfs");
+	REFUSED(s.policy.max_rate = VPF_MAX_RATE + 1, EINVAL, "policy.max_rate");
+	REFUSED(s.policy.max_rate_total = VPF_MAX_RATE + 1, EINVAL, "policy.max_rate_total");
+#define RANGE(...)                                                                                           \
+	(s.policy.mac_ranges_n = 2,                                                                          \
+	 memcpy(s.policy.mac_ranges, (struct mac_range[]){{{2}, {2, 1}}, __VA_ARGS__},                       \
+		2 * sizeof(struct mac_range)))
+	REFUSED(RANGE({{2, 0, 0, 0, 0, 2}, {2, 0, 0, 0, 0, 1}}), EINVAL,
+		"policy.mac_list[1]");                            /* backwards */
+	REFUSED(RANGE({{3}, {3}}), EINVAL, "policy.mac_list[1]"); /* multicast */
+	REFUSED(RANGE({{2}, {4}}), EINVAL, "policy.mac_list[1]"); /* some of it is multicast */
+	REFUSED(RANGE({{0}, {0, 1}}), EINVAL, "policy.mac_list[1]");
+#undef RANGE
 #undef REFUSED
 	assert_error(try_pf(t, "pf0", "f0", 2, "01:00:00:00:00:00", &err), EINVAL, "mac");
 	assert_error(try_pf(t, "pf0", "f0", 2, "00:00:00:00:00:00", &err), EINVAL, "mac");
@@ -265,6 +103,11 @@ static void function_fields(void **state)
 	REFUSED(s.link = (enum link_mode)3, "link");
 	REFUSED(s.mtu = 67, "mtu");
 	REFUSED(s.mtu = 9217, "mtu");
+	REFUSED(s.max_rate = VPF_MAX_RATE + 1, "max_rate");
+	REFUSED(s.min_rate = VPF_MAX_RATE + 1, "min_rate");
+	REFUSED((s.min_rate = 11, s.max_rate = 10), "min_rate");
+	REFUSED(s.min_rate = 1, "min_rate"); /* a share of nothing */
+	REFUSED(s.pinned = SETTING_ALL + 1, "pinned");
 #undef REFUSED
 	s = settings_of(t, "pf0", 1);
 	assert_error(model_function_set(t->model, "pf1", 0, &s, false, &err), ENOENT, "pf");
@@ -323,7 +166,7 @@ static void limits(void **state)
 static void long_run_dir(void **state)
 {
 	struct fixture *t = *state;
-	struct model_config config = {.event = t->event};
+	struct model_config config = {.event = t->event, .socket_group = UINT32_MAX};
 	char run[128], other[256];
 	struct model *m = NULL;
 	struct fake_dataplane dp;
@@ -482,7 +325,24 @@ static void persistence(void **state)
 	p.queue_pairs = 4;
 	p.mtu = 9000;
 	strcpy(p.qmp, "/run/vm/qmp.sock");
-	p.policy = (struct pf_policy){.driver_mac = false, .max_driver_macs = 7, .promisc = true};
+	strcpy(p.vm, "vm7");
+	p.policy = (struct pf_policy){
+		.guest_control = false,
+		.vlan_ad = true,
+		.macs = MAC_POLICY_LIST,
+		.mac_ranges_n = 2,
+		.mac_ranges = {{{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 9}}, {{6}, {6}}},
+		.trust = true,
+		.spoofchk_off = true,
+		.max_vfs = 255,
+		.max_rate = 1000,
+		.max_rate_total = VPF_MAX_RATE,
+		.driver_mac = false,
+		.max_driver_macs = 7,
+		.promisc = true,
+	};
+	p.policy.vlans[0] = 0xff02;
+	p.policy.vlans[63] = UINT64_C(1) << 62;
 	assert_int_equal(model_pf_add(t->model, &p, NULL, NULL), 0);
 	s = settings_of(t, "pf0", VPF_FUNCTION_VF(254));
 	s.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 5, .pcp = 3, .tpid = 0x88a8};
@@ -490,6 +350,9 @@ static void persistence(void **state)
 	s.trust = true;
 	s.link = LINK_ENABLE;
 	s.mtu = 1400;
+	s.min_rate = 10;
+	s.max_rate = 900;
+	s.pinned = SETTING_VLAN | SETTING_LINK;
 	memcpy(s.admin_mac, (uint8_t[]){2, 9, 9, 9, 9, 9}, 6);
 	assert_int_equal(model_function_set(t->model, "pf0", VPF_FUNCTION_VF(254), &s, true, NULL), 0);
 	s = settings_of(t, "pf0", VPF_FUNCTION_PF);
@@ -511,6 +374,9 @@ static void persistence(void **state)
 	assert_true(s.trust);
 	assert_int_equal(s.link, LINK_ENABLE);
 	assert_int_equal(s.mtu, 1400);
+	assert_int_equal(s.min_rate, 10);
+	assert_int_equal(s.max_rate, 900);
+	assert_int_equal(s.pinned, SETTING_VLAN | SETTING_LINK);
 	assert_int_equal(s.admin_mac[1], 9);
 	assert_int_equal(fake_function(&t->dp, "pf0", 1)->s.mtu, 9000);
 
