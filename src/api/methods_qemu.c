@@ -38,6 +38,10 @@ const struct json_field params_pf_qemu_args[] = {
 	 .min = 1,
 	 .max = 255,
 	 .doc = "chassis number of the first root port made (default: derived from the name)"},
+	{.name = "without_pf",
+	 .kind = JSON_KIND_BOOL,
+	 .doc = "print everything but the virtual PF itself, for a VM that gets it by pf.attach later "
+		"(default false)"},
 	{0},
 };
 
@@ -49,6 +53,7 @@ static void read_options(const json_t *params, struct qemu_args_options *o)
 		.hotplug_ports = (unsigned int)json_integer_value(json_object_get(params, "hotplug_ports")),
 		.chassis = (unsigned int)json_integer_value(json_object_get(params, "chassis")),
 		.packed = json_is_true(json_object_get(params, "packed")),
+		.without_pf = json_is_true(json_object_get(params, "without_pf")),
 		.rx_queue_size = (unsigned int)json_integer_value(json_object_get(params, "rx_queue_size")),
 		.tx_queue_size = (unsigned int)json_integer_value(json_object_get(params, "tx_queue_size")),
 	};
@@ -62,6 +67,7 @@ int method_pf_qemu_args(struct api_call *call, const json_t *params, json_t **re
 	const struct model_pf *pf = NULL;
 	struct qemu_args_options options;
 	json_t *args = NULL;
+	char key_file[108];
 	int r;
 
 	r = param_pf(env, params, "name", &pf, err);
@@ -71,7 +77,8 @@ int method_pf_qemu_args(struct api_call *call, const json_t *params, json_t **re
 	if (r < 0)
 		return r;
 	read_options(params, &options);
-	r = qemu_args(&pf->s, functions, &options, &args, err);
+	r = qemu_args(&pf->s, functions, model_key_path(env->model, pf->s.name, key_file), &options, &args,
+		      err);
 	if (r < 0)
 		return r;
 	*ret = json_pack("{s:o}", "args", args);

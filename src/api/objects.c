@@ -105,13 +105,15 @@ json_t *object_function(const struct api_env *env, const struct model_pf *pf, un
 
 	model_function_get(env->model, pf->s.name, fn, &state, &vu, NULL);
 	snprintf(features, sizeof(features), "0x%" PRIx64, vu.features);
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:i, s:b, s:b, s:s, s:s, s:b, s:o, s:s, "
-			 "s:I, s:I, s:o}",
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:i, s:I, s:I, s:o, s:b, s:b, s:s, s:s, "
+			 "s:b, s:o, s:s, s:I, s:I, s:o}",
 			 "pf", pf->s.name, "vf", object_vf(fn), "mac", mac_json(s->mac), "admin_mac",
 			 mac_is_zero(s->admin_mac) ? json_null() : mac_json(s->admin_mac), "vlan",
 			 vlan_json(&s->vlan), "spoofchk", s->spoofchk, "trust", s->trust, "link",
-			 link_mode_name(s->link), "mtu", s->mtu, "link_up", state.link_up, "mac_conflict",
-			 state.mac_conflict, "datapath", state.datapath ? state.datapath : "none", "socket",
+			 link_mode_name(s->link), "mtu", s->mtu, "min_rate", (json_int_t)s->min_rate,
+			 "max_rate", (json_int_t)s->max_rate, "pinned", pinned_json(s->pinned), "link_up",
+			 state.link_up, "mac_conflict", state.mac_conflict, "datapath",
+			 state.datapath ? state.datapath : "none", "socket",
 			 model_function_path(env->model, pf->s.name, fn, path), "connected", vu.connected,
 			 "peer_pid", vu.connected ? json_integer(vu.peer) : json_null(), "features", features,
 			 "queues_started", (json_int_t)vu.queues_started, "queues_enabled",
@@ -146,15 +148,19 @@ static json_t *control_json(const struct control *control, const char *pf)
 json_t *object_pf(const struct api_env *env, const struct model_pf *pf, bool functions)
 {
 	bool qmp_connected = false, present = false;
+	char key_file[108];
 	json_t *o, *qmp;
 
 	if (env->qemu)
 		pf_qemu_state(env->qemu, pf->s.name, &qmp_connected, &present);
 	qmp = json_pack("{s:o, s:b, s:b}", "path", pf->s.qmp[0] ? json_string(pf->s.qmp) : json_null(),
 			"connected", qmp_connected, "present", present);
-	o = json_pack("{s:s, s:s, s:I, s:I, s:o, s:i, s:o, s:o}", "name", pf->s.name, "fabric", pf->s.fabric,
-		      "vfs", (json_int_t)pf->s.vfs, "queue_pairs", (json_int_t)pf->s.queue_pairs, "mac",
-		      mac_json(pf->mac), "mtu", pf->s.mtu, "qmp", qmp, "policy", policy_json(&pf->s.policy));
+	o = json_pack("{s:s, s:s, s:I, s:I, s:o, s:i, s:s, s:s, s:o, s:o, s:{s:I, s:I}}", "name", pf->s.name,
+		      "fabric", pf->s.fabric, "vfs", (json_int_t)pf->s.vfs, "queue_pairs",
+		      (json_int_t)pf->s.queue_pairs, "mac", mac_json(pf->mac), "mtu", pf->s.mtu, "vm",
+		      pf->s.vm, "key_file", model_key_path(env->model, pf->s.name, key_file), "qmp", qmp,
+		      "policy", policy_json(&pf->s.policy), "guest_requests", "granted",
+		      (json_int_t)pf->granted, "refused", (json_int_t)pf->refused);
 	if (functions) {
 		json_t *list = json_array();
 

@@ -258,7 +258,7 @@ static int check(const struct qemu_args_options *o, struct err *err)
 	return 0;
 }
 
-int qemu_args(const struct pf_settings *pf, const struct qemu_function *functions,
+int qemu_args(const struct pf_settings *pf, const struct qemu_function *functions, const char *key_file,
 	      const struct qemu_args_options *options, json_t **ret, struct err *err)
 {
 	static const struct qemu_args_options defaults = {};
@@ -274,6 +274,10 @@ int qemu_args(const struct pf_settings *pf, const struct qemu_function *function
 	}
 	if (o->memory)
 		add_memory(&w, o->memory);
+	/* A path, not the key itself: command lines are for all to read. */
+	if (key_file)
+		add_pair(&w, "-smbios",
+			 object_word(json_pack("{s:s, s:s}", "type", "type=11", "path", key_file), "type"));
 	/* PCIe-native hot-plug: ACPI's, the default of q35, cannot unplug VFs (see qemu/plug.c). */
 	add_pair(&w, "-global", json_string("ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"));
 	if (!bus) {
@@ -282,7 +286,7 @@ int qemu_args(const struct pf_settings *pf, const struct qemu_function *function
 		add_port(&w, pf->name, o, 0, pf->vfs);
 	}
 	/* VFs before their PF: QEMU collects them under the PF's id, and refuses a VF whose PF is there. */
-	for (unsigned int i = 1; i <= pf->vfs + 1; i++) {
+	for (unsigned int i = 1; !o->without_pf && i <= pf->vfs + 1; i++) {
 		unsigned int fn = i <= pf->vfs ? i : VPF_FUNCTION_PF;
 
 		add_chardev(&w, pf, fn, functions[fn].socket);

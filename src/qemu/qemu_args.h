@@ -37,14 +37,16 @@ struct qemu_args_options { /* all zeros (NULL): the defaults */
 	unsigned int
 		chassis; /* chassis number of the first port made, 1…255; 0: derived from the PF's name */
 	bool packed;     /* offer packed rings */
+	bool without_pf; /* print everything but the PF itself, for a VM that gets it by `pf attach` later */
 	unsigned int rx_queue_size; /* 256, 512 or 1024; 0: 256 */
 	unsigned int tx_queue_size; /* same */
 };
 
 /* The arguments to append to `qemu-system-x86_64 -machine q35 …`, as a new JSON array of strings, each one
  * word of the command line ("-device", "virtio-net-pci,…", …). `functions` has pf->vfs + 1 elements, the PF
- * first. -EINVAL with the option's name in err->field, -ENOMEM. */
-int qemu_args(const struct pf_settings *pf, const struct qemu_function *functions,
+ * first. `key_file`: path of the file whose text becomes an SMBIOS string of type 11 (the VM's key), as QEMU
+ * should use it; NULL: none. -EINVAL with the option's name in err->field, -ENOMEM. */
+int qemu_args(const struct pf_settings *pf, const struct qemu_function *functions, const char *key_file,
 	      const struct qemu_args_options *options, json_t **ret, struct err *err);
 
 /* The same parts as arguments of QMP's chardev-add, netdev_add and device_add (bus: id of a pcie-root-port);

@@ -26,6 +26,7 @@ static json_t *args_of(const struct pf_settings *pf, const char *dir, const stru
 {
 	static struct qemu_function functions[VPF_MAX_FUNCTIONS];
 	static char paths[VPF_MAX_FUNCTIONS][200];
+	char key_file[200];
 	struct err err = {};
 	json_t *args = NULL;
 
@@ -37,7 +38,8 @@ static json_t *args_of(const struct pf_settings *pf, const char *dir, const stru
 		functions[fn] = (struct qemu_function){.socket = paths[fn],
 						       .mac = {0x02, 0xab, 0, 0, 0, (uint8_t)fn}};
 	}
-	if (qemu_args(pf, functions, options, &args, &err) < 0)
+	snprintf(key_file, sizeof(key_file), "%s/vm.key", dir);
+	if (qemu_args(pf, functions, key_file, options, &args, &err) < 0)
 		fail_msg("%s", err.text);
 	return args;
 }
@@ -56,6 +58,8 @@ static void expect_words(json_t *args, const char *const *words, size_t n)
 static void test_small(void **state)
 {
 	static const char *const words[] = {
+		"-smbios",
+		"type=11,path=/run/vpf/p/vm.key",
 		"-global",
 		"ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
 		"-device",
@@ -95,6 +99,8 @@ static void test_options(void **state)
 		"memory-backend-memfd,id=vpf-mem,size=4G,share=on",
 		"-machine",
 		"memory-backend=vpf-mem",
+		"-smbios",
+		"type=11,path=/tmp/a,,b=c,,d/vm.key",
 		"-global",
 		"ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
 		"-chardev",
@@ -126,6 +132,46 @@ static void test_options(void **state)
 		     words, ARRAY_SIZE(words));
 }
 
+/* A VM that will have the PF later: everything that cannot be plugged into it when it runs. */
+static void test_without_pf(void **state)
+{
+	static const char *const words[] = {
+		"-m",       "1G",
+		"-object",  "memory-backend-memfd,id=vpf-mem,size=1G,share=on",
+		"-machine", "memory-backend=vpf-mem",
+		"-smbios",  "type=11,path=/run/vpf/p/vm.key",
+		"-global",  "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
+		"-device",  "pcie-root-port,id=vpf-p-port,chassis=9,slot=0,mem-reserve=1M,pref64-reserve=1M",
+		"-device",  "pcie-root-port,id=vpf-p-port1,chassis=9,slot=1,mem-reserve=1M,pref64-reserve=4M",
+	};
+	struct pf_settings pf = pf_of("p", 3, 1);
+
+	(void)state;
+	expect_words(args_of(&pf, "/run/vpf/p",
+			     &(struct qemu_args_options){
+				     .memory = "1G", .hotplug_ports = 1, .chassis = 9, .without_pf = true}),
+		     words, ARRAY_SIZE(words));
+	/* A port of one's own: none is made for it. */
+	expect_words(
+		args_of(&pf, "/run/vpf/p", &(struct qemu_args_options){.bus = "rp1", .without_pf = true}),
+		words + 6, 4);
+}
+
+/* Without a key, nothing about one. */
+static void test_no_key(void **state)
+{
+	struct qemu_function function = {.socket = "/s"};
+	struct pf_settings pf = pf_of("p", 0, 1);
+	json_t *args = NULL, *word;
+	size_t i;
+
+	(void)state;
+	assert_int_equal(qemu_args(&pf, &function, NULL, NULL, &args, NULL), 0);
+	json_array_foreach (args, i, word)
+		assert_string_not_equal(json_string_value(word), "-smbios");
+	json_decref(args);
+}
+
 static const char *find_word(const json_t *args, const char *start)
 {
 	const json_t *word;
@@ -155,7 +201,7 @@ static void test_most_vfs(void **state)
 	/* The PF comes last: QEMU takes no VF after it. */
 	last = json_string_value(json_array_get(args, json_array_size(args) - 1));
 	assert_non_null(strstr(last, "id=vpf-p-pf,"));
-	assert_int_equal(json_array_size(args), 2 + 2 + 256 * 6);
+	assert_int_equal(json_array_size(args), 2 + 2 + 2 + 256 * 6);
 	json_decref(args);
 }
 
@@ -227,11 +273,11 @@ static void test_refused(void **state)
 		struct err err = {};
 		json_t *args = NULL;
 
-		assert_int_equal(qemu_args(&pf, &function, &bad[i].o, &args, &err), -EINVAL);
+		assert_int_equal(qemu_args(&pf, &function, NULL, &bad[i].o, &args, &err), -EINVAL);
 		assert_string_equal(err.field, bad[i].field);
 		assert_null(args);
 	}
-	assert_int_equal(qemu_args(&pf, &function, &bad[0].o, NULL, NULL), -EINVAL);
+	assert_int_equal(qemu_args(&pf, &function, NULL, &bad[0].o, NULL, NULL), -EINVAL);
 }
 
 static void test_ids(void **state)
@@ -391,6 +437,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_small),           cmocka_unit_test(test_options),
+		cmocka_unit_test(test_without_pf),      cmocka_unit_test(test_no_key),
 		cmocka_unit_test(test_most_vfs),        cmocka_unit_test(test_ports_differ),
 		cmocka_unit_test(test_refused),         cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_qmp_arguments),   cmocka_unit_test(test_filter),
