@@ -11,13 +11,15 @@
 #define EVENT_TRIES        16      /* that the guest had room for: a minute in all */
 #define RESET_FIRST_US     100000u /* after function 0 was started; doubles */
 #define RESET_TRIES        5
-#define RESET_ANSWER_US    100000u /* between answers to unknown sessions */
+#define STOPPED_US         2000000u /* that a session outlives its function: QEMU stops and starts it, too */
+#define RESET_ANSWER_US    100000u  /* between answers to unknown sessions */
 #define BITMAP_WORDS       (CHANNEL_FUNCTIONS_MAX / 64)
 
 struct channel {
 	struct channel_config config;
 	struct channel_counters counters;
 	bool started;
+	uint64_t stopped_until; /* not started: when the sessions end */
 	struct channel_session pending, active;
 
 	/* The active session's last request; sequence 0: none yet. */
@@ -111,40 +113,50 @@ static void end_active(struct channel *c)
 	forget_events(c);
 }
 
+static bool has_session(const struct channel *c)
+{
+	return c->active.id || c->pending.id;
+}
+
+/* Ends all sessions, and tells of the end of an active one. */
+static void lose(struct channel *c)
+{
+	bool lost = c->active.id;
+
+	c->pending = (struct channel_session){0};
+	end_active(c);
+	if (lost)
+		c->config.ops->news(c->config.ctx, CHANNEL_LOST);
+}
+
 void channel_start(struct channel *c, uint64_t now)
 {
 	if (c->started)
 		return;
 	c->started = true;
+	if (has_session(c))
+		return;
 	c->reset.left = RESET_TRIES;
 	c->reset.interval = RESET_FIRST_US;
 	c->reset.at = now + c->reset.interval;
 }
 
-void channel_stop(struct channel *c)
+void channel_stop(struct channel *c, uint64_t now)
 {
-	bool lost = c->active.id;
-
+	if (!c->started)
+		return;
 	c->started = false;
+	c->stopped_until = now + STOPPED_US;
 	c->reset.left = 0;
-	c->pending = (struct channel_session){0};
-	end_active(c);
-	if (lost)
-		c->config.ops->news(c->config.ctx, CHANNEL_LOST);
 }
 
 void channel_set_key(struct channel *c, const uint8_t key[VPF_CTL_KEY_LEN])
 {
-	bool lost = c->active.id;
-
 	if (!memcmp(c->config.key, key, VPF_CTL_KEY_LEN))
 		return;
 	memcpy(c->config.key, key, VPF_CTL_KEY_LEN);
 	c->reset.left = 0; /* the guest cannot know this key yet */
-	c->pending = (struct channel_session){0};
-	end_active(c);
-	if (lost)
-		c->config.ops->news(c->config.ctx, CHANNEL_LOST);
+	lose(c);
 }
 
 /* HELLO */
@@ -424,8 +436,7 @@ static void tick_event(struct channel *c, uint64_t now)
 	if (again && now < c->event.retry_at)
 		return;
 	if (again && c->event.tries >= EVENT_TRIES) {
-		end_active(c);
-		c->config.ops->news(c->config.ctx, CHANNEL_LOST);
+		lose(c);
 		return;
 	}
 	if (again) {
@@ -457,6 +468,8 @@ static void tick_reset(struct channel *c, uint64_t now)
 
 uint64_t channel_deadline(const struct channel *c)
 {
+	if (!c->started)
+		return has_session(c) ? c->stopped_until : CHANNEL_NEVER;
 	if (c->active.id && c->event.outstanding)
 		return c->event.retry_at;
 	if (c->active.id && any_bit(c->dirty))
@@ -470,7 +483,9 @@ void channel_tick(struct channel *c, uint64_t now)
 {
 	if (channel_deadline(c) > now)
 		return;
-	if (c->active.id)
+	if (!c->started)
+		lose(c);
+	else if (c->active.id)
 		tick_event(c, now);
 	else
 		tick_reset(c, now);

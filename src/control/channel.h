@@ -14,8 +14,10 @@
  *	- What changes is a bit per function (channel_dirty()), sent as EVENTs with the functions' records as
  *they are when it is sent; one EVENT is on its way at a time, and is sent again until it is acknowledged. A
  *	  driver that was sent EVENT_TRIES and acknowledged none has left without a word: its session ends.
- *	- Function 0 stopped (the driver left, the VM was reset) ends all sessions; started again, and after a
- *	  restart of vpfd, RESETs ask whoever is there for a HELLO.
+ *	- While function 0 is stopped nothing is sent. Soon started again (QEMU does that when memory is
+ *plugged or a migration begins) all goes on; else (the driver left, the VM was reset) the sessions end. When
+ *it is started and nobody has a session, which is so after a restart of vpfd, too, RESETs ask whoever is
+ *there for a HELLO.
  *
  * Time is passed in, µs of a clock that does not go back. The owner calls channel_tick() at
  * channel_deadline(). Memory is constant. Callbacks must not call back into the channel, except
@@ -29,7 +31,7 @@
 enum channel_news {
 	CHANNEL_HELLO, /* a session has become active */
 	CHANNEL_BYE,   /* the driver ended it */
-	CHANNEL_LOST,  /* function 0 was stopped, or the driver acknowledges nothing */
+	CHANNEL_LOST,  /* it ended otherwise */
 };
 
 struct channel_ops {
@@ -86,7 +88,7 @@ void channel_free(struct channel *c);                                       /* t
 
 /* A driver has started or left function 0. */
 void channel_start(struct channel *c, uint64_t now);
-void channel_stop(struct channel *c);
+void channel_stop(struct channel *c, uint64_t now);
 /* Another key ends the sessions. */
 void channel_set_key(struct channel *c, const uint8_t key[VPF_CTL_KEY_LEN]);
 

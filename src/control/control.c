@@ -402,7 +402,7 @@ static void on_function_event(struct entry *e, const struct model_event *event)
 	if (event->function == VPF_FUNCTION_PF && started)
 		channel_start(e->channel, now_us());
 	if (event->function == VPF_FUNCTION_PF && stopped)
-		channel_stop(e->channel);
+		channel_stop(e->channel, now_us());
 	if (started || stopped || !strcmp(event->event, "changed"))
 		channel_dirty(e->channel, (unsigned int)event->function);
 }
