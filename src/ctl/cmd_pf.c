@@ -14,9 +14,18 @@
 #define QMP     .name = "--qmp", .value = "PATH", .param = "qmp", .parse = value_path_or_none
 #define POLICY  .name = "--policy", .value = "KEY=VALUE,…", .param = "policy", .parse = value_policy
 
-static const char policy_help[] = "What the VM's own drivers may do: driver_mac=on|off (set a MAC of their "
-				  "own; default on), max_driver_macs=N (add so many MACs a function; default "
-				  "32), promisc=on|off (a trusted VF may be promiscuous; default off).";
+#define VM .name = "--vm", .value = "NAME", .param = "vm", .parse = value_name_or_default
+
+static const char policy_help[] =
+	"What the VM may do with its PF. Of its VFs' settings it may change: guest_control=on|off (any at "
+	"all; "
+	"default on), vlans=LIST (VLANs such as 10-20,30; all; none: the default), vlan_ad=on|off (802.1ad "
+	"tags, too; off), macs=own|list|any (MACs; own), mac_list=MAC[-MAC],… (for macs=list), trust=on|off "
+	"(off), spoofchk_off=on|off (off), max_vfs=N (no more VFs than that have a link; 255). Whatever it "
+	"changes: max_rate=MBPS (of each VF; none), max_rate_total=MBPS (of all functions; none). Its "
+	"drivers: "
+	"driver_mac=on|off (a MAC of their own; on), max_driver_macs=N (further MACs a function; 32), "
+	"promisc=on|off (a trusted VF may be promiscuous; off).";
 
 static const struct arg add_args[] = {
 	{.name = "NAME", .flags = ARG_REQUIRED, .param = "name", .help = "What to call it."},
@@ -40,6 +49,9 @@ static const struct arg add_args[] = {
 	{MAC,
 	 .help = "Permanent MAC of the PF; VF n gets the one n + 1 above it. Default: generated, and kept."},
 	{MTU, .help = "Largest packet of its functions, also told to the VM. Default: 1500."},
+	{VM,
+	 .help = "The VM that it is for, as you call it: virtual PFs of one VM share the key with which its "
+		 "driver and vpfd know each other. Default: the virtual PF's name."},
 	{QMP, .complete = COMPLETE_FILE,
 	 .help = "A QMP socket of the VM, for vpfd alone: for link states, the drivers' MAC filters, and "
 		 "attach and detach."},
@@ -50,6 +62,8 @@ static const struct arg add_args[] = {
 static const struct arg set_args[] = {
 	{PF_NAME, .help = "A virtual PF."},
 	{MTU, .help = "Largest packet of its functions, also told to the VM when it starts next."},
+	{VM, .help = "The VM that it is for, as you call it; default: one of its own. Only while no VM is "
+		     "connected."},
 	{QMP, .complete = COMPLETE_FILE, .help = "A QMP socket of the VM, for vpfd alone; none: no longer."},
 	{MAC,
 	 .help = "Permanent MAC of the PF; VF n gets the one n + 1 above it. Only while no VM is connected."},
@@ -131,6 +145,7 @@ static void print_control(struct out *out, const json_t *control)
 static void print_pf(struct out *out, const json_t *pf)
 {
 	const json_t *qmp = json_object_get(pf, "qmp"), *policy = json_object_get(pf, "policy");
+	const json_t *requests = json_object_get(pf, "guest_requests");
 	const char *key, *path = view_string(qmp, "path");
 	bool first = true;
 	json_t *value;
@@ -141,6 +156,9 @@ static void print_pf(struct out *out, const json_t *pf)
 	out_field(out, "Queue pairs", STYLE_PLAIN, "%lld", view_number(pf, "queue_pairs"));
 	out_field(out, "MAC", STYLE_PLAIN, "%s", view_string(pf, "mac"));
 	out_field(out, "MTU", STYLE_PLAIN, "%lld", view_number(pf, "mtu"));
+	if (*view_string(pf, "vm"))
+		out_field(out, "VM", STYLE_PLAIN, "%s (key in %s)", view_string(pf, "vm"),
+			  view_string(pf, "key_file"));
 	if (!*path)
 		out_field(out, "QMP", STYLE_DIM, "none");
 	else
@@ -149,8 +167,11 @@ static void print_pf(struct out *out, const json_t *pf)
 			  : view_flag(qmp, "present")  ? "connected, the VM has the PF"
 						       : "connected, the VM does not have the PF");
 	print_control(out, json_object_get(pf, "control"));
+	if (json_is_object(requests))
+		out_field(out, "Guest's requests", STYLE_PLAIN, "%lld granted, %lld refused",
+			  view_number(requests, "granted"), view_number(requests, "refused"));
 	json_object_foreach ((json_t *)policy, key, value) {
-		_cleanup_free_ char *text = view_any(value);
+		_cleanup_free_ char *text = view_policy(key, value);
 
 		out_field(out, first ? "Policy" : "", STYLE_PLAIN, "%s %s", key, text ? text : "");
 		first = false;
@@ -189,7 +210,11 @@ const struct command pf_commands[] = {
 			(const struct example[]){
 				{"pf set pf0 --qmp /run/vm0/qmp.sock",
 				 "Tell vpfd where the VM's QMP socket is."},
-				{"pf set pf0 --policy promisc=on", "Let trusted VFs be promiscuous."},
+				{"pf set pf0 --policy vlans=10-20,30,macs=any,max_rate=1000",
+				 "Let the VM put its VFs into these VLANs and give them any MAC; each sends "
+				 "1 Gb/s at most."},
+				{"pf set pf0 --policy vlans=none,macs=own,max_rate=none",
+				 "Back to the defaults. What its VFs have got by then they keep."},
 				{0},
 			},
 		.args = set_args,

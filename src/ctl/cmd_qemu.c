@@ -36,6 +36,10 @@ const struct arg qemu_args_args[] = {
 	 .parse = value_integer,
 	 .help = "Chassis number of the first root port that is printed, 1 to 255; each of a VM's root ports "
 		 "needs another. Default: derived from the virtual PF's name."},
+	{.name = "--without-pf",
+	 .param = "without_pf",
+	 .help = "Print everything but the virtual PF: for a VM that is started without it, and gets it by "
+		 "'vpfctl pf attach' when it runs."},
 	{.name = "--packed", .param = "packed", .help = "Offer packed rings to the guest."},
 	{.name = "--rx-queue-size",
 	 .value = "N",
@@ -54,6 +58,7 @@ const struct example qemu_args_examples[] = {
 	{"qemu-args pf0", "For a VM whose memory is already a memfd with share=on."},
 	{"qemu-args pf0 --memory 2G --hotplug-ports 1",
 	 "With 2 GiB of memory, and room to plug in one more PF."},
+	{"qemu-args pf0 --memory 2G --without-pf", "For a VM into which pf0 is to be plugged later."},
 	{"qemu-args pf0 --memory 2G --list | xargs -d '\\n' qemu-system-x86_64 -machine q35 …",
 	 "Start a VM with them."},
 	{0},

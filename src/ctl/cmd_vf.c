@@ -58,6 +58,30 @@ static const struct arg set_args[] = {
 	 .complete = COMPLETE_WORDS,
 	 .words = words_link,
 	 .help = "Its link follows the uplink's (auto, the default), or is always up or down."},
+	{.name = "--max-rate",
+	 .value = "MBPS",
+	 .param = "max_rate",
+	 .parse = value_rate,
+	 .complete = COMPLETE_WORDS,
+	 .words = words_none,
+	 .help = "It sends at most so many Mb/s; none: no limit but the policy's."},
+	{.name = "--min-rate",
+	 .value = "MBPS",
+	 .param = "min_rate",
+	 .parse = value_rate,
+	 .complete = COMPLETE_WORDS,
+	 .words = words_none,
+	 .help = "It can send so many Mb/s whatever the others send, out of the policy's max_rate_total; "
+		 "none: no such promise."},
+	{.name = "--pinned",
+	 .value = "LIST",
+	 .param = "pinned",
+	 .parse = value_pinned,
+	 .complete = COMPLETE_LIST,
+	 .words = words_pinned,
+	 .help = "What the VM cannot change whatever the policy: any of mac, vlan, rate, spoofchk, trust, "
+		 "link, "
+		 "with commas between them; all; or none."},
 	{.name = "--mtu",
 	 .value = "BYTES",
 	 .param = "mtu",
@@ -94,7 +118,8 @@ void print_functions(struct out *out, const json_t *functions)
 		{"FUNCTION", ALIGN_LEFT}, {"MAC", ALIGN_LEFT},      {"ADMIN MAC", ALIGN_LEFT},
 		{"VLAN", ALIGN_LEFT},     {"SPOOFCHK", ALIGN_LEFT}, {"TRUST", ALIGN_LEFT},
 		{"LINK", ALIGN_LEFT},     {"STATE", ALIGN_LEFT},    {"MTU", ALIGN_RIGHT},
-		{"GUEST", ALIGN_LEFT},    {"DATAPATH", ALIGN_LEFT},
+		{"SENDS", ALIGN_LEFT},    {"PINNED", ALIGN_LEFT},   {"GUEST", ALIGN_LEFT},
+		{"DATAPATH", ALIGN_LEFT},
 	};
 	_cleanup_table_ struct table *t = table_new(columns, ARRAY_SIZE(columns));
 	char text[VIEW_TEXT_MAX];
@@ -104,6 +129,7 @@ void print_functions(struct out *out, const json_t *functions)
 	json_array_foreach (functions, i, f) {
 		const char *admin = view_string(f, "admin_mac");
 		bool connected = view_flag(f, "connected"), conflict = view_flag(f, "mac_conflict");
+		_cleanup_free_ char *pinned = view_list(json_object_get(f, "pinned"));
 
 		table_cell(t, STYLE_PLAIN, "%s", view_function(f, text));
 		table_cell(t, conflict ? STYLE_BAD : STYLE_PLAIN, "%s%s", view_string(f, "mac"),
@@ -115,6 +141,8 @@ void print_functions(struct out *out, const json_t *functions)
 		table_cell(t, STYLE_PLAIN, "%s", view_string(f, "link"));
 		table_cell(t, link_style(f), "%s", link_text(f));
 		table_cell(t, STYLE_PLAIN, "%lld", view_number(f, "mtu"));
+		table_cell(t, STYLE_PLAIN, "%s", view_limits(f, text));
+		table_cell(t, STYLE_PLAIN, "%s", pinned && *pinned ? pinned : "-");
 		table_cell(t, connected ? STYLE_GOOD : STYLE_DIM, "%s", connected ? "connected" : "-");
 		table_cell(t, STYLE_PLAIN, "%s", view_string(f, "datapath"));
 	}
@@ -141,6 +169,7 @@ static void print_driver(struct out *out, const json_t *driver)
 
 void print_function(struct out *out, const json_t *f)
 {
+	_cleanup_free_ char *pinned = view_list(json_object_get(f, "pinned"));
 	const char *admin = view_string(f, "admin_mac");
 	char text[VIEW_TEXT_MAX];
 
@@ -155,6 +184,8 @@ void print_function(struct out *out, const json_t *f)
 	out_field(out, "Trust", STYLE_PLAIN, "%s", view_on_off(view_flag(f, "trust")));
 	out_field(out, "Link", link_style(f), "%s (%s)", link_text(f), view_string(f, "link"));
 	out_field(out, "MTU", STYLE_PLAIN, "%lld", view_number(f, "mtu"));
+	out_field(out, "Sends", STYLE_PLAIN, "%s", view_limits(f, text));
+	out_field(out, "Pinned", STYLE_PLAIN, "%s", pinned && *pinned ? pinned : "nothing");
 	out_field(out, "Socket", STYLE_PLAIN, "%s", view_string(f, "socket"));
 	if (view_flag(f, "connected"))
 		out_field(out, "Guest", STYLE_GOOD, "connected, process %lld", view_number(f, "peer_pid"));
@@ -210,6 +241,8 @@ const struct command vf_commands[] = {
 				 "VF 4 may use VLANs 10 to 20, and untagged frames."},
 				{"vf set pf0 3 --mac 02:00:00:00:03:01 --spoofchk on --trust off",
 				 "A MAC that the guest has to keep."},
+				{"vf set pf0 3 --max-rate 1000 --pinned rate,vlan",
+				 "1 Gb/s at most; the guest can change neither that nor the VLAN."},
 				{"vf set pf0 pf --link disable", "Take the link of the PF itself down."},
 				{0},
 			},

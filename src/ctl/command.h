@@ -22,6 +22,7 @@ struct invocation;
 enum complete {
 	COMPLETE_NOTHING,
 	COMPLETE_WORDS, /* arg.words */
+	COMPLETE_LIST,  /* several of arg.words, separated by commas */
 	COMPLETE_FILE,
 	COMPLETE_FABRIC, /* asked of vpfd, as are the next two */
 	COMPLETE_PF,

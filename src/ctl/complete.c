@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctl/ctl.h"
+#include "ctl/value.h"
 
 #define WORDS_MAX      128
 #define ANSWER_TIME_MS 1000 /* a person has pressed a key and waits */
@@ -187,24 +188,63 @@ static void offer_uplinks(struct completion *c)
 	closedir(dir);
 }
 
-static void offer_policy(struct completion *c)
+static void offer_words(const struct completion *c, const char *const *words)
 {
-	static const char *const keys[] = {"driver_mac=", "max_driver_macs=", "promisc="};
-	const char *comma = strrchr(c->word + c->value, ','), *equals;
+	for (; *words; words++)
+		offer(c, *words);
+}
+
+/* What follows the last comma. */
+static void skip_items(struct completion *c)
+{
+	const char *comma = strrchr(c->word + c->value, ',');
 
 	if (comma)
 		c->value = (size_t)(comma + 1 - c->word);
-	equals = strchr(c->word + c->value, '=');
-	if (!equals) {
-		for (unsigned int i = 0; i < ARRAY_SIZE(keys); i++)
-			offer(c, keys[i]);
-		return;
+}
+
+static void offer_policy_value(struct completion *c, enum policy_kind kind)
+{
+	switch (kind) {
+	case POLICY_SWITCH:
+		offer_words(c, words_on_off);
+		break;
+	case POLICY_WORD:
+		offer_words(c, words_macs);
+		break;
+	case POLICY_VLANS:
+		offer(c, "all");
+		offer(c, "none");
+		break;
+	case POLICY_RATE:
+	case POLICY_MACS:
+		offer(c, "none");
+		break;
+	case POLICY_NUMBER:
+		break;
 	}
-	if (c->word[c->value] == 'm')
-		return; /* a number */
-	c->value = (size_t)(equals + 1 - c->word);
-	offer(c, "on");
-	offer(c, "off");
+}
+
+static void offer_policy(struct completion *c)
+{
+	const char *item, *equals;
+
+	skip_items(c);
+	item = c->word + c->value;
+	equals = strchr(item, '=');
+	for (const struct policy_key *k = policy_keys; k->name; k++) {
+		char key[32];
+
+		if (!equals) {
+			snprintf(key, sizeof(key), "%s=", k->name);
+			offer(c, key);
+		} else if (strlen(k->name) == (size_t)(equals - item) &&
+			   strncmp(k->name, item, (size_t)(equals - item)) == 0) {
+			c->value = (size_t)(equals + 1 - c->word);
+			offer_policy_value(c, k->kind);
+			return;
+		}
+	}
 }
 
 static void offer_values(struct completion *c, const struct arg *arg)
@@ -214,8 +254,11 @@ static void offer_values(struct completion *c, const struct arg *arg)
 	case COMPLETE_COMMAND: /* depends on the words before */
 		break;
 	case COMPLETE_WORDS:
-		for (const char *const *w = arg->words; *w; w++)
-			offer(c, *w);
+		offer_words(c, arg->words);
+		break;
+	case COMPLETE_LIST:
+		skip_items(c);
+		offer_words(c, arg->words);
 		break;
 	case COMPLETE_FILE:
 		puts("@files"); /* the shell knows files best */

@@ -63,7 +63,7 @@ static const struct command commands[] = {
 	},
 	{
 		.name = "vf",
-		.summary = "Settings of a VF: MAC, VLAN, spoof check, trust, link, MTU",
+		.summary = "Settings of a VF: MAC, VLAN, rates, spoof check, trust, link, MTU",
 		.about = "What 'ip link set PF vf N …' sets on a NIC, set from the host. It takes effect at "
 			 "once, also while the VM uses the VF, and stays.",
 		.sub = vf_commands,
@@ -92,7 +92,8 @@ static const struct command commands[] = {
 		.name = "monitor",
 		.summary = "Print events as they happen",
 		.about = "Prints a line for each event until it is stopped (Ctrl-C) or vpfd ends: "
-			 "connections, links, settings that change, MACs in conflict, broken rings. With "
+			 "connections, links, settings that change, what VMs ask for and get, MACs in "
+			 "conflict, broken rings. With "
 			 "--json: a JSON object a line.",
 		.examples = monitor_examples,
 		.args = monitor_args,

@@ -11,7 +11,22 @@ const char *const words_default[] = {"default", NULL};
 const char *const words_color[] = {"auto", "always", "never", NULL};
 const char *const words_link[] = {"auto", "enable", "disable", NULL};
 const char *const words_shell[] = {"bash", NULL};
-const char *const words_topics[] = {"function", "link", "pf", "fabric", "fdb", "ring", "qmp", "control", NULL};
+const char *const words_topics[] = {"function", "link", "pf",      "fabric", "fdb",
+				    "ring",     "qmp",  "control", NULL};
+
+const char *const words_none[] = {"none", NULL};
+const char *const words_macs[] = {"own", "list", "any", NULL};
+const char *const words_pinned[] = {"mac", "vlan", "rate", "spoofchk", "trust", "link", NULL};
+
+const struct policy_key policy_keys[] = {
+	{"guest_control", POLICY_SWITCH}, {"vlans", POLICY_VLANS},
+	{"vlan_ad", POLICY_SWITCH},       {"macs", POLICY_WORD},
+	{"mac_list", POLICY_MACS},        {"trust", POLICY_SWITCH},
+	{"spoofchk_off", POLICY_SWITCH},  {"max_vfs", POLICY_NUMBER},
+	{"max_rate", POLICY_RATE},        {"max_rate_total", POLICY_RATE},
+	{"driver_mac", POLICY_SWITCH},    {"max_driver_macs", POLICY_NUMBER},
+	{"promisc", POLICY_SWITCH},       {0},
+};
 
 static int give(json_t *value, json_t **ret, struct err *err)
 {
@@ -182,12 +197,68 @@ int value_trunk(const char *text, json_t **ret, struct err *err)
 	return give(json_pack("{ssss}", "mode", "trunk", "vids", text), ret, err);
 }
 
-/* Values of a policy are booleans and numbers; what is neither goes to vpfd as it is, which knows what it
- * wanted. */
-static json_t *policy_value(const char *text)
+int value_name_or_default(const char *text, json_t **ret, struct err *err)
+{
+	return give(strcmp(text, "default") == 0 ? json_null() : json_string(text), ret, err);
+}
+
+int value_rate(const char *text, json_t **ret, struct err *err)
 {
 	json_int_t n;
 
+	if (strcmp(text, "none") == 0)
+		return give(json_integer(0), ret, err);
+	if (parse_integer(text, &n) < 0)
+		return err_set(err, EINVAL, NULL, "'%.64s' is neither a number of Mb/s nor 'none'", text);
+	return give(json_integer(n), ret, err);
+}
+
+int value_pinned(const char *text, json_t **ret, struct err *err)
+{
+	_cleanup_free_ char *copy = strdup(text);
+	json_t *list = json_array();
+	char *rest = copy;
+
+	if (!copy || !list) {
+		json_decref(list);
+		return err_set(err, ENOMEM, NULL, "out of memory");
+	}
+	if (strcmp(text, "all") == 0)
+		for (const char *const *w = words_pinned; *w; w++)
+			json_array_append_new(list, json_string(*w));
+	else if (strcmp(text, "none") != 0)
+		while (rest)
+			/* NULL, if it is not UTF-8, is not appended. */
+			if (json_array_append_new(list, json_string(strsep(&rest, ","))) < 0) {
+				json_decref(list);
+				return err_set(err, EINVAL, NULL, "the text is not UTF-8");
+			}
+	*ret = list;
+	return 0;
+}
+
+static const struct policy_key *policy_key(const char *name)
+{
+	for (const struct policy_key *k = policy_keys; k->name; k++)
+		if (strcmp(k->name, name) == 0)
+			return k;
+	return NULL;
+}
+
+/* What is not what it should be goes to vpfd as it is, which knows what it wanted; so does what only a newer
+ * vpfd knows. NULL: not UTF-8. */
+static json_t *policy_value(const struct policy_key *key, const char *text)
+{
+	json_int_t n;
+
+	if (key && key->kind == POLICY_VLANS)
+		return json_string(strcmp(text, "none") == 0  ? ""
+				   : strcmp(text, "all") == 0 ? "1-4094"
+							      : text);
+	if (key && key->kind == POLICY_MACS)
+		return strcmp(text, "none") == 0 ? json_array() : json_pack("[s]", text);
+	if (key && key->kind == POLICY_RATE && strcmp(text, "none") == 0)
+		return json_integer(0);
 	if (strcmp(text, "on") == 0 || strcmp(text, "off") == 0)
 		return json_boolean(text[1] == 'n');
 	if (parse_integer(text, &n) == 0)
@@ -195,10 +266,51 @@ static json_t *policy_value(const char *text)
 	return json_string(text);
 }
 
+/* One more item of a list: "vlans=1,2" is one value, though the comma otherwise begins the next key. */
+static json_t *policy_more(const struct policy_key *key, const json_t *held, const char *text)
+{
+	json_t *list;
+
+	if (key->kind == POLICY_VLANS)
+		return json_sprintf("%s,%s", json_string_value(held), text);
+	list = json_copy((json_t *)held);
+	if (json_array_append_new(list, json_string(text)) == 0)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
+static int policy_item(json_t *policy, char *item, const struct policy_key **key, const char **name,
+		       struct err *err)
+{
+	bool list = *key && ((*key)->kind == POLICY_VLANS || (*key)->kind == POLICY_MACS);
+	char *equals = strchr(item, '=');
+	json_t *value;
+
+	if (!equals && *item && list) {
+		value = policy_more(*key, json_object_get(policy, *name), item);
+	} else {
+		if (!equals || equals == item || !equals[1])
+			return err_set(err, EINVAL, NULL,
+				       "'%.64s' is not KEY=VALUE, as in vlans=10-20,30,trust=on", item);
+		*equals = '\0';
+		if (json_object_get(policy, item))
+			return err_set(err, EINVAL, NULL, "'%.64s' is given twice", item);
+		*key = policy_key(item);
+		*name = item;
+		value = policy_value(*key, equals + 1);
+	}
+	if (json_object_set_new(policy, *name, value) < 0)
+		return err_set(err, EINVAL, NULL, "the text is not UTF-8");
+	return 0;
+}
+
 int value_policy(const char *text, json_t **ret, struct err *err)
 {
 	_cleanup_free_ char *copy = strdup(text);
+	const struct policy_key *key = NULL;
 	json_t *policy = json_object();
+	const char *name = NULL;
 	char *rest = copy;
 
 	if (!copy || !policy) {
@@ -206,22 +318,11 @@ int value_policy(const char *text, json_t **ret, struct err *err)
 		return err_set(err, ENOMEM, NULL, "out of memory");
 	}
 	while (rest) {
-		char *item = strsep(&rest, ","), *equals = strchr(item, '=');
+		int r = policy_item(policy, strsep(&rest, ","), &key, &name, err);
 
-		if (!equals || equals == item || !equals[1]) {
+		if (r < 0) {
 			json_decref(policy);
-			return err_set(err, EINVAL, NULL,
-				       "'%.64s' is not KEY=VALUE, as in driver_mac=off,promisc=on", item);
-		}
-		*equals = '\0';
-		if (json_object_get(policy, item)) {
-			err_set(err, EINVAL, NULL, "'%.64s' is given twice", item);
-			json_decref(policy);
-			return -EINVAL;
-		}
-		if (json_object_set_new(policy, item, policy_value(equals + 1)) < 0) {
-			json_decref(policy);
-			return err_set(err, EINVAL, NULL, "the text is not UTF-8");
+			return r;
 		}
 	}
 	*ret = policy;

@@ -110,6 +110,52 @@ char *view_any(const json_t *value)
 	return json_dumps(value, JSON_ENCODE_ANY);
 }
 
+char *view_list(const json_t *array)
+{
+	char *text = strdup(""), *longer;
+	json_t *item;
+	size_t i;
+
+	json_array_foreach (array, i, item) {
+		if (!text || asprintf(&longer, "%s%s%s", text, *text ? "," : "",
+				      json_is_string(item) ? json_string_value(item) : "?") < 0)
+			longer = NULL;
+		free(text);
+		text = longer;
+	}
+	return text;
+}
+
+char *view_policy(const char *key, const json_t *value)
+{
+	bool rate = strcmp(key, "max_rate") == 0 || strcmp(key, "max_rate_total") == 0;
+	char *text = NULL;
+
+	if ((rate && json_integer_value(value) == 0) ||
+	    (json_is_string(value) && !json_string_length(value)) ||
+	    (json_is_array(value) && !json_array_size(value)))
+		return strdup("none");
+	if (rate && json_is_integer(value))
+		return asprintf(&text, "%" JSON_INTEGER_FORMAT " Mb/s", json_integer_value(value)) < 0 ? NULL
+												       : text;
+	return json_is_array(value) ? view_list(value) : view_any(value);
+}
+
+const char *view_limits(const json_t *function, char text[VIEW_TEXT_MAX])
+{
+	json_int_t min = view_number(function, "min_rate"), max = view_number(function, "max_rate");
+
+	if (min && max)
+		snprintf(text, VIEW_TEXT_MAX, "%" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT " Mb/s",
+			 min, max);
+	else if (min || max)
+		snprintf(text, VIEW_TEXT_MAX, "%s %" JSON_INTEGER_FORMAT " Mb/s", min ? "min" : "max",
+			 min ? min : max);
+	else
+		snprintf(text, VIEW_TEXT_MAX, "-");
+	return text;
+}
+
 char *view_drops(const json_t *drops)
 {
 	char *text = strdup(""), *longer;

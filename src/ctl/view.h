@@ -24,6 +24,12 @@ const char *view_rate(double value, char text[VIEW_TEXT_MAX]);
 /* A value of any type on one line: on/off, number, text; objects and arrays as JSON. */
 char *view_any(const json_t *value); /* allocated; NULL: out of memory */
 
+/* The same for a member of a policy: none where nothing is allowed or limited, lists without brackets. */
+char *view_policy(const char *key, const json_t *value);
+char *view_list(const json_t *array); /* "mac,vlan" of an array of strings; "" if it has none. Allocated */
+/* What a function may send: "100 to 500 Mb/s", "-" */
+const char *view_limits(const json_t *function, char text[VIEW_TEXT_MAX]);
+
 static inline const char *view_on_off(bool value)
 {
 	return value ? "on" : "off";

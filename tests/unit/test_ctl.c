@@ -79,6 +79,31 @@ static void params_of_each_kind(void **state)
 	check_params("pf set p --qmp none --policy driver_mac=off,max_driver_macs=3,promisc=on,other=x",
 		     "{\"name\": \"p\", \"qmp\": null, \"policy\": {\"driver_mac\": false,"
 		     " \"max_driver_macs\": 3, \"promisc\": true, \"other\": \"x\"}}");
+	check_params("pf set p --policy vlans=10-20,30,4094,macs=list,mac_list=02:00:00:00:00:01,"
+		     "02:00:00:00:01:00-02:00:00:00:01:ff,trust=on,max_rate=1000",
+		     "{\"name\": \"p\", \"policy\": {\"vlans\": \"10-20,30,4094\", \"macs\": \"list\","
+		     " \"mac_list\": [\"02:00:00:00:00:01\", \"02:00:00:00:01:00-02:00:00:00:01:ff\"],"
+		     " \"trust\": true, \"max_rate\": 1000}}");
+	check_params("pf set p --policy vlans=7", "{\"name\": \"p\", \"policy\": {\"vlans\": \"7\"}}");
+	check_params("pf set p --policy vlans=all,max_vfs=3,guest_control=off",
+		     "{\"name\": \"p\", \"policy\": {\"vlans\": \"1-4094\", \"max_vfs\": 3,"
+		     " \"guest_control\": false}}");
+	check_params("pf set p --policy vlans=none,mac_list=none,max_rate=none,max_rate_total=none,macs=own",
+		     "{\"name\": \"p\", \"policy\": {\"vlans\": \"\", \"mac_list\": [], \"max_rate\": 0,"
+		     " \"max_rate_total\": 0, \"macs\": \"own\"}}");
+	check_params("pf add p --fabric f --vfs 1 --vm node7",
+		     "{\"name\": \"p\", \"fabric\": \"f\", \"vfs\": 1, \"vm\": \"node7\"}");
+	check_params("pf set p --vm default", "{\"name\": \"p\", \"vm\": null}");
+	check_params("vf set p 0 --min-rate 10 --max-rate 100 --pinned mac,vlan",
+		     "{\"pf\": \"p\", \"vf\": 0, \"min_rate\": 10, \"max_rate\": 100,"
+		     " \"pinned\": [\"mac\", \"vlan\"]}");
+	check_params("vf set p 0 --min-rate none --max-rate none --pinned none",
+		     "{\"pf\": \"p\", \"vf\": 0, \"min_rate\": 0, \"max_rate\": 0, \"pinned\": []}");
+	check_params("vf set p 0 --pinned all",
+		     "{\"pf\": \"p\", \"vf\": 0, \"pinned\": [\"mac\", \"vlan\", \"rate\","
+		     " \"spoofchk\", \"trust\", \"link\"]}");
+	check_params("qemu-args p --without-pf", "{\"name\": \"p\", \"without_pf\": true}");
+	check_params("monitor control", "{\"topics\": [\"control\"]}");
 	check_params("vf set p 3 --vlan 100", "{\"pf\": \"p\", \"vf\": 3, \"vlan\": {\"mode\": \"access\","
 					      " \"vid\": 100}}");
 	check_params(
@@ -111,6 +136,11 @@ static void ranges_are_not_judged(void **state)
 		" \"proto\": \"x\"}}");
 	check_params("vf set p 1 --mac nonsense --link sideways",
 		     "{\"pf\": \"p\", \"vf\": 1, \"mac\": \"nonsense\", \"link\": \"sideways\"}");
+	check_params("pf set p --policy vlans=none,5,macs=5,max_rate=fast,trust=maybe",
+		     "{\"name\": \"p\", \"policy\": {\"vlans\": \",5\", \"macs\": 5, \"max_rate\": \"fast\","
+		     " \"trust\": \"maybe\"}}");
+	check_params("vf set p 1 --pinned mac,,mtu --max-rate -5",
+		     "{\"pf\": \"p\", \"vf\": 1, \"pinned\": [\"mac\", \"\", \"mtu\"], \"max_rate\": -5}");
 	check_params("fabric add f --uplink wire:x",
 		     "{\"name\": \"f\", \"uplink\": {\"type\": \"wire\", \"name\": \"x\"}}");
 }
@@ -145,6 +175,15 @@ static void syntax_errors(void **state)
 	check_refused("pf set p --policy promisc", "not KEY=VALUE");
 	check_refused("pf set p --policy promisc=on,", "not KEY=VALUE");
 	check_refused("pf set p --policy a=1,a=2", "given twice");
+	check_refused("pf set p --policy vlans=1,2,trust=on,vlans=3", "'vlans' is given twice");
+	check_refused("pf set p --policy vlans=1,,trust=on", "not KEY=VALUE");
+	check_refused("pf set p --policy vlans=1,", "not KEY=VALUE");
+	check_refused("pf set p --policy vlans=", "not KEY=VALUE");
+	check_refused("pf set p --policy trust=on,5", "'5' is not KEY=VALUE");
+	check_refused("pf set p --policy 10,vlans=5", "'10' is not KEY=VALUE");
+	check_refused("pf set p --policy mac_list=x,a\xff", "UTF-8");
+	check_refused("vf set p 1 --pinned a\xff", "UTF-8");
+	check_refused("vf set p 1 --max-rate 1G", "neither a number of Mb/s nor 'none'");
 	check_refused("stats --interval 0", "not a time");
 	check_refused("stats --interval nan", "not a time");
 	check_refused("stats --count 0", "from 1 up");
@@ -206,6 +245,9 @@ static void fields_to_options(void **state)
 	check_field("vf set p 1", "mtu", "--mtu");
 	check_field("pf add p --fabric f --vfs 1", "queue_pairs", "--queue-pairs");
 	check_field("pf add p --fabric f --vfs 1 --policy a=1", "policy.a", "--policy");
+	check_field("pf set p --policy mac_list=1,2", "policy.mac_list[1]", "--policy");
+	check_field("vf set p 1 --pinned x", "pinned[0]", "--pinned");
+	check_field("vf set p 1 --max-rate 1", "max_rate", "--max-rate");
 	check_field("monitor a b", "topics[1]", "TOPIC");
 	check_field("status", "", NULL);
 	check_field("vf set p 1", "vla", NULL);
@@ -451,6 +493,44 @@ static void values_for_people(void **state)
 	json_decref(big);
 }
 
+static void check_policy_view(const char *key, const char *json, const char *expected)
+{
+	json_t *value = json_loads(json, JSON_DECODE_ANY, NULL);
+	char *text = view_policy(key, value);
+
+	assert_string_equal(text, expected);
+	free(text);
+	json_decref(value);
+}
+
+static void check_limits(json_int_t min, json_int_t max, const char *expected)
+{
+	json_t *f = json_pack("{sIsI}", "min_rate", min, "max_rate", max);
+	char text[VIEW_TEXT_MAX];
+
+	assert_string_equal(view_limits(f, text), expected);
+	json_decref(f);
+}
+
+static void policies_for_people(void **state)
+{
+	(void)state;
+	check_policy_view("vlans", "\"\"", "none");
+	check_policy_view("vlans", "\"5-7\"", "5-7");
+	check_policy_view("trust", "false", "off");
+	check_policy_view("macs", "\"own\"", "own");
+	check_policy_view("mac_list", "[]", "none");
+	check_policy_view("mac_list", "[\"a\", \"b-c\"]", "a,b-c");
+	check_policy_view("max_rate", "0", "none");
+	check_policy_view("max_rate_total", "10", "10 Mb/s");
+	check_policy_view("max_vfs", "0", "0");
+	check_policy_view("of_tomorrow", "[1]", "?");
+	check_limits(0, 0, "-");
+	check_limits(0, 9, "max 9 Mb/s");
+	check_limits(5, 0, "min 5 Mb/s");
+	check_limits(5, 9, "5 to 9 Mb/s");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -466,6 +546,7 @@ int main(void)
 		cmocka_unit_test(shell_words),
 		cmocka_unit_test(help_is_readable),
 		cmocka_unit_test(values_for_people),
+		cmocka_unit_test(policies_for_people),
 	};
 
 	return cmocka_run_group_tests_name("ctl", tests, NULL, NULL);
