@@ -16,7 +16,7 @@ export UBSAN_OPTIONS ?= abort_on_error=1:halt_on_error=1:print_stacktrace=1
 
 SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false
 
-.PHONY: all demo test test-unit test-system test-asan bench lint format fuzz install testbed packages clean help
+.PHONY: all demo test test-unit test-system test-asan bench lint format fuzz install testbed guests packages clean help
 .DEFAULT_GOAL := all
 
 all: packages $(BUILD)/build.ninja
@@ -43,6 +43,10 @@ packages:
 testbed: packages
 	@$(SETUP) testbed
 
+# With what is built for guests: vpf.ko, and Kubernetes' parts.
+guests: packages
+	@$(SETUP) testbed headers kube
+
 $(BUILD)/build.ninja:
 	meson setup $(BUILD) --buildtype=$(BUILDTYPE) --prefix=$(PREFIX)
 
@@ -52,7 +56,7 @@ $(BUILD)/asan/build.ninja:
 $(BUILD)/fuzz/build.ninja:
 	CC=clang meson setup $(BUILD)/fuzz $(SANITIZE) -Dfuzzers=enabled
 
-demo: all testbed
+demo: all guests
 	VPF_BUILD=$(abspath $(BUILD)) tools/demo
 
 test:
@@ -64,10 +68,10 @@ test-unit: all $(BUILD)/asan/build.ninja
 	ninja -C $(BUILD)/asan
 	meson test -C $(BUILD)/asan --suite unit --print-errorlogs --timeout-multiplier 4
 
-test-system: all testbed
+test-system: all guests
 	VPF_BUILD=$(abspath $(BUILD)) $(PYTEST) -ra $(TESTS)
 
-test-asan: packages testbed $(BUILD)/asan/build.ninja
+test-asan: packages guests $(BUILD)/asan/build.ninja
 	ninja -C $(BUILD)/asan
 	VPF_BUILD=$(abspath $(BUILD)/asan) $(PYTEST) -ra $(TESTS)
 

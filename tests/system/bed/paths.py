@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -18,8 +19,8 @@ KERNELS = ("7", "6.12", "6.1")
 
 
 class BedMissing(RuntimeError):
-    def __init__(self, what: Path):
-        super().__init__(f"the test bed is not set up ({what} is missing): run `make testbed` or `tools/setup testbed`")
+    def __init__(self, what: Path, verb: str = "testbed"):
+        super().__init__(f"the test bed is not set up ({what} is missing): run `tools/setup {verb}`")
 
 
 def cache_dir() -> Path:
@@ -42,6 +43,18 @@ def bed_dir() -> Path:
     path = cache_dir() / f"bed-{_recipe_key(ROOT / 'tools' / 'bed')}"
     if not path.is_dir():
         raise BedMissing(path)
+    return path
+
+
+@functools.cache
+def kube_dir() -> Path:
+    """Kubernetes' parts: bin/ and versions. VPF_KUBE names a directory with others of the same form."""
+    if own := os.environ.get("VPF_KUBE"):
+        return Path(own)
+    found = subprocess.run([ROOT / "tools" / "setup", "kube-path"], capture_output=True, text=True, check=True)
+    path = Path(found.stdout.strip())
+    if not path.is_dir():
+        raise BedMissing(path, "kube")
     return path
 
 
