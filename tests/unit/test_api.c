@@ -124,6 +124,81 @@ static void vf_settings(void **state)
 	client_free(c);
 }
 
+/* What the host lets the guest do, what the guest then does, and who hears of it. */
+static void guest_requests(void **state)
+{
+	struct function_settings vlan7 = {.vlan = {.mode = VLAN_ACCESS, .vid = 7, .tpid = 0x8100}};
+	struct fixture *t = *state;
+	struct client *c = client_new(t), *listener = client_new(t);
+	json_t *o, *p;
+
+	populate(t, c);
+	done(t, listener, "events.subscribe", "\"topics\": [\"control\"]");
+	o = result(t, c, "pf.set",
+		   "\"name\": \"pf0\", \"policy\": {\"vlans\": \"5-7\", \"macs\": \"list\", \"mac_list\": "
+		   "[\"02:00:00:00:09:00-02:00:00:00:09:ff\"], \"max_rate\": 100}");
+	p = json_object_get(o, "policy");
+	assert_string_equal(text(p, "vlans"), "5-7");
+	assert_string_equal(text(p, "macs"), "list");
+	assert_string_equal(json_string_value(json_array_get(json_object_get(p, "mac_list"), 0)),
+			    "02:00:00:00:09:00-02:00:00:00:09:ff");
+	assert_int_equal(number(p, "max_rate"), 100);
+	assert_int_equal(number(p, "max_vfs"), 255);
+	assert_true(json_is_true(json_object_get(p, "guest_control")));
+	json_decref(o);
+	/* What is not named stays. */
+	o = result(t, c, "pf.set", "\"name\": \"pf0\", \"policy\": {\"trust\": true}");
+	assert_string_equal(text(json_object_get(o, "policy"), "vlans"), "5-7");
+	assert_string_equal(text(o, "vm"), "pf0");
+	assert_non_null(strstr(text(o, "key_file"), "/pf0/vm.key"));
+	json_decref(o);
+	assert_int_equal(fake_function(&t->dp, "pf0", 1)->s.max_rate, 100);
+
+	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_VLAN, &vlan7, NULL), 0);
+	o = get(t, listener);
+	p = json_object_get(o, "params");
+	assert_string_equal(text(p, "topic"), "control");
+	assert_string_equal(text(p, "event"), "granted");
+	assert_int_equal(number(p, "vf"), 1);
+	assert_int_equal(number(json_object_get(json_object_get(p, "requested"), "vlan"), "vid"), 7);
+	json_decref(o);
+	vlan7.vlan.vid = 8;
+	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_VLAN, &vlan7, NULL), -EPERM);
+	o = get(t, listener);
+	p = json_object_get(o, "params");
+	assert_string_equal(text(p, "event"), "refused");
+	assert_string_equal(text(p, "rule"), "policy.vlans");
+	assert_non_null(strstr(text(p, "text"), "VLAN 8"));
+	json_decref(o);
+
+	/* The host is above the policy. */
+	o = result(t, c, "vf.set",
+		   "\"pf\": \"pf0\", \"vf\": 1, \"vlan\": {\"mode\": \"access\", \"vid\": 99}, \"max_rate\": "
+		   "500, "
+		   "\"pinned\": [\"vlan\", \"rate\"]");
+	assert_int_equal(number(o, "max_rate"), 500);
+	assert_int_equal(number(o, "min_rate"), 0);
+	assert_int_equal(json_array_size(json_object_get(o, "pinned")), 2);
+	json_decref(o);
+	assert_int_equal(fake_function(&t->dp, "pf0", 2)->s.vlan.vid, 99);
+	assert_int_equal(fake_function(&t->dp, "pf0", 2)->s.max_rate, 100);
+	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_RATE, &vlan7, NULL), -EPERM);
+	o = result(t, c, "pf.show", "\"name\": \"pf0\"");
+	assert_int_equal(number(json_object_get(o, "guest_requests"), "granted"), 1);
+	assert_int_equal(number(json_object_get(o, "guest_requests"), "refused"), 2);
+	json_decref(o);
+	done(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": 1, \"pinned\": []");
+	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_RATE, &vlan7, NULL), 0);
+
+	o = result(t, c, "pf.qemu_args", "\"name\": \"pf0\", \"without_pf\": true");
+	p = json_object_get(o, "args");
+	assert_string_equal(json_string_value(json_array_get(p, 0)), "-smbios");
+	assert_int_equal(json_array_size(p), 6);
+	json_decref(o);
+	client_free(listener);
+	client_free(c);
+}
+
 static void wrong_params(void **state)
 {
 	static const struct {
@@ -161,6 +236,20 @@ static void wrong_params(void **state)
 		{"pf.add", "\"name\": \"pf1\", \"fabric\": \"f0\", \"vfs\": 1, \"policy\": {\"promisc\": 1}",
 		 -32602, "policy.promisc"},
 		{"pf.set", "\"name\": \"pf0\", \"vfs\": 3", -32602, "vfs"},
+		{"pf.set", "\"name\": \"pf0\", \"vm\": \"a b\"", -32602, "vm"},
+		{"pf.set", "\"name\": \"pf0\", \"vm\": \"\"", -32602, "vm"},
+		{"pf.set", "\"name\": \"pf0\", \"policy\": {\"vlans\": \"0-5\"}", -32602, "policy.vlans"},
+		{"pf.set", "\"name\": \"pf0\", \"policy\": {\"mac_list\": [\"x\"]}", -32602,
+		 "policy.mac_list[0]"},
+		{"pf.add",
+		 "\"name\": \"pf1\", \"fabric\": \"f0\", \"vfs\": 1, \"policy\": {\"vlans\": \"7-5\"}",
+		 -32602, "policy.vlans"},
+		{"vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"min_rate\": 5", -32602, "min_rate"},
+		{"vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"min_rate\": 5, \"max_rate\": 4", -32602,
+		 "min_rate"},
+		{"vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"max_rate\": 1000001", -32602, "max_rate"},
+		{"vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"pinned\": [\"mtu\"]", -32602, "pinned[0]"},
+		{"pf.qemu_args", "\"name\": \"pf0\", \"without_pf\": 1", -32602, "without_pf"},
 		{"pf.set", "\"name\": \"pf0\", \"qmp\": \"x\"", -32602, "qmp"},
 		{"pf.set", "\"name\": \"pf1\"", -32000 - ENOENT, "name"},
 		{"pf.qemu_args", "\"name\": \"pf1\"", -32000 - ENOENT, "name"},
@@ -267,8 +356,8 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(objects),    TEST(vf_settings), TEST(wrong_params),
-		TEST(statistics), TEST(help),        TEST(save_fails),
+		TEST(objects), TEST(vf_settings), TEST(wrong_params),   TEST(statistics),
+		TEST(help),    TEST(save_fails),  TEST(guest_requests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

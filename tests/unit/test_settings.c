@@ -18,6 +18,7 @@
 #include "pf/validate.h"
 #include "pf/vlan_set.h"
 #include "util/siphash.h"
+#include "vpf/control.h"
 
 /* From the authors' reference: key 00…0f, messages 00…, of 0, 1, 8 and 15 bytes. */
 static void siphash_reference(void **state)
@@ -277,6 +278,133 @@ static void vlan_members(void **state)
 	}
 }
 
+static void policy_members(void **state)
+{
+	static const char longest[] = "02:00:00:00:00:00-02:00:00:00:00:ff";
+	static const struct {
+		const char *json, *field; /* NULL: right */
+	} cases[] = {
+		{"{\"vlans\": \"1,10-20,4094\"}", NULL},
+		{"{\"vlans\": \"\"}", NULL},
+		{"{\"macs\": \"list\", \"mac_list\": [\"02:00:00:00:00:01\", "
+		 "\"06:00:00:00:00:00-06:00:00:00:00:ff\"]}",
+		 NULL},
+		{"{\"mac_list\": []}", NULL},
+		{"{\"guest_control\": false, \"vlan_ad\": true, \"trust\": true, \"spoofchk_off\": true, "
+		 "\"max_vfs\": 0, \"max_rate\": 1000000, \"max_rate_total\": 1, \"driver_mac\": false, "
+		 "\"max_driver_macs\": 0, \"promisc\": true}",
+		 NULL},
+		{"{\"vlans\": \"20-10\"}", "policy.vlans"},
+		{"{\"vlans\": \"4095\"}", "policy.vlans"},
+		{"{\"vlans\": \"all\"}", "policy.vlans"},
+		{"{\"vlans\": 5}", "policy.vlans"},
+		{"{\"macs\": \"some\"}", "policy.macs"},
+		{"{\"mac_list\": \"02:00:00:00:00:01\"}", "policy.mac_list"},
+		{"{\"mac_list\": [\"\"]}", "policy.mac_list[0]"},
+		{"{\"mac_list\": [\"02:00:00:00:00:01\", 5]}", "policy.mac_list[1]"},
+		{"{\"mac_list\": [\"02:00:00:00:00:01-\"]}", "policy.mac_list[0]"},
+		{"{\"mac_list\": [\"02:00:00:00:00:01-02:00:00:00:00:0g\"]}", "policy.mac_list[0]"},
+		{"{\"mac_list\": [\"02:00:00:00:00:01+02:00:00:00:00:02\"]}", "policy.mac_list[0]"},
+		{"{\"mac_list\": [\"02:00:00:00:00:01-02:00:00:00:00:020\"]}", "policy.mac_list[0]"},
+		{"{\"max_vfs\": 256}", "policy.max_vfs"},
+		{"{\"max_rate\": -1}", "policy.max_rate"},
+		{"{\"max_rate_total\": 1000001}", "policy.max_rate_total"},
+		{"{\"trust\": 1}", "policy.trust"},
+	};
+	static const struct json_field pf_fields[] = {PF_SETTINGS_FIELDS, {0}};
+	struct pf_settings s, again;
+	json_t *list = json_array(), *o;
+	bool has_mac = false;
+	uint8_t mac[6];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct err err = {0};
+		int r;
+
+		o = json_pack("{s:o}", "policy", json_loads(cases[i].json, 0, NULL));
+		assert_non_null(o);
+		pf_settings_init(&s, "p");
+		r = json_fields_check(o, pf_fields, "", &err);
+		if (!r)
+			r = pf_settings_read(o, &s, mac, &has_mac, &err);
+		if (r != (cases[i].field ? -EINVAL : 0) ||
+		    strcmp(err.field, cases[i].field ? cases[i].field : "") != 0)
+			fail_msg("%s: %d, %s: %s", cases[i].json, r, err.field, err.text);
+		json_decref(o);
+		if (r < 0)
+			continue;
+		/* What was read is what is written. */
+		pf_settings_init(&again, "p");
+		o = json_pack("{s:o}", "policy", policy_json(&s.policy));
+		assert_int_equal(pf_settings_read(o, &again, mac, &has_mac, NULL), 0);
+		assert_memory_equal(&s, &again, sizeof(s));
+		json_decref(o);
+	}
+
+	/* As many ranges as there can be, and one more. */
+	for (int i = 0; i < VPF_MAX_POLICY_MACS; i++)
+		json_array_append_new(list, json_string(longest));
+	o = json_pack("{s:{s:O}}", "policy", "mac_list", list);
+	assert_int_equal(json_fields_check(o, pf_fields, "", NULL), 0);
+	assert_int_equal(pf_settings_read(o, &s, mac, &has_mac, NULL), 0);
+	assert_int_equal(s.policy.mac_ranges_n, VPF_MAX_POLICY_MACS);
+	json_array_append_new(list, json_string(longest));
+	assert_int_equal(json_fields_check(o, pf_fields, "", NULL), -EINVAL);
+	json_decref(o);
+	json_decref(list);
+}
+
+static void vm_member(void **state)
+{
+	struct pf_settings s;
+	bool has_mac = false;
+	uint8_t mac[6];
+	json_t *o = json_pack("{s:s}", "vm", "node7");
+
+	(void)state;
+	pf_settings_init(&s, "p");
+	assert_string_equal(s.vm, "p");
+	assert_int_equal(pf_settings_read(o, &s, mac, &has_mac, NULL), 0);
+	assert_string_equal(s.vm, "node7");
+	json_object_set_new(o, "vm", json_null());
+	assert_int_equal(pf_settings_read(o, &s, mac, &has_mac, NULL), 0);
+	assert_string_equal(s.vm, "p");
+	json_decref(o);
+}
+
+/* The bits are those of the control channel's format. */
+static void pinned_names(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t bit, wire;
+	} bits[] = {
+		{"mac", SETTING_MAC, VPF_CTL_MAC},       {"vlan", SETTING_VLAN, VPF_CTL_VLAN},
+		{"rate", SETTING_RATE, VPF_CTL_RATE},    {"spoofchk", SETTING_SPOOFCHK, VPF_CTL_SPOOFCHK},
+		{"trust", SETTING_TRUST, VPF_CTL_TRUST}, {"link", SETTING_LINK, VPF_CTL_LINK},
+	};
+	uint32_t all = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bits); i++) {
+		json_t *list = pinned_json(bits[i].bit), *o = json_pack("{s:O}", "pinned", list);
+		struct function_settings s = {.pinned = SETTING_ALL};
+		bool own_mtu = false;
+
+		assert_int_equal(bits[i].bit, bits[i].wire);
+		assert_int_equal(json_array_size(list), 1);
+		assert_string_equal(json_string_value(json_array_get(list, 0)), bits[i].name);
+		assert_int_equal(function_settings_read(o, &s, &own_mtu, NULL), 0);
+		assert_int_equal(s.pinned, bits[i].bit);
+		all |= bits[i].bit;
+		json_decref(o);
+		json_decref(list);
+	}
+	assert_int_equal(all, SETTING_ALL);
+	assert_int_equal(SETTING_ALL, VPF_CTL_SETTINGS);
+}
+
 static void names(void **state)
 {
 	static const char *const good[] = {"a", "0", "pf0", "A_b.c-d", "x234567890123456789012345678901"};
@@ -310,6 +438,8 @@ int main(void)
 		cmocka_unit_test(vlan_sets),         cmocka_unit_test(vlan_set_longest),
 		cmocka_unit_test(json_tables),       cmocka_unit_test(json_long_names),
 		cmocka_unit_test(vlan_members),      cmocka_unit_test(names),
+		cmocka_unit_test(policy_members),    cmocka_unit_test(vm_member),
+		cmocka_unit_test(pinned_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
