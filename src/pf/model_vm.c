@@ -97,6 +97,18 @@ const char *model_key_path(const struct model *m, const char *pf, char ret[108])
 	return ret;
 }
 
+/* Who was given the PF's directory was given the PF. Where vpfd may not give files away, the group has to do.
+ */
+static void give_to_owner_of_dir(const struct model *m, const char *pf, int fd)
+{
+	char path[108];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", m->run_dir, pf);
+	if (!stat(path, &st) && st.st_uid != geteuid())
+		(void)!fchown(fd, st.st_uid, (gid_t)-1);
+}
+
 static int write_key(const struct model *m, int fd, const uint8_t key[MODEL_KEY_LEN])
 {
 	char text[sizeof(VPF_CTL_SMBIOS_PREFIX) + 2 * MODEL_KEY_LEN] = VPF_CTL_SMBIOS_PREFIX;
@@ -129,6 +141,8 @@ int model_key_write(const struct model *m, const char *pf, const struct model_vm
 	unlink(tmp);
 	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	r = fd < 0 ? -errno : write_key(m, fd, vm->key);
+	if (!r)
+		give_to_owner_of_dir(m, pf, fd);
 	if (!r && rename(tmp, path) < 0)
 		r = -errno;
 	if (r < 0) {

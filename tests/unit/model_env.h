@@ -24,6 +24,7 @@
 struct fixture {
 	struct scratch scratch;
 	char state_dir[256], state_file[256];
+	unsigned int socket_mode; /* of model_config; 0: 0660 */
 	sd_event *event;
 	struct fake_dataplane dp;
 	struct model *model;
@@ -56,7 +57,7 @@ static inline void start(struct fixture *t)
 	struct model_config config = {.event = t->event,
 				      .state_dir = t->state_dir,
 				      .run_dir = t->scratch.path,
-				      .socket_mode = 0660,
+				      .socket_mode = t->socket_mode ? t->socket_mode : 0660,
 				      .socket_group = UINT32_MAX,
 				      .uplink_retry_us = 1000};
 	struct err err = {0};

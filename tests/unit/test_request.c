@@ -374,12 +374,42 @@ static void key_file_in_the_way(void **state)
 	read_key(t, "pf0", text);
 }
 
+/* A directory that the administrator has prepared for QEMU's user, and modes of sockets. */
+static void key_readers(void **state)
+{
+	struct fixture *t = *state;
+	static const struct {
+		unsigned int sockets, key;
+	} modes[] = {{0660, 0640}, {0600, 0600}, {0666, 0640}, {0606, 0600}, {0777, 0640}};
+	char dir[256], path[108];
+	struct stat st;
+
+	add_fabric(t, "f0", NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		stop(t);
+		t->socket_mode = modes[i].sockets;
+		start(t);
+		load(t);
+		scratch_path(&t->scratch, "pf0", dir);
+		assert_int_equal(mkdir(dir, 0700), 0);
+		if (!geteuid())
+			assert_int_equal(chown(dir, 1234, (gid_t)-1), 0);
+		add_pf(t, "pf0", "f0", 0, NULL);
+		assert_int_equal(lstat(model_key_path(t->model, "pf0", path), &st), 0);
+		assert_int_equal(st.st_mode & 07777, modes[i].key);
+		assert_int_equal(st.st_uid, geteuid() ? geteuid() : 1234);
+		assert_int_equal(model_pf_del(t->model, "pf0", NULL), 0);
+	}
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(granted),   TEST(several),       TEST(refused), TEST(disk_full),           TEST(flood),
-		TEST(effective), TEST(minimum_rates), TEST(keys),    TEST(key_file_in_the_way),
+		TEST(granted),       TEST(several), TEST(refused),
+		TEST(disk_full),     TEST(flood),   TEST(effective),
+		TEST(minimum_rates), TEST(keys),    TEST(key_file_in_the_way),
+		TEST(key_readers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
