@@ -420,6 +420,7 @@ static void do_function_filter(void *ctx, const char *pf, unsigned int fn, const
 static int do_function_get(void *ctx, const char *pf, unsigned int fn, struct function_state *ret,
 			   struct vhost_user_info *ret_vu, struct port_stats *ret_stats)
 {
+	static const struct rx_filter unknown;
 	const struct function *f = find_function(ctx, pf, fn);
 
 	if (!f)
@@ -429,7 +430,7 @@ static int do_function_get(void *ctx, const char *pf, unsigned int fn, struct fu
 			.link_up = f->port->link_up,
 			.mac_conflict = f->port->mac_conflict,
 			.datapath = f->started ? "builtin" : "none",
-			.filter = &f->port->filter,
+			.filter = f->port->filter ? f->port->filter : &unknown,
 		};
 	if (ret_vu)
 		vhost_user_get_info(f->vu, ret_vu);

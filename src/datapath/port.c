@@ -168,8 +168,8 @@ static void disable_tx(struct worker *w, void *arg)
 {
 	struct sw_queue *q = arg;
 
-	(void)w;
 	q->discard = true;
+	worker_resume(w, q); /* what is in it is thrown away, now */
 }
 
 void port_queue_enable(struct sw_port *port, unsigned int index, bool enable)

@@ -15,6 +15,7 @@
 
 #include "broker/dataplane.h"
 #include "datapath/pkt.h"
+#include "datapath/shaper.h"
 #include "vhost/vring.h"
 
 /* Reads a pointer that the main thread publishes. On its own, because liburcu's is a function call for those
@@ -34,6 +35,7 @@ struct port_conf {
 	enum vlan_mode mode;
 	uint16_t vlan; /* access: VLAN key */
 	uint8_t pcp;
+	struct shaper_conf rate;
 	uint32_t max_frame;  /* bytes without a tag: MTU and the Ethernet header */
 	uint64_t trunk[64];  /* trunk: as vlan_settings.trunk */
 	unsigned int n_macs; /* addresses that the port may send from */
@@ -57,7 +59,9 @@ struct sw_queue {
 	bool mergeable;
 	bool discard;        /* transmit queue that is started but not enabled: drained, nothing sent */
 	bool active;         /* its worker polls it */
-	int active_pos;      /* its worker: where in the list */
+	bool throttled;      /* its worker: not active, it may not send before `resume_at` */
+	int active_pos;      /* its worker: where in the list, of the active or of the throttled ones */
+	uint64_t resume_at;  /* its worker, ns; 0: nothing is in its way */
 	uint64_t busy_until; /* its worker, ns: keep polling until then though nothing comes */
 } cache_aligned;
 
@@ -77,6 +81,7 @@ struct sw_port {
 	struct port_stats *stats;    /* one for each worker, that worker alone writes */
 	struct control_box *control; /* a virtual PF's function 0; NULL: control frames are dropped */
 	enum port_kind kind;
+	struct shaper shaper;
 	bool learn_full; /* enough learned: do not report more */
 	uint64_t id;     /* never used again */
 
@@ -102,5 +107,6 @@ void port_deliver(struct worker *w, struct sw_port *port, struct pkt **pkts, uns
 /* Gives a function's guest a control frame, whatever its link and VLAN; counts nothing. -ENOTCONN: no receive
  * queue, -EAGAIN: no buffer for it. Worker's thread. */
 int port_deliver_control(struct worker *w, struct sw_port *port, struct pkt *p);
-/* Handles up to one burst of a transmit queue; returns how many frames it had. Worker's thread. */
+/* Handles up to one burst of a transmit queue; returns how many frames it had. None, and q->resume_at set: it
+ * has some, and may not send them before. Worker's thread. */
 unsigned int port_poll_tx(struct worker *w, struct sw_queue *q);

@@ -20,14 +20,49 @@ static int link_down(struct sw_queue *q, struct pkt *p, struct vring_chain *chai
 	return control_box_put(box, p);
 }
 
+/* Bytes of the frame, or of what it becomes when it is cut to segments. */
+static uint64_t sent_bytes(const struct pkt *p)
+{
+	uint32_t payload;
+
+	if (!p->hdr.gso_type || p->len <= p->hdr.hdr_len)
+		return p->len;
+	payload = p->len - p->hdr.hdr_len;
+	return p->len + (uint64_t)((payload - 1) / p->hdr.gso_size) * p->hdr.hdr_len;
+}
+
+/* What the queue may send now. False: it has frames and may not; q->resume_at says when. */
+static bool may_send(const struct worker *w, struct sw_queue *q, const struct port_conf *conf,
+		     struct shaper_grant *ret)
+{
+	uint64_t at;
+
+	*ret = (struct shaper_grant){0};
+	if (q->discard || !conf->link_up) {
+		ret->bytes = UINT64_MAX;
+		return true;
+	}
+	if (!vring_has_work(&q->vr)) {
+		shaper_rest(&q->port->shaper);
+		return true; /* and what comes right now is for the next visit */
+	}
+	at = shaper_ask(&q->port->shaper, &conf->rate, w->now, ret);
+	q->resume_at = at;
+	return !at;
+}
+
 unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 {
 	struct sw_port *port = q->port;
 	struct port_stats *stats = &port->stats[w->id];
-	const struct port_conf *conf;
+	const struct port_conf *conf = rcu_load(port->conf);
+	bool limited = conf->rate.limited;
 	unsigned int n, good = 0, nseg;
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, sent = 0;
+	struct shaper_grant grant = {.bytes = UINT64_MAX};
 
+	if (unlikely(limited) && !may_send(w, q, conf, &grant))
+		return 0;
 	n = vring_take(&q->vr, false, w->tx_chains, PKT_BURST, w->tx_segs, WORKER_SEGS, &nseg);
 	if (!n) {
 		if (unlikely(q->vr.broken))
@@ -46,11 +81,10 @@ unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 		}
 	}
 
-	conf = rcu_load(port->conf);
 	for (unsigned int i = 0; i < n; i++) {
 		struct pkt *p = &w->pkts[good];
 
-		if (unlikely(bytes > VISIT_BYTES)) {
+		if (unlikely(bytes > VISIT_BYTES || sent >= grant.bytes)) {
 			vring_untake(&q->vr, &w->tx_chains[i]);
 			n = i;
 			break;
@@ -68,8 +102,14 @@ unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 			continue;
 		}
 		bytes += unlikely(p->head[0] & 1) ? (uint64_t)p->len * rcu_load(port->sw->view)->n : p->len;
+		if (unlikely(limited))
+			sent += sent_bytes(p);
 		good++;
 	}
+	if (unlikely(!n))
+		return 0;
+	if (unlikely(sent))
+		shaper_spend(&port->shaper, &conf->rate, &grant, sent);
 	if (likely(good))
 		sw_forward(w, port, conf, w->pkts, good);
 

@@ -15,6 +15,9 @@
 
 #define LOOK_EVERY 16 /* passes between two looks at epoll while queues are active */
 #define EVENTS     64
+/* Where many queues are throttled each waits a little longer, so that they are found due together. */
+#define RESUME_EACH_NS 4000u
+#define RESUME_MAX_NS  (SHAPER_DEPTH_NS / 4)
 
 static uint64_t now_ns(void)
 {
@@ -117,19 +120,34 @@ void worker_unwatch(struct worker *w, int fd)
 	epoll_ctl(w->epfd, EPOLL_CTL_DEL, fd, NULL);
 }
 
+/* Room for one more. */
+static int grow(struct sw_queue ***list, unsigned int n, unsigned int *room)
+{
+	unsigned int want = *room ? 2 * *room : 64;
+	struct sw_queue **bigger;
+
+	if (n < *room)
+		return 0;
+	bigger = realloc(*list, want * sizeof(struct sw_queue *));
+	if (!bigger)
+		return -ENOMEM;
+	*list = bigger;
+	*room = want;
+	return 0;
+}
+
+static void set_throttled(struct worker *w, unsigned int n)
+{
+	__atomic_store_n(&w->n_throttled, n, __ATOMIC_RELAXED);
+}
+
 int worker_activate(struct worker *w, struct sw_queue *q)
 {
-	if (q->active)
+	if (q->active || q->throttled)
 		return 0;
-	if (w->n_active == w->room_active) {
-		unsigned int room = w->room_active ? 2 * w->room_active : 64;
-		struct sw_queue **list = realloc(w->active, room * sizeof(*list));
-
-		if (!list)
-			return -ENOMEM;
-		w->active = list;
-		w->room_active = room;
-	}
+	/* Room for those that are throttled, too: they come back without asking for memory. */
+	if (grow(&w->active, w->n_active + w->n_throttled, &w->room_active) < 0)
+		return -ENOMEM;
 	q->active = true;
 	q->active_pos = (int)w->n_active;
 	w->active[w->n_active++] = q;
@@ -142,12 +160,80 @@ void worker_deactivate(struct worker *w, struct sw_queue *q)
 {
 	struct sw_queue *last;
 
+	if (q->throttled) {
+		last = w->throttled[w->n_throttled - 1];
+		w->throttled[q->active_pos] = last;
+		last->active_pos = q->active_pos;
+		q->throttled = false;
+		q->resume_at = 0;
+		set_throttled(w, w->n_throttled - 1);
+		if (!w->n_throttled)
+			w->next_resume = UINT64_MAX;
+		return;
+	}
 	if (!q->active)
 		return;
 	last = w->active[--w->n_active];
 	w->active[q->active_pos] = last;
 	last->active_pos = q->active_pos;
 	q->active = false;
+}
+
+void worker_resume(struct worker *w, struct sw_queue *q)
+{
+	if (!q->throttled)
+		return;
+	worker_deactivate(w, q);
+	(void)worker_activate(w, q); /* there is room */
+}
+
+/* From the active ones to those that wait. Without memory for the list it stays active, and asks each time.
+ */
+static void throttle(struct worker *w, struct sw_queue *q)
+{
+	uint64_t at = q->resume_at + MIN((uint64_t)w->n_throttled * RESUME_EACH_NS, RESUME_MAX_NS);
+
+	q->resume_at = 0;
+	if (grow(&w->throttled, w->n_throttled, &w->room_throttled) < 0)
+		return;
+	worker_deactivate(w, q);
+	q->resume_at = at;
+	q->throttled = true;
+	q->active_pos = (int)w->n_throttled;
+	w->throttled[w->n_throttled] = q;
+	set_throttled(w, w->n_throttled + 1);
+	w->next_resume = MIN(w->next_resume, at);
+}
+
+static void resume_due(struct worker *w)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (unsigned int i = 0; i < w->n_throttled;) {
+		struct sw_queue *q = w->throttled[i];
+
+		if (q->resume_at <= w->now) {
+			worker_resume(w, q);
+			continue;
+		}
+		next = MIN(next, q->resume_at);
+		i++;
+	}
+	w->next_resume = next;
+}
+
+static void resume_all(struct worker *w, void *arg)
+{
+	(void)arg;
+	while (w->n_throttled)
+		worker_resume(w, w->throttled[0]);
+}
+
+void worker_pool_resume(struct worker_pool *pool)
+{
+	for (unsigned int i = 0; i < pool->n; i++)
+		if (__atomic_load_n(&pool->worker[i]->n_throttled, __ATOMIC_RELAXED))
+			worker_run(pool->worker[i], resume_all, NULL);
 }
 
 /* One pass over the active queues. */
@@ -159,6 +245,10 @@ static void poll_active(struct worker *w)
 
 		if (n) {
 			q->busy_until = w->now + w->pool->poll_ns;
+		} else if (unlikely(q->resume_at)) {
+			throttle(w, q);
+			if (q->throttled)
+				continue;
 		} else if (unlikely(q->vr.broken)) {
 			worker_deactivate(w, q);
 			continue;
@@ -207,6 +297,23 @@ static void run_request(struct worker *w)
 	pthread_mutex_unlock(&w->mutex);
 }
 
+/* Sleeps until something happens, or a throttled queue may go on. */
+static int wait_events(struct worker *w, struct epoll_event *events)
+{
+	struct timespec left;
+	uint64_t ns;
+	int n;
+
+	if (likely(w->next_resume == UINT64_MAX))
+		return epoll_wait(w->epfd, events, EVENTS, -1);
+	ns = w->next_resume > w->now ? w->next_resume - w->now : 0;
+	left = (struct timespec){(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+	n = epoll_pwait2(w->epfd, events, EVENTS, &left, NULL);
+	if (n < 0 && errno == ENOSYS) /* before Linux 5.11 */
+		n = epoll_wait(w->epfd, events, EVENTS, (int)MIN(ns / 1000000u + 1, 1000u));
+	return n;
+}
+
 static void *worker_main(void *arg)
 {
 	struct epoll_event events[EVENTS];
@@ -221,7 +328,7 @@ static void *worker_main(void *arg)
 		if (w->n_active == 0 && !w->look) {
 			__atomic_store_n(&w->sleeps, w->sleeps + 1, __ATOMIC_RELAXED);
 			urcu_qsbr_thread_offline();
-			n = epoll_wait(w->epfd, events, EVENTS, -1);
+			n = wait_events(w, events);
 			urcu_qsbr_thread_online();
 			w->now = now_ns();
 		} else if (w->look || ++since_look >= LOOK_EVERY) {
@@ -232,6 +339,8 @@ static void *worker_main(void *arg)
 		handle_events(w, events, n);
 		if (unlikely(__atomic_load_n(&w->run_pending, __ATOMIC_ACQUIRE)))
 			run_request(w);
+		if (unlikely(w->now >= w->next_resume))
+			resume_due(w);
 		poll_active(w);
 		worker_flush_calls(w);
 		__atomic_store_n(&w->polls, w->polls + 1, __ATOMIC_RELAXED);
@@ -272,6 +381,7 @@ static void worker_free(struct worker *w)
 	pthread_mutex_destroy(&w->mutex);
 	pthread_cond_destroy(&w->done);
 	free(w->active);
+	free(w->throttled);
 	free(w);
 }
 
@@ -288,6 +398,7 @@ static int worker_start(struct worker_pool *pool, unsigned int id, int cpu, stru
 	w->id = id;
 	w->pool = pool;
 	w->wake.kind = POLL_WAKE;
+	w->next_resume = UINT64_MAX;
 	pthread_mutex_init(&w->mutex, NULL);
 	pthread_cond_init(&w->done, NULL);
 	w->epfd = epoll_create1(EPOLL_CLOEXEC);

@@ -10,6 +10,10 @@
  * queues, however many there are; with none active the worker sleeps in epoll_wait() and costs nothing. While
  * a worker sleeps it is offline for RCU: the main thread never waits for it.
  *
+ * A queue that has frames and may not send them yet (shaper.h) is *throttled*: kicks are off, nobody looks at
+ * it, and the worker sleeps no longer than until the first of them may go on; then they are active again.
+ * Whatever may end the wait early (other settings, an end of the queue) takes it out of that list.
+ *
  * The main thread talks to a worker by worker_run(): a function that runs between two passes, waited for.
  * Workers tell the main thread of rare things (a broken ring, a new source MAC) through a bounded queue each
  * and one eventfd; when the queue is full a new MAC is simply reported again by a later frame.
@@ -45,7 +49,10 @@ struct worker {
 
 	struct sw_queue **active;
 	unsigned int n_active, room_active;
-	bool look; /* ask epoll again at once */
+	struct sw_queue **throttled;
+	unsigned int n_throttled, room_throttled; /* n: atomic, others may read it */
+	uint64_t next_resume; /* ns: when to look at the throttled ones; UINT64_MAX: there are none */
+	bool look;            /* ask epoll again at once */
 
 	unsigned int n_calls;
 	struct sw_queue *calls[WORKER_CALLS];
@@ -109,6 +116,10 @@ void worker_flush_calls(struct worker *w);
 /* In the worker, from worker_run(): watch a descriptor, stop watching it. */
 int worker_watch(struct worker *w, int fd, struct poll_source *source);
 void worker_unwatch(struct worker *w, int fd);
-/* In the worker: poll q from the next pass on; stop polling it. */
+/* All throttled queues ask anew whether they may send: rates have changed. */
+void worker_pool_resume(struct worker_pool *pool);
+/* In the worker: the wait of q is over, if it was throttled. */
+void worker_resume(struct worker *w, struct sw_queue *q);
+/* In the worker: poll q from the next pass on, unless it is throttled; stop polling it and waiting for it. */
 int worker_activate(struct worker *w, struct sw_queue *q);
 void worker_deactivate(struct worker *w, struct sw_queue *q);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 static bool link_of(const struct fabric *f, const struct function_settings *s)
 {
@@ -20,6 +21,14 @@ static bool link_of(const struct fabric *f, const struct function_settings *s)
 		break;
 	}
 	return f->settings.uplink == UPLINK_NONE || (f->uplink && f->uplink->carrier);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 static size_t conf_size(const struct port_conf *c)
@@ -52,7 +61,12 @@ void builtin_recompute(struct fabric *f)
 		if (c && conf_equal(c, p->port->conf)) {
 			free(c);
 		} else if (c) {
-			old[n_old++] = rcu_xchg_pointer(&p->port->conf, c);
+			old[n_old] = rcu_xchg_pointer(&p->port->conf, c);
+			if (memcmp(&old[n_old]->rate, &c->rate, sizeof(c->rate)) != 0) {
+				shaper_changed(&p->port->shaper, &old[n_old]->rate, &c->rate, now_ns());
+				f->rates_changed = true;
+			}
+			n_old++;
 		}
 		if (up != was && f->events && f->events->link_changed)
 			f->events->link_changed(f->ctx, p, up);
@@ -62,6 +76,9 @@ void builtin_recompute(struct fabric *f)
 	fdb_free(old_fdb);
 	while (n_old)
 		free(old[--n_old]);
+	if (f->rates_changed)
+		worker_pool_resume(f->sw.pool);
+	f->rates_changed = false;
 }
 
 /* Publishes the list of ports. */
@@ -176,6 +193,56 @@ void builtin_free(struct fabric *f)
 	free(f);
 }
 
+/* What the functions of a PF share; a new one for the first. */
+static int join_pool(struct fabric *f, struct fabric_port *p)
+{
+	struct shaper_pool *pool = NULL;
+	int r = 0;
+
+	for (unsigned int i = 0; i < f->n && !pool; i++)
+		if (!strcmp(f->ports[i]->pf, p->pf))
+			pool = f->ports[i]->port->shaper.pool;
+	if (pool)
+		return shaper_join(&p->port->shaper, pool);
+	r = shaper_pool_new(&pool);
+	if (r < 0)
+		return r;
+	r = shaper_join(&p->port->shaper, pool);
+	if (r < 0)
+		shaper_pool_free(pool);
+	return r;
+}
+
+static void leave_pool(struct fabric *f, struct fabric_port *p)
+{
+	struct shaper_pool *pool = p->port->shaper.pool;
+
+	if (!pool)
+		return;
+	shaper_leave(&p->port->shaper);
+	for (unsigned int i = 0; i < f->n; i++)
+		if (f->ports[i]->port->shaper.pool == pool)
+			return;
+	shaper_pool_free(pool);
+}
+
+static void set_policy(struct fabric_port *p, const struct pf_policy *policy)
+{
+	p->policy = (struct port_policy){.driver_mac = policy->driver_mac,
+					 .promisc = policy->promisc,
+					 .max_driver_macs = policy->max_driver_macs};
+	if (shaper_pool_set(p->port->shaper.pool, policy->max_rate_total, now_ns()))
+		p->fabric->rates_changed = true;
+}
+
+static void free_port(struct fabric_port *p)
+{
+	leave_pool(p->fabric, p);
+	sw_port_free(p->port);
+	free(p->filter);
+	free(p);
+}
+
 int builtin_port_add(struct fabric *f, const char *pf, unsigned int fn, const struct function_settings *s,
 		     const struct pf_policy *policy, struct fabric_port **ret)
 {
@@ -200,26 +267,24 @@ int builtin_port_add(struct fabric *f, const char *pf, unsigned int fn, const st
 		free(p);
 		return r;
 	}
-	if (fn == VPF_FUNCTION_PF) {
-		r = control_box_new(f->sw.pool, &p->port->control);
-		if (r < 0) {
-			sw_port_free(p->port);
-			free(p);
-			return r;
-		}
-	}
 	p->fabric = f;
 	p->pf = pf;
 	p->fn = fn;
 	p->settings = *s;
-	p->policy = *policy;
 	p->port->owner = p;
+	r = join_pool(f, p);
+	if (!r && fn == VPF_FUNCTION_PF)
+		r = control_box_new(f->sw.pool, &p->port->control);
+	if (r < 0) {
+		free_port(p);
+		return r;
+	}
+	set_policy(p, policy);
 	f->ports[f->n++] = p;
 	r = publish_view(f);
 	if (r < 0) {
 		f->n--;
-		sw_port_free(p->port);
-		free(p);
+		free_port(p);
 		return r;
 	}
 	builtin_recompute(f);
@@ -231,13 +296,19 @@ void builtin_port_set(struct fabric_port *p, const struct function_settings *s,
 		      const struct pf_policy *policy)
 {
 	p->settings = *s;
-	p->policy = *policy;
+	if (policy)
+		set_policy(p, policy);
 	builtin_recompute(p->fabric);
 }
 
 void builtin_port_filter(struct fabric_port *p, const struct rx_filter *filter)
 {
-	p->filter = *filter;
+	/* Without memory it stays as it was: QEMU tells all of it again with the next change. */
+	if (!p->filter)
+		p->filter = malloc(sizeof(*p->filter));
+	if (!p->filter)
+		return;
+	*p->filter = *filter;
 	builtin_recompute(p->fabric);
 }
 
@@ -268,8 +339,7 @@ void builtin_port_free(struct fabric_port *p)
 			break;
 		usleep(1000);
 	}
-	sw_port_free(p->port);
-	free(p);
+	free_port(p);
 }
 
 struct fabric_port *builtin_port_by_id(struct fabric *f, uint64_t port_id)

@@ -20,14 +20,21 @@
 #include "datapath/switch.h"
 #include "datapath/uplink.h"
 
+/* Of a PF's policy what is carried out here, but for its total rate: that is in the port's shaper->pool,
+ * which the functions of a PF share. */
+struct port_policy {
+	bool driver_mac, promisc;
+	uint32_t max_driver_macs;
+};
+
 struct fabric_port { /* a function in its fabric */
 	struct sw_port *port;
 	struct fabric *fabric;
 	const char *pf; /* the owner's */
 	unsigned int fn;
 	struct function_settings settings;
-	struct pf_policy policy;
-	struct rx_filter filter;
+	struct port_policy policy;
+	struct rx_filter *filter; /* NULL: nothing heard yet */
 	bool link_up, mac_conflict;
 };
 
@@ -45,6 +52,7 @@ struct fabric {
 	struct fabric_port **ports;
 	unsigned int n, room;
 	unsigned int learned;
+	bool rates_changed; /* since the last builtin_recompute() */
 	const struct fabric_events *events;
 	void *ctx;
 };
@@ -56,6 +64,7 @@ void builtin_free(struct fabric *f); /* no ports left; takes NULL */
 
 int builtin_port_add(struct fabric *f, const char *pf, unsigned int fn, const struct function_settings *s,
 		     const struct pf_policy *policy, struct fabric_port **ret);
+/* policy NULL: as it is. */
 void builtin_port_set(struct fabric_port *p, const struct function_settings *s,
 		      const struct pf_policy *policy);
 void builtin_port_filter(struct fabric_port *p, const struct rx_filter *filter);

@@ -22,10 +22,11 @@ static unsigned int claims_of(const struct fabric_port *p, struct claim *claims)
 {
 	const struct function_settings *s = &p->settings;
 	uint64_t main_mac = mac_load(s->mac), admin = mac_load(s->admin_mac);
-	uint64_t driver = p->filter.known ? mac_load(p->filter.main_mac) : 0;
+	const struct rx_filter *filter = p->filter && p->filter->known ? p->filter : NULL;
+	uint64_t driver = filter ? mac_load(filter->main_mac) : 0;
 	/* Once the administrator chose the address, only a trusted driver may add to it, as with hardware
 	 * VFs. */
-	bool driver_may = p->policy.driver_mac && p->filter.known && (!admin || s->trust);
+	bool driver_may = p->policy.driver_mac && filter && (!admin || s->trust);
 	unsigned int n = 0, extra;
 
 	if (admin)
@@ -36,9 +37,9 @@ static unsigned int claims_of(const struct fabric_port *p, struct claim *claims)
 		claims[n++] = (struct claim){main_mac, FDB_PERMANENT};
 	if (!driver_may)
 		return n;
-	extra = MIN(p->filter.unicast_n, p->policy.max_driver_macs);
+	extra = MIN(filter->unicast_n, p->policy.max_driver_macs);
 	for (unsigned int i = 0; i < extra && n < MAX_CLAIMS; i++) {
-		uint64_t mac = mac_load(p->filter.unicast[i]);
+		uint64_t mac = mac_load(filter->unicast[i]);
 
 		if (usable(mac))
 			claims[n++] = (struct claim){mac, FDB_DRIVER};
@@ -143,7 +144,8 @@ int claims_build_fdb(struct fabric *f, struct fdb **ret)
 
 	/* Room for what drivers may add, and as much again for learning without a rebuild. */
 	for (unsigned int i = 0; i < f->n; i++)
-		want += 2 + f->ports[i]->filter.unicast_n + f->ports[i]->port->learned;
+		want += 2 + (f->ports[i]->filter ? f->ports[i]->filter->unicast_n : 0) +
+			f->ports[i]->port->learned;
 	r = fdb_new(want, &single);
 	if (r < 0)
 		return r;
@@ -203,7 +205,9 @@ int claims_build_fdb(struct fabric *f, struct fdb **ret)
 
 struct port_conf *claims_port_conf(const struct fabric_port *p, const struct fdb *fdb)
 {
+	const struct rx_filter *filter = p->filter && p->filter->known ? p->filter : NULL;
 	const struct function_settings *s = &p->settings;
+	uint64_t total = p->port->shaper.pool->cost;
 	uint16_t vlan = claim_vlan(s);
 	struct claim claims[MAX_CLAIMS];
 	unsigned int n = claims_of(p, claims);
@@ -214,11 +218,14 @@ struct port_conf *claims_port_conf(const struct fabric_port *p, const struct fdb
 	c->link_up = p->link_up;
 	c->spoofchk = s->spoofchk;
 	c->trusted = s->trust;
-	c->promisc = s->trust && p->policy.promisc && p->filter.known && p->filter.promiscuous;
+	c->promisc = s->trust && p->policy.promisc && filter && filter->promiscuous;
 	c->learn = p->fabric->settings.learning && !s->spoofchk;
 	c->mode = s->vlan.mode;
 	c->vlan = s->vlan.mode == VLAN_ACCESS ? vlan : 0;
 	c->pcp = s->vlan.pcp;
+	c->rate.max_cost = shaper_cost(s->max_rate);
+	c->rate.min_cost = total ? shaper_cost(s->min_rate) : 0; /* there is something to have a share of */
+	c->rate.limited = c->rate.max_cost || total;
 	c->max_frame = s->mtu + (uint32_t)PKT_ETH_LEN;
 	memcpy(c->trunk, s->vlan.trunk, sizeof(c->trunk));
 	for (unsigned int i = 0; i < n; i++)

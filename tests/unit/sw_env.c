@@ -26,10 +26,14 @@ int sw_env_setup(void **state)
 {
 	struct sw_env *e = calloc(1, sizeof(*e));
 	struct fabric_settings s;
+	struct pf_settings pf;
 	struct err err;
 
 	assert_non_null(e);
 	e->rng = 12345;
+	pf_settings_init(&pf, "pf");
+	pf.policy.promisc = true;
+	e->policy = pf.policy;
 	assert_int_equal(worker_pool_new((unsigned int)(uintptr_t)*state, 0, NULL, &e->pool, &err), 0);
 	fabric_settings_init(&s, "f");
 	assert_int_equal(builtin_new(e->pool, &s, NULL, NULL, &e->f, &err), 0);
@@ -82,21 +86,16 @@ struct vguest *sw_env_add(struct sw_env *e, const struct function_settings *s, c
 {
 	struct function_settings usual = sw_env_settings(e->n);
 	struct vguest_options usual_o = sw_env_options(0);
-	struct pf_settings pf;
 
 	assert_true(e->n < SW_ENV_PORTS);
-	pf_settings_init(&pf, "pf");
-	pf.policy.promisc = true;
-	assert_int_equal(builtin_port_add(e->f, "pf", e->n, s ? s : &usual, &pf.policy, &e->p[e->n]), 0);
+	assert_int_equal(builtin_port_add(e->f, "pf", e->n, s ? s : &usual, &e->policy, &e->p[e->n]), 0);
 	vguest_start(&e->g[e->n], e->p[e->n], o ? o : &usual_o);
 	return &e->g[e->n++];
 }
 
 void sw_env_set(struct sw_env *e, unsigned int n, const struct function_settings *s)
 {
-	struct pf_policy policy = e->p[n]->policy;
-
-	builtin_port_set(e->p[n], s, &policy);
+	builtin_port_set(e->p[n], s, &e->policy);
 }
 
 bool sw_env_notes(struct sw_env *e)

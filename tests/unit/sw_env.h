@@ -13,6 +13,7 @@ struct sw_env {
 	struct fabric_port *p[SW_ENV_PORTS];
 	struct vguest g[SW_ENV_PORTS];
 	unsigned int n;
+	struct pf_policy policy; /* of their PF; in force with the next port or setting */
 	uint64_t rng;
 };
 

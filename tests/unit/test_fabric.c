@@ -123,9 +123,7 @@ static struct fabric_port *add_mac(struct env *e, unsigned int n)
 
 static void set(struct fabric_port *p, const struct function_settings *s)
 {
-	struct pf_policy same = p->policy;
-
-	builtin_port_set(p, s, &same);
+	builtin_port_set(p, s, NULL);
 }
 
 static struct fabric_port *owner(const struct env *e, unsigned int n, uint16_t vlan)
@@ -279,7 +277,7 @@ static void test_driver_macs(void **state)
 	assert_int_equal(a->port->conf->n_macs, VPF_MAX_DRIVER_MACS + 1);
 	/* Repeated ones are one. */
 	{
-		struct rx_filter f = a->filter;
+		struct rx_filter f = *a->filter;
 
 		for (unsigned int i = 0; i < f.unicast_n; i++)
 			memcpy(f.unicast[i], f.main_mac, 6);
