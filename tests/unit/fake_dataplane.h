@@ -19,7 +19,7 @@ struct fake_function {
 	struct function_settings s;
 	struct pf_policy policy;
 	struct rx_filter filter;
-	bool connected;
+	bool connected, started;
 };
 
 struct fake_dataplane {
@@ -194,7 +194,8 @@ static inline int fake_function_get(void *dp, const char *pf, unsigned int fn, s
 		*ret = (struct function_state){
 			.link_up = f->s.link != LINK_DISABLE, .datapath = "none", .filter = &f->filter};
 	if (ret_vu)
-		*ret_vu = (struct vhost_user_info){.connected = f->connected, .peer = 4711};
+		*ret_vu = (struct vhost_user_info){
+			.connected = f->connected, .peer = 4711, .queues_started = f->started ? 2 : 0};
 	if (ret_stats) {
 		*ret_stats = (struct port_stats){.tx_packets = 5};
 		ret_stats->rx_drop[DROP_VLAN] = 3;
