@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Requests to vpfd: one at a time, repeated until answered, bounded in time. */
+#include "vpf.h"
+
+#define RETRY_FIRST_MS 100
+/* A session that was lost may come back within this: vpfd starts again, say. */
+#define SESSION_GRACE_MS 3000
+#define SYNC_TIMEOUT_MS 3000
+#define STATS_TIMEOUT_MS 300
+
+/**
+ * vpf_status_errno() - errno for a reply's status
+ * @status: VPF_CTL_OK and so on; what this driver does not know is -EPROTO
+ */
+int vpf_status_errno(u16 status)
+{
+	switch (status) {
+	case VPF_CTL_OK:
+		return 0;
+	case VPF_CTL_DENIED:
+		return -EPERM;
+	case VPF_CTL_INVALID:
+		return -EINVAL;
+	case VPF_CTL_NO_FUNCTION:
+		return -ENOENT;
+	case VPF_CTL_UNSUPPORTED:
+		return -EOPNOTSUPP;
+	case VPF_CTL_CONFLICT:
+		return -EEXIST;
+	case VPF_CTL_FAILED:
+		return -EIO;
+	default:
+		return -EPROTO;
+	}
+}
+
+static enum vpf_session_state state_of(struct vpf_pf *pf)
+{
+	enum vpf_session_state state;
+
+	spin_lock_bh(&pf->lock);
+	state = pf->ch.state;
+	spin_unlock_bh(&pf->lock);
+	return state;
+}
+
+static unsigned long until(unsigned long end)
+{
+	return time_before(jiffies, end) ? end - jiffies : 0;
+}
+
+/* A session that was there a moment ago is waited for. */
+static int wait_session(struct vpf_pf *pf, unsigned long deadline)
+{
+	struct vpf_channel *ch = &pf->ch;
+	unsigned long end;
+
+	spin_lock_bh(&pf->lock);
+	end = ch->lost_at + msecs_to_jiffies(SESSION_GRACE_MS);
+	spin_unlock_bh(&pf->lock);
+	if (time_after(end, deadline))
+		end = deadline;
+	wait_event_timeout(ch->wait, state_of(pf) != VPF_SESSION_NONE, until(end));
+	switch (state_of(pf)) {
+	case VPF_SESSION_UP:
+		return 0;
+	case VPF_SESSION_CLOSED:
+		return -ENODEV;
+	default:
+		return -ENOTCONN;
+	}
+}
+
+/* Encodes @request for the session there is, as the pending one. Returns the length, or 0: no session. */
+static size_t begin(struct vpf_pf *pf, struct vpf_request *request, u8 *message, unsigned int *ret_epoch)
+{
+	struct vpf_channel *ch = &pf->ch;
+	const struct vpf_key *key;
+	size_t len = 0;
+
+	spin_lock_bh(&pf->lock);
+	if (ch->state == VPF_SESSION_UP) {
+		key = &vpf_keys[ch->key];
+		ch->sequence++;
+		if (request->type == VPF_CTL_SET)
+			len = vpf_encode_set(message, key, ch->id, ch->sequence, &request->set);
+		else
+			len = vpf_encode_range(message, key, request->type, ch->id, ch->sequence, request->first,
+					       request->count);
+		ch->pending = request;
+		ch->answered = false;
+		*ret_epoch = ch->epoch;
+		pf->counters.requests++;
+	}
+	spin_unlock_bh(&pf->lock);
+	return len;
+}
+
+static bool settled(struct vpf_pf *pf, unsigned int epoch)
+{
+	bool yes;
+
+	spin_lock_bh(&pf->lock);
+	yes = pf->ch.answered || pf->ch.epoch != epoch;
+	spin_unlock_bh(&pf->lock);
+	return yes;
+}
+
+enum outcome { ANSWERED, SESSION_CHANGED, TIMED_OUT };
+
+static enum outcome exchange(struct vpf_pf *pf, const u8 *message, size_t len, unsigned int epoch,
+			     unsigned long deadline, bool *ret_retried)
+{
+	struct vpf_channel *ch = &pf->ch;
+	unsigned long interval = msecs_to_jiffies(RETRY_FIRST_MS);
+	enum outcome outcome;
+
+	for (;;) {
+		vpf_channel_send(pf, message, len, GFP_KERNEL);
+		wait_event_timeout(ch->wait, settled(pf, epoch), min(interval, until(deadline)));
+		spin_lock_bh(&pf->lock);
+		if (ch->answered)
+			outcome = ANSWERED;
+		else if (ch->epoch != epoch)
+			outcome = SESSION_CHANGED;
+		else
+			outcome = TIMED_OUT;
+		if (outcome != TIMED_OUT || !until(deadline)) {
+			ch->pending = NULL;
+			spin_unlock_bh(&pf->lock);
+			return outcome;
+		}
+		pf->counters.retries++;
+		spin_unlock_bh(&pf->lock);
+		*ret_retried = true;
+		interval *= 2;
+	}
+}
+
+/**
+ * vpf_request() - ask vpfd and await its answer
+ * @pf: the PF
+ * @request: what, and the reply; records of the reply are in pf->fn[] when this returns
+ * @timeout_ms: for all of it
+ *
+ * What a new session finds unanswered is asked again in it: requests have the same effect twice as once.
+ *
+ * Context: sleeps; RTNL may be held, see "Locking".
+ * Return: 0 or vpf_status_errno() of the reply; -ENOTCONN: no session, for three seconds or more; -ETIMEDOUT: no
+ * answer; -ENODEV: the PF is going.
+ */
+int vpf_request(struct vpf_pf *pf, struct vpf_request *request, unsigned int timeout_ms)
+{
+	struct vpf_channel *ch = &pf->ch;
+	u8 message[VPF_REQUEST_MAX];
+	unsigned long deadline = jiffies + msecs_to_jiffies(timeout_ms);
+	unsigned int epoch = 0, events;
+	bool retried = false;
+	size_t len;
+	int err;
+
+	might_sleep();
+	mutex_lock(&ch->request_lock);
+	for (;;) {
+		err = wait_session(pf, deadline);
+		if (err)
+			break;
+		events = READ_ONCE(ch->events_applied);
+		len = begin(pf, request, message, &epoch);
+		if (!len)
+			continue;
+		switch (exchange(pf, message, len, epoch, deadline, &retried)) {
+		case SESSION_CHANGED:
+			continue;
+		case TIMED_OUT:
+			spin_lock_bh(&pf->lock);
+			pf->counters.timeouts++;
+			spin_unlock_bh(&pf->lock);
+			vpf_channel_lost(pf);
+			err = -ETIMEDOUT;
+			break;
+		case ANSWERED:
+			err = vpf_status_errno(request->status);
+			/* The answer to a repeated request may be older than an event that came meanwhile. */
+			if (retried && events != READ_ONCE(ch->events_applied) && request->type != VPF_CTL_STATS)
+				queue_work(vpf_wq, &ch->sync_work);
+			break;
+		}
+		break;
+	}
+	mutex_unlock(&ch->request_lock);
+	return err;
+}
+
+/* A request for functions first ... end - 1, in as many parts as it takes. */
+static int request_range(struct vpf_pf *pf, u8 type, unsigned int first, unsigned int end, unsigned int timeout_ms)
+{
+	struct vpf_request request = { .type = type };
+	int err;
+
+	while (first < end) {
+		request.first = first;
+		request.count = end - first;
+		err = vpf_request(pf, &request, timeout_ms);
+		if (err)
+			return err;
+		first += request.ret_count;
+	}
+	return 0;
+}
+
+/* The records of all functions that both the PCI device and vpfd have. */
+int vpf_request_sync(struct vpf_pf *pf)
+{
+	unsigned int functions;
+
+	spin_lock_bh(&pf->lock);
+	functions = 1 + min_t(unsigned int, pf->vfs, pf->ch.hello.vfs);
+	spin_unlock_bh(&pf->lock);
+	return request_range(pf, VPF_CTL_GET, 0, functions, SYNC_TIMEOUT_MS);
+}
+
+int vpf_request_stats(struct vpf_pf *pf, unsigned int vfs)
+{
+	return request_range(pf, VPF_CTL_STATS, 1, 1 + vfs, STATS_TIMEOUT_MS);
+}
