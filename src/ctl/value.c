@@ -280,15 +280,17 @@ static json_t *policy_more(const struct policy_key *key, const json_t *held, con
 	return NULL;
 }
 
-static int policy_item(json_t *policy, char *item, const struct policy_key **key, const char **name,
-		       struct err *err)
+/* `key`: that of the item before, and then of this one; NULL: unknown. */
+static int policy_item(json_t *policy, char *item, const struct policy_key **key, struct err *err)
 {
 	bool list = *key && ((*key)->kind == POLICY_VLANS || (*key)->kind == POLICY_MACS);
 	char *equals = strchr(item, '=');
+	const char *name = item;
 	json_t *value;
 
 	if (!equals && *item && list) {
-		value = policy_more(*key, json_object_get(policy, *name), item);
+		name = (*key)->name;
+		value = policy_more(*key, json_object_get(policy, name), item);
 	} else {
 		if (!equals || equals == item || !equals[1])
 			return err_set(err, EINVAL, NULL,
@@ -297,10 +299,9 @@ static int policy_item(json_t *policy, char *item, const struct policy_key **key
 		if (json_object_get(policy, item))
 			return err_set(err, EINVAL, NULL, "'%.64s' is given twice", item);
 		*key = policy_key(item);
-		*name = item;
 		value = policy_value(*key, equals + 1);
 	}
-	if (json_object_set_new(policy, *name, value) < 0)
+	if (json_object_set_new(policy, name, value) < 0)
 		return err_set(err, EINVAL, NULL, "the text is not UTF-8");
 	return 0;
 }
@@ -310,7 +311,6 @@ int value_policy(const char *text, json_t **ret, struct err *err)
 	_cleanup_free_ char *copy = strdup(text);
 	const struct policy_key *key = NULL;
 	json_t *policy = json_object();
-	const char *name = NULL;
 	char *rest = copy;
 
 	if (!copy || !policy) {
@@ -318,7 +318,7 @@ int value_policy(const char *text, json_t **ret, struct err *err)
 		return err_set(err, ENOMEM, NULL, "out of memory");
 	}
 	while (rest) {
-		int r = policy_item(policy, strsep(&rest, ","), &key, &name, err);
+		int r = policy_item(policy, strsep(&rest, ","), &key, err);
 
 		if (r < 0) {
 			json_decref(policy);

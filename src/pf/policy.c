@@ -108,15 +108,16 @@ static int check_mac(const struct policy_request *q, struct err *err)
 /* "10-20,30", or where that would be too long "10-20,30,…" */
 static const char *short_vlans(const uint64_t set[64], char ret[LIST_TEXT_MAX])
 {
+	static const char more[] = "…";
 	char all[VLAN_SET_TEXT_MAX];
 
 	vlan_set_format(set, all);
 	if (strlen(all) >= LIST_TEXT_MAX) {
-		char *end = all + LIST_TEXT_MAX - sizeof("…");
+		char *end = all + LIST_TEXT_MAX - sizeof(more);
 
 		while (*end != ',')
 			end--;
-		strcpy(end + 1, "…");
+		memcpy(end + 1, more, sizeof(more));
 	}
 	snprintf(ret, LIST_TEXT_MAX, "%s", all);
 	return ret;
