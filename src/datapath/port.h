@@ -31,16 +31,20 @@ struct sw_port;
 struct port_conf {
 	uint64_t mac; /* first of `macs`: the usual one */
 	bool link_up, spoofchk, trusted, promisc;
-	bool learn; /* source MACs of this port are learned */
+	bool learn;      /* source MACs of this port are learned */
+	bool all_groups; /* it gets every multicast frame; else those of `groups` */
 	enum vlan_mode mode;
 	uint16_t vlan; /* access: VLAN key */
 	uint8_t pcp;
 	struct shaper_conf rate;
-	uint32_t max_frame;  /* bytes without a tag: MTU and the Ethernet header */
-	uint64_t trunk[64];  /* trunk: as vlan_settings.trunk */
-	unsigned int n_macs; /* addresses that the port may send from */
+	uint32_t max_frame;    /* bytes without a tag: MTU and the Ethernet header */
+	uint64_t trunk[64];    /* trunk: as vlan_settings.trunk */
+	unsigned int n_macs;   /* addresses that the port may send from */
+	unsigned int n_groups; /* behind the others in macs[], in ascending order */
+	uint64_t group_bits;   /* GROUP_BIT() of each of them: who is not in here need not be looked for */
 	uint64_t macs[];
 };
+#define GROUP_BIT(mac) (1ULL << (((mac)*0x9e3779b97f4a7c15ULL) >> 58))
 
 enum poll_kind { POLL_WAKE, POLL_QUEUE, POLL_UPLINK };
 struct poll_source { /* what a worker's epoll event points to */

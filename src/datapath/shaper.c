@@ -15,7 +15,7 @@
  * each of them is to get between two of its visits. */
 #define QUANTUM     (500000ll * TICKS)
 #define QUANTUM_MIN (64000ll * TICKS)
-#define PLENTY (DEPTH * 3 / 4) /* credit of the total at which nobody is waited for */
+#define PLENTY      (DEPTH * 3 / 4) /* credit of the total at which nobody is waited for */
 
 /* Who waits does so for a little longer than it must, and then finds credit for several frames: fewer
  * wake-ups, and the same rate, since credit is not lost meanwhile. Where many want the same total, each comes

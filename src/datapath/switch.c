@@ -204,16 +204,54 @@ static inline bool is_reserved(const uint8_t *mac)
 	return !memcmp(mac, reserved, 5) && mac[5] < 0x10;
 }
 
-/* To every port of the VLAN but the one it came from. */
+/* Groups that every host is in, or that an address which no filter names yet may hang on: all hosts of IPv4
+ * and IPv6, and IPv6's solicited nodes (RFC 4291 §2.7.1), which are for it what broadcast is for ARP. A guest
+ * must be found under an address before word of its new filter came here. */
+static inline bool is_for_all(uint64_t mac)
+{
+	static const uint8_t hosts4[6] = {0x01, 0, 0x5e, 0, 0, 1}, hosts6[6] = {0x33, 0x33, 0, 0, 0, 1},
+			     solicited[6] = {0x33, 0x33, 0xff};
+
+	return mac == MAC_BROADCAST || mac == mac_load(hosts4) || mac == mac_load(hosts6) ||
+	       (mac & 0xffffff) == mac_load(solicited);
+}
+
+static inline bool listens(const struct port_conf *c, uint64_t group)
+{
+	const uint64_t *groups = c->macs + c->n_macs;
+	unsigned int from = 0, to = c->n_groups;
+
+	if (c->all_groups)
+		return true;
+	if (!(c->group_bits & GROUP_BIT(group)))
+		return false;
+	while (from < to) {
+		unsigned int mid = (from + to) / 2;
+
+		if (groups[mid] == group)
+			return true;
+		if (groups[mid] < group)
+			from = mid + 1;
+		else
+			to = mid;
+	}
+	return false;
+}
+
+/* To every port of the VLAN that listens, but the one it came from. */
 static void flood(struct worker *w, const struct sw_view *view, struct sw_port *src, struct pkt *p)
 {
+	uint64_t group = mac_load(p->head);
+	bool all = is_for_all(group);
+
 	for (unsigned int i = 0; i < view->n; i++) {
 		struct sw_port *port = view->port[i];
 		const struct port_conf *c = rcu_load(port->conf);
 		bool tag;
 
 		/* Not an error if a port is down or elsewhere: it is just not in the group. */
-		if (port != src && c->link_up && rcu_load(port->rx) && egress(c, p->vlan, &tag))
+		if (port != src && c->link_up && rcu_load(port->rx) && egress(c, p->vlan, &tag) &&
+		    (all || listens(c, group)))
 			output(w, port, &p, 1);
 	}
 	if (view->uplink && view->uplink != src)

@@ -4,9 +4,9 @@
 /* The embedded switch: who gets a frame. One for each fabric.
  *
  * A unicast frame goes to the port that owns its destination MAC in its VLAN, else to the uplink; from the
- * uplink, one that nobody owns goes to trusted promiscuous ports only. Broadcast and multicast go to every
- * port of the VLAN. A port's VLAN setting decides which VLAN its frames belong to and whether they carry a
- * tag outside (IEEE 802.1Q-2022 §6.9, §8.6).
+ * uplink, one that nobody owns goes to trusted promiscuous ports only. Broadcast goes to every port of the
+ * VLAN, multicast to those that listen to the group. A port's VLAN setting decides which VLAN its frames
+ * belong to and whether they carry a tag outside (IEEE 802.1Q-2022 §6.9, §8.6).
  *
  * Thread-safety: sw_forward(): worker threads. All else: main thread. */
 

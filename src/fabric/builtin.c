@@ -33,12 +33,12 @@ static uint64_t now_ns(void)
 
 static size_t conf_size(const struct port_conf *c)
 {
-	return sizeof(*c) + c->n_macs * sizeof(c->macs[0]);
+	return sizeof(*c) + (c->n_macs + c->n_groups) * sizeof(c->macs[0]);
 }
 
 static bool conf_equal(const struct port_conf *a, const struct port_conf *b)
 {
-	return a->n_macs == b->n_macs && !memcmp(a, b, conf_size(a));
+	return a->n_macs == b->n_macs && a->n_groups == b->n_groups && !memcmp(a, b, conf_size(a));
 }
 
 void builtin_recompute(struct fabric *f)

@@ -203,6 +203,36 @@ int claims_build_fdb(struct fabric *f, struct fdb **ret)
 	return 0;
 }
 
+static int by_number(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* Which multicast frames the port gets. */
+static void set_groups(const struct fabric_port *p, const struct rx_filter *filter, struct port_conf *c)
+{
+	bool may_more = p->settings.trust && p->policy.promisc;
+
+	/* Nothing heard; or a driver that leaves the device as it is after a reset (QEMU's
+	 * virtio_net_reset(): promiscuous, no addresses) and filters by itself: not having asked for groups,
+	 * it cannot be asked which. One with more groups than the device has room for gets all, too. */
+	c->all_groups = !filter || filter->multicast_overflow ||
+			(filter->promiscuous && !filter->all_multicast && !filter->unicast_n &&
+			 !filter->multicast_n) ||
+			(may_more && (filter->promiscuous || filter->all_multicast));
+	if (c->all_groups)
+		return;
+	for (unsigned int i = 0; i < filter->multicast_n; i++) {
+		uint64_t group = mac_load(filter->multicast[i]);
+
+		c->macs[c->n_macs + c->n_groups++] = group;
+		c->group_bits |= GROUP_BIT(group);
+	}
+	qsort(c->macs + c->n_macs, c->n_groups, sizeof(c->macs[0]), by_number);
+}
+
 struct port_conf *claims_port_conf(const struct fabric_port *p, const struct fdb *fdb)
 {
 	const struct rx_filter *filter = p->filter && p->filter->known ? p->filter : NULL;
@@ -211,7 +241,8 @@ struct port_conf *claims_port_conf(const struct fabric_port *p, const struct fdb
 	uint16_t vlan = claim_vlan(s);
 	struct claim claims[MAX_CLAIMS];
 	unsigned int n = claims_of(p, claims);
-	struct port_conf *c = calloc(1, sizeof(*c) + n * sizeof(c->macs[0]));
+	struct port_conf *c =
+		calloc(1, sizeof(*c) + (n + (filter ? filter->multicast_n : 0)) * sizeof(c->macs[0]));
 
 	if (!c)
 		return NULL;
@@ -232,5 +263,6 @@ struct port_conf *claims_port_conf(const struct fabric_port *p, const struct fdb
 		if (fdb_lookup(fdb, claims[i].mac, vlan) == p->port)
 			c->macs[c->n_macs++] = claims[i].mac;
 	c->mac = c->n_macs ? c->macs[0] : 0;
+	set_groups(p, filter, c);
 	return c;
 }
