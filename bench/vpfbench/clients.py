@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What drives the switches, on CPU CLIENT_CORE: DPDK's testpmd with virtio-user ports, and bench-load (bench/load/), which has as
+many ports as one likes, many flows, round trips and large frames."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from bed import dpdk, paths
+from bed.process import die_with_parent
+
+from .harness import Missing, Plan
+from .peers import CLIENT_CORE, Switch, mac
+
+IMIX = ((64, 7), (594, 4), (1518, 1))  # bytes of a frame, share
+RING = 1024
+WINDOW_BURSTS = 8  # of 32 frames from each port: 512 frames on their way
+
+
+def testpmd_mpps(switch: Switch, plan: Plan, sizes: Sequence[tuple[int, int]] = ((64, 1),), **options: object) -> dict[str, float]:
+    """Two virtio-user ports; each frame that arrives is sent on (mode "mac"), so what is counted was received."""
+    vdevs = [dpdk.virtio_user(port, switch.sockets[port], mac=mac(port), queue_size=RING, **options) for port in (0, 1)]
+    args = [f"--eth-peer=0,{mac(1)}", f"--eth-peer=1,{mac(0)}", "--no-flush-rx"]
+    shares = sum(share for _, share in sizes)
+    with dpdk.Testpmd(vdevs, "mac", CLIENT_CORE, args=args, hugepages=True, start=False) as client:
+        for number, (size, share) in enumerate(sizes):
+            if number:
+                client.command("stop")
+            client.command(f"set txpkts {size}")
+            client.command(f"start tx_first {max(1, round(WINDOW_BURSTS * share / shares)) if len(sizes) == 1 else share}")
+        time.sleep(plan.warmup)
+        before, started = _received(client), time.monotonic()
+        time.sleep(plan.seconds)
+        after, ended = _received(client), time.monotonic()
+    return {"received": (after - before) / (ended - started) / 1e6}
+
+
+def _received(client: dpdk.Testpmd) -> int:
+    return sum(port.rx_packets for port in client.stats().values())
+
+
+def load_argv(mode: str, switch: Switch | None, args: Sequence[str], ports: Sequence[int] = (), vlans: dict[int, int] | None = None) -> list[str]:
+    program = paths.BUILD / "bench" / "bench-load"
+    if not program.exists():
+        raise Missing(f"{program} was not built")
+    vlan = {port: f",{vid}" for port, vid in (vlans or {}).items()}
+    words = [f"{switch.sockets[port]},{mac(port)}{vlan.get(port, '')}" for port in ports] if switch else []
+    return ["taskset", "-c", str(CLIENT_CORE), str(program), mode, *args, *words]
+
+
+def load(
+    mode: str,
+    switch: Switch | None,
+    plan: Plan,
+    args: Sequence[str] = (),
+    ports: Sequence[int] | None = None,
+    vlans: dict[int, int] | None = None,
+    core: int = CLIENT_CORE,
+) -> dict[str, Any]:
+    """Runs bench-load in MODE with these PORTS of the switch (all, if nothing is said); what it found out."""
+    ports = range(len(switch.sockets)) if ports is None and switch else ports or ()
+    argv = load_argv(mode, switch, [*args, "--warmup", str(plan.warmup), "--seconds", str(plan.seconds)], ports, vlans)
+    argv[2] = str(core)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, preexec_fn=die_with_parent, check=False)
+    if done.returncode:
+        if "lacks features" in done.stderr:
+            raise Missing(done.stderr.strip().partition(": ")[2].partition(": ")[2])
+        raise RuntimeError(f"{' '.join(argv[3:6])} …: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def load_mpps(found: dict[str, Any]) -> dict[str, float]:
+    return {"received": found["frames"] / found["seconds"] / 1e6}
+
+
+def load_gbps(found: dict[str, Any]) -> dict[str, float]:
+    return {"payload": found["bytes"] * 8 / found["seconds"] / 1e9}
