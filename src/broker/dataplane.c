@@ -12,15 +12,18 @@
 
 #include "broker/function.h"
 #include "datapath/control_box.h"
+#include "datapath/counter_file.h"
 #include "datapath/worker.h"
 #include "fabric/builtin.h"
 #include "fabric/netdev_monitor.h"
+#include "util/log.h"
 #include "vhost/guest_map.h"
-
 struct pf_entry {
 	char name[VPF_NAME_MAX];
 	unsigned int n; /* functions added: 0…n-1 */
 	struct function *function[VPF_MAX_FUNCTIONS];
+	struct counter_file *counters; /* NULL: they end with this process */
+	char counters_path[128];
 };
 
 #define CONTROL_BUDGET 16 /* control frames before others of the event loop have their turn */
@@ -337,6 +340,34 @@ static int do_fabric_fdb(void *ctx, const char *name, void (*row)(void *arg, con
 	return 0;
 }
 
+/* Counters that outlast this process, beside the sockets. A PF without them still is of use. */
+static void open_counters(struct dataplane *dp, struct pf_entry *e, const struct pf_settings *pf,
+			  const char *socket)
+{
+	struct log_scope scope = {.pf = pf->name, .vf = LOG_VF_NONE};
+	const char *slash = strrchr(socket, '/'), *lost = NULL;
+	int r;
+
+	if (!slash || (size_t)snprintf(e->counters_path, sizeof(e->counters_path), "%.*s/counters",
+				       (int)(slash - socket), socket) >= sizeof(e->counters_path)) {
+		e->counters_path[0] = 0;
+		return;
+	}
+	r = counter_file_open(e->counters_path, pf->vfs + 1, dp->pool->n, &e->counters, &lost);
+	if (r < 0)
+		log_write(LOG_LVL_WARNING, &scope, "its counters will not survive a restart: %s: %s",
+			  e->counters_path, strerror(-r));
+	else if (lost)
+		log_write(LOG_LVL_WARNING, &scope, "its counters start from 0: %s: %s", e->counters_path,
+			  lost);
+}
+
+static void free_entry(struct pf_entry *e)
+{
+	counter_file_close(e->counters);
+	free(e);
+}
+
 static int do_function_add(void *ctx, const struct pf_settings *pf, unsigned int fn,
 			   const struct function_settings *s, const char *path, struct err *err)
 {
@@ -361,16 +392,17 @@ static int do_function_add(void *ctx, const struct pf_settings *pf, unsigned int
 		if (!e)
 			return err_set(err, ENOMEM, NULL, "not enough memory for a virtual PF");
 		snprintf(e->name, sizeof(e->name), "%s", pf->name);
+		open_counters(dp, e, pf, path);
 		dp->pfs[dp->n_pfs++] = e;
 	}
 	if (fn != e->n || fn >= VPF_MAX_FUNCTIONS)
 		return err_set(err, EINVAL, NULL, "functions are added in order");
-	r = function_new(dp->config.event, fabric, pf, fn, s, &socket, dp->config.events, dp->config.ctx, &f,
-			 err);
+	r = function_new(dp->config.event, fabric, pf, fn, s, fn <= pf->vfs ? e->counters : NULL, &socket,
+			 dp->config.events, dp->config.ctx, &f, err);
 	if (r < 0) {
 		if (!e->n) {
 			dp->n_pfs--;
-			free(e);
+			free_entry(e);
 		}
 		return r;
 	}
@@ -406,7 +438,8 @@ static void do_function_del(void *ctx, const char *pf, unsigned int fn)
 			break;
 		}
 	}
-	free(e);
+	counter_file_remove(e->counters_path);
+	free_entry(e);
 }
 
 static void do_function_filter(void *ctx, const char *pf, unsigned int fn, const struct rx_filter *filter)
@@ -500,7 +533,7 @@ void dataplane_free(struct dataplane *dp)
 
 		while (e->n)
 			function_free(e->function[--e->n]);
-		free(e);
+		free_entry(e);
 		dp->n_pfs--;
 	}
 	while (dp->n_fabrics)

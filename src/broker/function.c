@@ -208,8 +208,9 @@ static const struct vhost_user_ops vu_ops = {
 };
 
 int function_new(sd_event *event, struct fabric *fabric, const struct pf_settings *pf, unsigned int fn,
-		 const struct function_settings *s, const struct vhost_user_config *socket,
-		 const struct dataplane_events *events, void *ctx, struct function **ret, struct err *err)
+		 const struct function_settings *s, struct counter_file *counters,
+		 const struct vhost_user_config *socket, const struct dataplane_events *events, void *ctx,
+		 struct function **ret, struct err *err)
 {
 	struct vhost_user_config config = *socket;
 	struct function *f = calloc(1, sizeof(*f));
@@ -226,7 +227,7 @@ int function_new(sd_event *event, struct fabric *fabric, const struct pf_setting
 	f->fn = fn;
 	f->events = events;
 	f->ctx = ctx;
-	r = builtin_port_add(fabric, f->pf, fn, s, &pf->policy, &f->port);
+	r = builtin_port_add(fabric, f->pf, fn, s, &pf->policy, counters, &f->port);
 	if (r < 0) {
 		err_set(err, -r, NULL, "cannot add a port to fabric %s: %s", fabric->settings.name,
 			strerror(-r));

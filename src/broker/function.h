@@ -25,8 +25,9 @@ struct function {
 uint64_t function_features(unsigned int queue_pairs);
 
 int function_new(sd_event *event, struct fabric *fabric, const struct pf_settings *pf, unsigned int fn,
-		 const struct function_settings *s, const struct vhost_user_config *socket,
-		 const struct dataplane_events *events, void *ctx, struct function **ret, struct err *err);
+		 const struct function_settings *s, struct counter_file *counters,
+		 const struct vhost_user_config *socket, const struct dataplane_events *events, void *ctx,
+		 struct function **ret, struct err *err);
 void function_free(struct function *f); /* takes NULL */
 /* Before function_free(), nobody connected: nothing of it shall be there for the next vpfd either. */
 void function_forget(struct function *f);

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 
 #include "datapath/control_box.h"
+#include "datapath/counter_file.h"
 #include "datapath/switch.h"
 #include "datapath/worker.h"
 
@@ -18,14 +19,20 @@ static void *alloc_aligned(size_t size)
 	return p ? memset(p, 0, size) : NULL;
 }
 
-int sw_port_new(struct sw *sw, enum port_kind kind, struct port_conf *conf, struct sw_port **ret)
+int sw_port_new(struct sw *sw, enum port_kind kind, struct port_conf *conf, struct counter_file *counters,
+		unsigned int fn, struct sw_port **ret)
 {
 	static uint64_t last_id;
 	struct sw_port *port = alloc_aligned(sizeof(*port));
 
 	if (!port)
 		return -ENOMEM;
-	port->stats = alloc_aligned(sizeof(*port->stats) * sw->workers);
+	if (counters) {
+		port->base = counter_file_base(counters, fn);
+		port->stats = counter_file_stats(counters, fn);
+	} else {
+		port->stats = alloc_aligned(sizeof(*port->stats) * sw->workers);
+	}
 	if (!port->stats) {
 		free(port);
 		return -ENOMEM;
@@ -43,7 +50,8 @@ void sw_port_free(struct sw_port *port)
 	if (!port)
 		return;
 	control_box_free(port->control);
-	free(port->stats);
+	if (!port->base)
+		free(port->stats);
 	free(port->conf);
 	free(port);
 }
@@ -203,7 +211,10 @@ void port_get_stats(const struct sw_port *port, struct port_stats *ret)
 	uint64_t *sum = (uint64_t *)ret;
 
 	_Static_assert(sizeof(struct port_stats) % sizeof(uint64_t) == 0, "port_stats is all counters");
-	memset(ret, 0, sizeof(*ret));
+	if (port->base)
+		*ret = *port->base;
+	else
+		memset(ret, 0, sizeof(*ret));
 	for (unsigned int w = 0; w < port->sw->workers; w++) {
 		const uint64_t *part = (const uint64_t *)&port->stats[w];
 

@@ -82,7 +82,7 @@ struct sw_port {
 	struct port_conf *conf;      /* RCU */
 	struct rx_set *rx;           /* RCU, NULL: none; functions */
 	struct uplink *uplink;       /* RCU, NULL: gone; uplinks */
-	struct port_stats *stats;    /* one for each worker, that worker alone writes */
+	struct port_stats *stats;    /* one for each worker, that worker alone writes; see counter_file.h */
 	struct control_box *control; /* a virtual PF's function 0; NULL: control frames are dropped */
 	enum port_kind kind;
 	struct shaper shaper;
@@ -91,6 +91,7 @@ struct sw_port {
 
 	/* main thread */
 	struct sw_queue *queue[VHOST_USER_MAX_QUEUES];
+	const struct port_stats *base; /* where counting began; NULL: at 0, and `stats` are the port's own */
 	unsigned int learned;
 	void *owner; /* the fabric's record of it */
 } cache_aligned;

@@ -13,6 +13,8 @@
 #include "datapath/fdb.h"
 #include "datapath/port.h"
 
+struct counter_file;
+
 struct sw_view {                /* the ports of a switch; immutable once published */
 	struct sw_port *uplink; /* NULL: none */
 	unsigned int n;
@@ -28,8 +30,10 @@ struct sw {
 
 int sw_init(struct sw *sw, struct worker_pool *pool);
 void sw_fini(struct sw *sw); /* no ports left */
-/* A port that is not yet part of the switch; conf becomes its own. -ENOMEM. */
-int sw_port_new(struct sw *sw, enum port_kind kind, struct port_conf *conf, struct sw_port **ret);
+/* A port that is not yet part of the switch; conf becomes its own. It counts in memory of its own, or as
+ * function `fn` in `counters` (may be NULL), which stay open as long as the port is there. -ENOMEM. */
+int sw_port_new(struct sw *sw, enum port_kind kind, struct port_conf *conf, struct counter_file *counters,
+		unsigned int fn, struct sw_port **ret);
 void sw_port_free(struct sw_port *port); /* after sw_set_view() without it; takes NULL */
 /* Publish; the old ones are freed after a grace period. Ownership passes. */
 void sw_set_view(struct sw *sw, struct sw_view *view);

@@ -124,7 +124,7 @@ static int new_uplink_port(struct fabric *f)
 	if (!conf)
 		return -ENOMEM;
 	conf->link_up = true;
-	r = sw_port_new(&f->sw, PORT_UPLINK, conf, &f->uplink_port);
+	r = sw_port_new(&f->sw, PORT_UPLINK, conf, NULL, 0, &f->uplink_port);
 	if (r < 0)
 		free(conf);
 	return r;
@@ -244,7 +244,7 @@ static void free_port(struct fabric_port *p)
 }
 
 int builtin_port_add(struct fabric *f, const char *pf, unsigned int fn, const struct function_settings *s,
-		     const struct pf_policy *policy, struct fabric_port **ret)
+		     const struct pf_policy *policy, struct counter_file *counters, struct fabric_port **ret)
 {
 	struct fabric_port *p;
 	struct port_conf *conf;
@@ -261,7 +261,7 @@ int builtin_port_add(struct fabric *f, const char *pf, unsigned int fn, const st
 	}
 	p = calloc(1, sizeof(*p));
 	conf = calloc(1, sizeof(*conf)); /* link down until builtin_recompute() */
-	r = p && conf ? sw_port_new(&f->sw, PORT_FUNCTION, conf, &p->port) : -ENOMEM;
+	r = p && conf ? sw_port_new(&f->sw, PORT_FUNCTION, conf, counters, fn, &p->port) : -ENOMEM;
 	if (r < 0) {
 		free(conf);
 		free(p);

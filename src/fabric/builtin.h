@@ -62,8 +62,9 @@ int builtin_new(struct worker_pool *pool, const struct fabric_settings *s, const
 int builtin_set(struct fabric *f, const struct fabric_settings *s, struct err *err);
 void builtin_free(struct fabric *f); /* no ports left; takes NULL */
 
+/* counters: the PF's, open as long as the port is there; NULL: none that last. */
 int builtin_port_add(struct fabric *f, const char *pf, unsigned int fn, const struct function_settings *s,
-		     const struct pf_policy *policy, struct fabric_port **ret);
+		     const struct pf_policy *policy, struct counter_file *counters, struct fabric_port **ret);
 /* policy NULL: as it is. */
 void builtin_port_set(struct fabric_port *p, const struct function_settings *s,
 		      const struct pf_policy *policy);

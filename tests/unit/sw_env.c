@@ -88,7 +88,8 @@ struct vguest *sw_env_add(struct sw_env *e, const struct function_settings *s, c
 	struct vguest_options usual_o = sw_env_options(0);
 
 	assert_true(e->n < SW_ENV_PORTS);
-	assert_int_equal(builtin_port_add(e->f, "pf", e->n, s ? s : &usual, &e->policy, &e->p[e->n]), 0);
+	assert_int_equal(builtin_port_add(e->f, "pf", e->n, s ? s : &usual, &e->policy, NULL, &e->p[e->n]),
+			 0);
 	vguest_start(&e->g[e->n], e->p[e->n], o ? o : &usual_o);
 	return &e->g[e->n++];
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* The data plane as its users see it: functions with sockets and workers behind them, driven by vhost-user
- * front-ends. Control frames between the mailboxes and who listens. */
+ * front-ends. Control frames between the mailboxes and who listens; counters over a restart. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,10 +54,10 @@ static void pump(void *ctx)
 
 static const struct dataplane_events events;
 
-static void start_dataplane(struct env *e)
+static void start_dataplane(struct env *e, unsigned int workers)
 {
 	struct dataplane_config config = {.event = e->event,
-					  .workers = 2,
+					  .workers = workers,
 					  .cpus = {[0 ... 63] = -1},
 					  .socket_mode = 0600,
 					  .socket_group = UINT32_MAX,
@@ -78,7 +78,7 @@ static int setup(void **state)
 	assert_non_null(e);
 	scratch_make(&e->dir);
 	assert_true(sd_event_new(&e->event) >= 0);
-	start_dataplane(e);
+	start_dataplane(e, 2);
 	*state = e;
 	return 0;
 }
@@ -103,13 +103,16 @@ static void add_function(struct env *e, const char *pf, unsigned int fn, char pa
 	struct err err = {0};
 	char name[64];
 
+	scratch_path(&e->dir, pf, path);
+	assert_true(!mkdir(path, 0755) || errno == EEXIST);
 	pf_settings_init(&s, pf);
 	snprintf(s.fabric, sizeof(s.fabric), "f");
 	s.queue_pairs = 1;
+	s.vfs = 1;
 	function_settings_init(&fs);
 	memcpy(fs.mac, (uint8_t[]){2, 0, 0, 0, (uint8_t)pf[2], (uint8_t)fn}, 6);
 	fs.mtu = 1500;
-	snprintf(name, sizeof(name), "%s-%u.sock", pf, fn);
+	snprintf(name, sizeof(name), "%s/%u.sock", pf, fn);
 	scratch_path(&e->dir, name, path);
 	if (dataplane_ops.function_add(e->dp, &s, fn, &fs, path, &err) < 0)
 		fail_msg("%s", err.text);
@@ -345,12 +348,57 @@ static void test_send(void **state)
 	assert_int_equal(dataplane_control_send(e->dp, "pf0", frame, 60), -ENOTCONN);
 }
 
+/* Counters go on after a restart, and end with their PF. */
+static void test_counters(void **state)
+{
+	struct env *e = *state;
+	struct pf *a = add_pf(e);
+	struct port_stats s, none = {0};
+	char path[256], file[256];
+	struct stat st;
+
+	add_function(e, a->name, 1, path);
+	scratch_path(&e->dir, "pf0/counters", file);
+	for (unsigned int i = 1; i <= 4; i++) {
+		send_control(a, 1);
+		send_control(a, 2);
+		assert_int_equal(drops(e, a, DROP_CONTROL), 2 * i);
+		vu_client_done(&a->c);
+		memset(a->added, 0, sizeof(a->added));
+		dataplane_free(e->dp);
+		start_dataplane(e, 1 + i % 3);
+		add_function(e, a->name, 0, a->path);
+		add_function(e, a->name, 1, path);
+		assert_int_equal(drops(e, a, DROP_CONTROL), 2 * i);
+		assert_int_equal(dataplane_ops.function_get(e->dp, a->name, 1, NULL, NULL, &s), 0);
+		assert_memory_equal(&s, &none, sizeof(s));
+		start_guest(e, a);
+	}
+	vu_client_done(&a->c);
+	pump(e);
+	dataplane_ops.function_del(e->dp, a->name, 1);
+	assert_int_equal(stat(file, &st), 0);
+	dataplane_ops.function_del(e->dp, a->name, 0);
+	assert_int_equal(stat(file, &st), -1);
+	memset(a->added, 0, sizeof(a->added));
+	add_function(e, a->name, 0, a->path);
+	assert_int_equal(drops(e, a, DROP_CONTROL), 0);
+	/* Without a place for the file the PF is there all the same. */
+	dataplane_ops.function_del(e->dp, a->name, 0);
+	assert_int_equal(mkdir(file, 0755), 0);
+	add_function(e, a->name, 0, a->path);
+	start_guest(e, a);
+	send_control(a, 1);
+	assert_int_equal(drops(e, a, DROP_CONTROL), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_listen, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fair, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_send, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_counters, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("dataplane", tests, NULL, NULL);

@@ -110,7 +110,7 @@ static struct fabric_port *add(struct env *e, const struct function_settings *s,
 	struct pf_policy usual = policy();
 
 	assert_true(e->n < MAX_PORTS);
-	assert_int_equal(builtin_port_add(e->f, "pf", e->n, s, p ? p : &usual, &e->p[e->n]), 0);
+	assert_int_equal(builtin_port_add(e->f, "pf", e->n, s, p ? p : &usual, NULL, &e->p[e->n]), 0);
 	return e->p[e->n++];
 }
 

@@ -958,7 +958,7 @@ static void test_two_fabrics(void **state)
 	assert_int_equal(builtin_new(e->pool, &fs, NULL, NULL, &f2, &err), 0);
 	/* The same address as the first fabric's second port, and one of its own. */
 	sw_env_mac(s.mac, 1);
-	assert_int_equal(builtin_port_add(f2, "pf2", 0, &s, &pf.policy, &p), 0);
+	assert_int_equal(builtin_port_add(f2, "pf2", 0, &s, &pf.policy, NULL, &p), 0);
 	assert_false(p->mac_conflict);
 	vguest_start(&other, p, &o);
 	make(1, 0, 100, 1);
