@@ -288,7 +288,7 @@ static int try_vm(struct fixture *t, const char *pf, const char *vm, struct err 
 static void keys(void **state)
 {
 	struct fixture *t = *state;
-	char a[64], b[64], old[64], path[108];
+	char a[64], b[64], old[64], path[108], tmp[256];
 	struct pf_settings s;
 	int code;
 
@@ -327,6 +327,13 @@ static void keys(void **state)
 	read_key(t, "b", b);
 	assert_string_equal(b, old);
 	assert_string_equal(model_pf_find(t->model, "b")->vm->name, "b");
+	/* The state cannot be saved, though the key could. */
+	assert_int_equal(mkdir(scratch_path(&t->scratch, "state/state.json.tmp", tmp), 0700), 0);
+	assert_error(try_vm(t, "b", "a", &err), EISDIR, "");
+	assert_int_equal(rmdir(tmp), 0);
+	read_key(t, "b", b);
+	assert_string_equal(b, old);
+	assert_int_equal(model_pf_find(t->model, "a")->vm->pfs, 2);
 	assert_int_equal(try_vm(t, "b", "a", NULL), 0);
 	assert_int_equal(model_pf_find(t->model, "a")->vm->pfs, 3);
 	read_key(t, "b", b);
