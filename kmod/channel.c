@@ -48,9 +48,10 @@ int vpf_channel_send(struct vpf_pf *pf, const u8 *message, size_t len, gfp_t gfp
 		kfree_skb(skb);
 		goto failed;
 	}
-	err = net_xmit_errno(dev_queue_xmit(skb));
-	if (!err)
+	err = dev_queue_xmit(skb);
+	if (err == NET_XMIT_SUCCESS || err == NET_XMIT_CN)
 		return 0;
+	err = -ENOBUFS;
 failed:
 	spin_lock_bh(&pf->lock);
 	pf->counters.send_failed++;

@@ -10,7 +10,7 @@
 
 /**
  * vpf_status_errno() - errno for a reply's status
- * @status: VPF_CTL_OK and so on; what this driver does not know is -EPROTO
+ * @status: VPF_CTL_OK and so on; what this driver does not know is a failure
  */
 int vpf_status_errno(u16 status)
 {
@@ -27,10 +27,8 @@ int vpf_status_errno(u16 status)
 		return -EOPNOTSUPP;
 	case VPF_CTL_CONFLICT:
 		return -EEXIST;
-	case VPF_CTL_FAILED:
-		return -EIO;
 	default:
-		return -EPROTO;
+		return -EIO;
 	}
 }
 
