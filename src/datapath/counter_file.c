@@ -79,7 +79,7 @@ static const char *read_old(const char *path, unsigned int functions, struct por
 	if (head.functions != functions || !head.workers || head.workers > WORKER_MAX ||
 	    st.st_size != (off_t)file_size(functions, head.workers))
 		return "it has another size than its virtual PF";
-	h = malloc((size_t)st.st_size);
+	h = calloc(1, (size_t)st.st_size);
 	if (!h || read_all(fd, h + 1, (size_t)st.st_size - sizeof(*h)) < 0)
 		return "it cannot be read";
 	for (unsigned int fn = 0; fn < functions; fn++)

@@ -31,6 +31,11 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+static bool rate_equal(const struct shaper_conf *a, const struct shaper_conf *b)
+{
+	return a->max_cost == b->max_cost && a->min_cost == b->min_cost && a->limited == b->limited;
+}
+
 static size_t conf_size(const struct port_conf *c)
 {
 	return sizeof(*c) + (c->n_macs + c->n_groups) * sizeof(c->macs[0]);
@@ -62,7 +67,7 @@ void builtin_recompute(struct fabric *f)
 			free(c);
 		} else if (c) {
 			old[n_old] = rcu_xchg_pointer(&p->port->conf, c);
-			if (memcmp(&old[n_old]->rate, &c->rate, sizeof(c->rate)) != 0) {
+			if (!rate_equal(&old[n_old]->rate, &c->rate)) {
 				shaper_changed(&p->port->shaper, &old[n_old]->rate, &c->rate, now_ns());
 				f->rates_changed = true;
 			}
