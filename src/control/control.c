@@ -310,19 +310,31 @@ static void on_frame(void *ctx, const char *pf, const uint8_t *frame, size_t len
 
 /* The model's virtual PFs */
 
+/* Not in the list, or no longer. */
 static void entry_free(struct entry *e)
 {
-	struct control *c = e->control;
-
-	for (struct entry **p = &c->entries; *p; p = &(*p)->next)
-		if (*p == e) {
-			*p = e->next;
-			break;
-		}
 	if (e->vm)
-		vm_put(c, e->vm);
+		vm_put(e->control, e->vm);
 	channel_free(e->channel);
 	free(e);
+}
+
+static void entry_remove(struct control *c, struct entry *e)
+{
+	struct entry **p = &c->entries;
+
+	while (*p != e)
+		p = &(*p)->next;
+	*p = e->next;
+	entry_free(e);
+}
+
+static void entries_free(struct control *c)
+{
+	for (struct entry *e = c->entries, *next; e; e = next) {
+		next = e->next;
+		entry_free(e);
+	}
 }
 
 static bool pf_started(const struct control *c, const char *pf)
@@ -389,7 +401,7 @@ static void follow_pf(struct control *c, const char *name)
 	else if (pf)
 		r = entry_new(c, pf);
 	else if (e)
-		entry_free(e);
+		entry_remove(c, e);
 	if (r < 0)
 		log_write(LOG_LVL_ERR, &(struct log_scope){.pf = name, .vf = LOG_VF_NONE},
 			  "no control channel: %s", strerror(-r));
@@ -443,8 +455,7 @@ int control_new(const struct control_config *config, struct control **ret, struc
 	for (unsigned int i = 0; r >= 0 && model_pf_at(config->model, i); i++)
 		r = entry_new(c, model_pf_at(config->model, i));
 	if (r < 0) {
-		while (c->entries)
-			entry_free(c->entries);
+		entries_free(c);
 		sd_event_source_disable_unref(c->timer);
 		free(c);
 		return err_set(err, -r, NULL, "cannot make the control channels: %s", strerror(-r));
@@ -462,8 +473,7 @@ void control_free(struct control *c)
 		return;
 	c->config.ops->listen(c->config.dp, NULL, NULL);
 	model_unlisten(c->config.model, on_model_event, c);
-	while (c->entries)
-		entry_free(c->entries);
+	entries_free(c);
 	sd_event_source_disable_unref(c->timer);
 	free(c);
 }

@@ -9,7 +9,7 @@
 
 #include "kernel_shim.h"
 
-#include "../../kmod/codec.c"
+#include "../../kmod/codec.c" /* NOLINT(bugprone-suspicious-include): its static functions, too */
 
 #include "control/codec.h"
 

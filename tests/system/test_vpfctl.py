@@ -55,8 +55,9 @@ PF = {
         "max_vfs": 255, "max_rate": 1000, "max_rate_total": 0, "driver_mac": True, "max_driver_macs": 32, "promisc": False,
     },
     "functions": [PF_ITSELF, FUNCTION, VF1],
+    "control": {"session": True, "driver": "1.2.0", "kernel": "6.12.1", "counters": {"frames": 12, "bad_tag": 3, "replayed": 0}},
 }  # fmt: skip
-PF_LISTED = {**{key: value for key, value in PF.items() if key != "functions"}, "connected": 2}
+PF_LISTED = {**{key: value for key, value in PF.items() if key not in ("functions", "control")}, "connected": 2}
 FABRIC = {
     "name": "f0", "uplink": {"type": "tap", "name": "vpf0", "carrier": True}, "learning": False, "ageing": 300,
     "max_learned": 256, "pfs": ["pf0"], "ports": 3, "fdb_entries": 4, "fdb_learned": 1,
@@ -208,12 +209,16 @@ def test_functions_are_a_table(fake: FakeVpfd) -> None:
     assert re.search(r"^QMP +/run/vm/qmp.sock \(connected, the VM has the PF\)$", shown, re.M)
     assert re.search(r"^VM +node7 \(key in /run/vpf/pf0/vm.key\)$", shown, re.M)
     assert re.search(r"^Guest's requests +5 granted, 3 refused$", shown, re.M)
+    assert re.search(r"^Control +by the VM's driver: vpf.ko 1.2.0, kernel 6.12.1\n +frames 12, bad_tag 3$", shown, re.M)
     policy = shown[shown.index("Policy") : shown.index("\n\n")].split("\n")
     assert [line.removeprefix("Policy").strip() for line in policy] == [
         "guest_control on", "vlans 10-20,30", "vlan_ad off", "macs list",
         "mac_list 02:00:00:00:00:01,02:00:00:00:01:00-02:00:00:00:01:ff", "trust off", "spoofchk_off off", "max_vfs 255",
         "max_rate 1000 Mb/s", "max_rate_total none", "driver_mac on", "max_driver_macs 32", "promisc off",
     ]  # fmt: skip
+    counters = {"frames": 0, "bad_tag": 0}
+    fake.methods["pf.show"] = {**PF, "control": {"session": False, "driver": None, "kernel": None, "counters": counters}}
+    assert re.search(r"^Control +no driver of the VM has asked for it\nGuest's", ok(fake, "pf", "show", "pf0"), re.M)
 
 
 def test_one_function_in_full(fake: FakeVpfd) -> None:

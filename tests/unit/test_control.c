@@ -3,6 +3,7 @@
 /* The control channels of a model, over a data plane that is not there: what a guest's driver is told and can
  * change, what the host's changes bring it, and what it costs when it says too much. */
 
+#include "api/objects.h"
 #include "control/control.h"
 #include "ctl_peer.h"
 #include "model_env.h"
@@ -705,6 +706,38 @@ static void test_news_are_limited(void **state)
 	assert_int_equal(info_of(t, "pf0").counters->hello, 50);
 }
 
+static void test_api_object(void **state)
+{
+	static const char *const names[] = {
+		"frames",  "hello",           "requests", "refused", "repeated",  "replies",
+		"events",  "event_retries",   "resets",   "unsent",  "malformed", "bad_version",
+		"bad_tag", "unknown_session", "replayed", "limited",
+	};
+	struct site *t = *state;
+	struct api_env env = {.model = t->m->model, .control = t->control};
+	json_t *o, *control, *counters;
+
+	for (int with_session = 0; with_session < 2; with_session++) {
+		if (with_session)
+			driver_starts(t, "pf0");
+		o = object_pf(&env, model_pf_find(t->m->model, "pf0"), true);
+		control = json_object_get(o, "control");
+		counters = json_object_get(control, "counters");
+		assert_int_equal(json_is_true(json_object_get(control, "session")), with_session);
+		assert_int_equal(json_is_string(json_object_get(control, "driver")), with_session);
+		assert_int_equal(json_is_null(json_object_get(control, "kernel")), !with_session);
+		assert_int_equal(json_object_size(counters), ARRAY_SIZE(names));
+		for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+			assert_true(json_is_integer(json_object_get(counters, names[i])));
+		assert_int_equal(json_integer_value(json_object_get(counters, "frames")), 2 * with_session);
+		assert_int_equal(json_integer_value(json_object_get(counters, "requests")), with_session);
+		json_decref(o);
+	}
+	o = object_pf(&env, model_pf_find(t->m->model, "pf0"), false);
+	assert_null(json_object_get(o, "control"));
+	json_decref(o);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, site_setup, site_teardown)
 
 int main(void)
@@ -726,6 +759,7 @@ int main(void)
 		TEST(pfs_come_and_go),
 		TEST(flood),
 		TEST(news_are_limited),
+		TEST(api_object),
 	};
 
 	return cmocka_run_group_tests_name("control", tests, NULL, NULL);

@@ -187,9 +187,9 @@ static void test_wrong_fields(void **state)
 		peer_sign(&f, peer_key);
 		assert_refused(&f, -EBADMSG);
 	}
-	for (uint8_t type = VPF_CTL_GET; type <= VPF_CTL_BYE; type++) {
+	for (unsigned int type = VPF_CTL_GET; type <= VPF_CTL_BYE; type++) {
 		f = peer_get(5, 1, 0, 1);
-		peer_hdr(&f)->type = type;
+		peer_hdr(&f)->type = (uint8_t)type;
 		peer_hdr(&f)->session = 0;
 		peer_sign(&f, peer_key);
 		assert_refused(&f, -EBADMSG);
