@@ -136,7 +136,8 @@ def wanted(families: Sequence[Family], pattern: str, plan: Plan) -> list[tuple[F
 
 
 def run_family(family: Family, cases: Sequence[Case], plan: Plan, report: Report) -> None:
-    print(f"{family.name}", flush=True)
+    print(family.name, flush=True)
+    started = time.monotonic()
     try:
         family.needs()
     except Missing as why:
@@ -158,18 +159,21 @@ def run_family(family: Family, cases: Sequence[Case], plan: Plan, report: Report
             except Exception as error:  # noqa: BLE001 — a peer that does not start must not end the others' measurements
                 report.fail(f"{family.name}: {name}", error)
                 absent[name] = "it did not start"
+        print(f"  started in {time.monotonic() - started:.0f} s", flush=True)
         for case in cases:
             _run_case(case, subjects, absent, plan, report)
+    print(f"  {time.monotonic() - started:.0f} s", flush=True)
 
 
 def _run_case(case: Case, subjects: Mapping[str, Any], absent: Mapping[str, object], plan: Plan, report: Report) -> None:
     samples: Samples = {entry.peer: {metric.name: [] for metric in case.metrics} for entry in case.entries}
     present = [entry for entry in case.entries if entry.what in subjects]
+    if not present or present[0].peer != OWN:
+        report.skip(case.name, absent[case.entries[0].what])
+        return
     for entry in case.entries:
         if entry.what in absent:
             report.skip(f"{case.name} {entry.peer}", absent[entry.what])
-    if not present or present[0].peer != OWN:
-        return
     if len(present) == 1:
         report.skip(case.name, "no peer to compare with")
     rounds = 1 if plan.quick else case.rounds or plan.rounds
