@@ -272,9 +272,11 @@ class VM:
         self.run(f"ip link set {ifname} netns {netns}")
 
     def netdevs(self, address: str) -> list[str]:
-        """Names, in the guest's first namespace, of the network devices of PCI function ADDRESS ("0000:01:00.0")."""
+        """Names, in the guest's first namespace, of the network devices of PCI function ADDRESS ("0000:01:00.0"): its own,
+        vpf.ko's beside it if there is one."""
         pattern = f"/sys/bus/pci/devices/{address}"
-        return self.run(f"ls {pattern}/virtio*/net {pattern}/net 2>/dev/null | grep -v :", check=False).stdout.split()
+        names = self.run(f"ls {pattern}/virtio*/net {pattern}/net 2>/dev/null | grep -v :", check=False).stdout.split()
+        return list(dict.fromkeys(names))  # vpf.ko gives VFs a link that leads to the same directory
 
     def sriov_numvfs(self, number: int, pf: str = "0000:01:00.0", timeout: float = 60) -> None:
         self.run(f"echo {number} >/sys/bus/pci/devices/{pf}/sriov_numvfs", timeout)
