@@ -31,20 +31,17 @@ static uint64_t sent_bytes(const struct pkt *p)
 	return p->len + (uint64_t)((payload - 1) / p->hdr.gso_size) * p->hdr.hdr_len;
 }
 
-/* What the queue may send now. False: it has frames and may not; q->resume_at says when. */
+/* What the queue may send now. False: nothing; it has nothing, or q->resume_at says when. */
 static bool may_send(const struct worker *w, struct sw_queue *q, const struct port_conf *conf,
 		     struct shaper_grant *ret)
 {
 	uint64_t at;
 
-	*ret = (struct shaper_grant){0};
-	if (q->discard || !conf->link_up) {
-		ret->bytes = UINT64_MAX;
-		return true;
-	}
+	if (q->discard || !conf->link_up)
+		return true; /* to be dropped: no use of the grant is made */
 	if (!vring_has_work(&q->vr)) {
 		shaper_rest(&q->port->shaper);
-		return true; /* and what comes right now is for the next visit */
+		return false;
 	}
 	at = shaper_ask(&q->port->shaper, &conf->rate, w->now, ret);
 	q->resume_at = at;
@@ -59,7 +56,7 @@ unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 	bool limited = conf->rate.limited;
 	unsigned int n, good = 0, nseg;
 	uint64_t bytes = 0, sent = 0;
-	struct shaper_grant grant = {.bytes = UINT64_MAX};
+	struct shaper_grant grant;
 
 	if (unlikely(limited) && !may_send(w, q, conf, &grant))
 		return 0;
@@ -84,7 +81,7 @@ unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 	for (unsigned int i = 0; i < n; i++) {
 		struct pkt *p = &w->pkts[good];
 
-		if (unlikely(bytes > VISIT_BYTES || sent >= grant.bytes)) {
+		if (unlikely(bytes > VISIT_BYTES)) {
 			vring_untake(&q->vr, &w->tx_chains[i]);
 			n = i;
 			break;
@@ -102,12 +99,13 @@ unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 			continue;
 		}
 		bytes += unlikely(p->head[0] & 1) ? (uint64_t)p->len * rcu_load(port->sw->view)->n : p->len;
-		if (unlikely(limited))
+		if (unlikely(limited)) {
 			sent += sent_bytes(p);
+			if (sent >= grant.bytes)
+				bytes = VISIT_BYTES + 1; /* that was the last one */
+		}
 		good++;
 	}
-	if (unlikely(!n))
-		return 0;
 	if (unlikely(sent))
 		shaper_spend(&port->shaper, &conf->rate, &grant, sent);
 	if (likely(good))
