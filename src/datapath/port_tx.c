@@ -37,8 +37,9 @@ static bool may_send(const struct worker *w, struct sw_queue *q, const struct po
 {
 	uint64_t at;
 
+	*ret = (struct shaper_grant){.bytes = UINT64_MAX};
 	if (q->discard || !conf->link_up)
-		return true; /* to be dropped: no use of the grant is made */
+		return true; /* to be dropped, all of it */
 	if (!vring_has_work(&q->vr)) {
 		shaper_rest(&q->port->shaper);
 		return false;
