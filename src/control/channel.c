@@ -22,7 +22,7 @@ struct channel {
 	uint64_t stopped_until; /* not started: when the sessions end */
 	struct channel_session pending, active;
 
-	/* The active session's last request; sequence 0: none yet. */
+	/* The active session's last request: there is one, which has made it active. */
 	struct {
 		uint32_t sequence;
 		uint8_t type;
@@ -284,12 +284,12 @@ static void send_reply(struct channel *c)
 
 static void on_request(struct channel *c, const struct ctl_message *m)
 {
-	if (c->last.sequence && m->sequence == c->last.sequence) {
+	if (m->sequence == c->last.sequence) {
 		c->counters.repeated++;
 		send_reply(c);
 		return;
 	}
-	if (m->sequence <= c->last.sequence) {
+	if (m->sequence < c->last.sequence) {
 		c->counters.replayed++;
 		return;
 	}

@@ -5,6 +5,7 @@
 
 #include "api/objects.h"
 #include "control/control.h"
+#include "control/records.h"
 #include "ctl_peer.h"
 #include "model_env.h"
 
@@ -706,6 +707,21 @@ static void test_news_are_limited(void **state)
 	assert_int_equal(info_of(t, "pf0").counters->hello, 50);
 }
 
+static void test_request_is_taken_whole_or_not_at_all(void **state)
+{
+	const struct ctl_set set = {
+		.mask = VPF_CTL_SETTINGS, .mac = {2, 9}, .trust = 1, .vid = 5, .max_rate = 7, .link = 3};
+	struct function_settings s, before;
+	struct err err = {0};
+
+	(void)state;
+	function_settings_init(&s);
+	before = s;
+	assert_int_equal(record_apply(&set, &s, &err), -EINVAL);
+	assert_true(!s.trust && s.vlan.mode == VLAN_NONE && !s.max_rate && s.link == before.link);
+	assert_memory_equal(s.admin_mac, before.admin_mac, 6);
+}
+
 static void test_api_object(void **state)
 {
 	static const char *const names[] = {
@@ -759,6 +775,7 @@ int main(void)
 		TEST(pfs_come_and_go),
 		TEST(flood),
 		TEST(news_are_limited),
+		cmocka_unit_test(test_request_is_taken_whole_or_not_at_all),
 		TEST(api_object),
 	};
 

@@ -399,6 +399,12 @@ static void test_another_key_ends_sessions(void **state)
 	assert_silent(t);
 	assert_int_equal(counters(t)->bad_tag, 1);
 	assert_true(channel_deadline(t->channel) == CHANNEL_NEVER);
+	/* A RESET under a key that the guest does not have yet would be in vain. */
+	channel_stop(t->channel, t->now);
+	channel_start(t->channel, t->now);
+	assert_true(channel_deadline(t->channel) != CHANNEL_NEVER);
+	channel_set_key(t->channel, peer_key);
+	assert_true(channel_deadline(t->channel) == CHANNEL_NEVER);
 }
 
 /* Requests */
@@ -826,7 +832,10 @@ static void test_short_stop(void **state)
 	take_event(t, session, 1, NULL);
 	ack(t, session, 1);
 	assert_int_equal(t->news[CHANNEL_LOST], 0);
+	/* Nobody was asked for a HELLO, nor is when the driver leaves of its own will. */
+	receive(t, peer_message(peer_key, VPF_CTL_BYE, session, 0, NULL, 0));
 	assert_true(channel_deadline(t->channel) == CHANNEL_NEVER);
+	assert_int_equal(counters(t)->resets, 0);
 }
 
 static void test_stop_ends_sessions(void **state)
