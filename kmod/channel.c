@@ -59,8 +59,8 @@ failed:
 	return err;
 }
 
-/* Whether there was one. The caller makes those in ch->wait look. */
-void vpf_channel_session_gone(struct vpf_pf *pf)
+/* @since: jiffies when vpfd was last believed to be there. */
+void vpf_channel_session_gone(struct vpf_pf *pf, unsigned long since)
 {
 	struct vpf_channel *ch = &pf->ch;
 
@@ -69,7 +69,7 @@ void vpf_channel_session_gone(struct vpf_pf *pf)
 		return;
 	ch->state = VPF_SESSION_NONE;
 	ch->epoch++;
-	ch->lost_at = jiffies;
+	ch->lost_at = since;
 	ch->tries = 0;
 	ch->nonce_valid = false;
 	wake_up_all(&ch->wait);
@@ -94,10 +94,10 @@ void vpf_channel_kick(struct vpf_pf *pf)
 }
 
 /* The session is not to be relied on any more: look for it again. Any context. */
-void vpf_channel_lost(struct vpf_pf *pf)
+void vpf_channel_lost(struct vpf_pf *pf, unsigned long since)
 {
 	spin_lock_bh(&pf->lock);
-	vpf_channel_session_gone(pf);
+	vpf_channel_session_gone(pf, since);
 	spin_unlock_bh(&pf->lock);
 	vpf_channel_kick(pf);
 }

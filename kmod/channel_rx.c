@@ -154,7 +154,7 @@ static enum vpf_bad rx_authentic(struct vpf_pf *pf, const struct vpf_msg *msg, u
 		if (ch->state == VPF_SESSION_CLOSED || (msg->session && !ours))
 			return VPF_BAD_SESSION;
 		pf->counters.resets++;
-		vpf_channel_session_gone(pf);
+		vpf_channel_session_gone(pf, jiffies);
 		after->kick = true;
 		return VPF_GOOD;
 	case VPF_CTL_REPLY:

@@ -156,7 +156,7 @@ static void del_vf_port(struct vpf_pf *pf, unsigned int vf)
 
 void vpf_devlink_vf_add(struct vpf_pf *pf, struct pci_dev *vf)
 {
-	int index = pci_iov_vf_id(vf);
+	int index = vpf_vf_index(vf);
 
 	if (index < 0 || index >= pf->vfs)
 		return;
@@ -171,7 +171,7 @@ void vpf_devlink_vf_add(struct vpf_pf *pf, struct pci_dev *vf)
 
 void vpf_devlink_vf_del(struct vpf_pf *pf, struct pci_dev *vf)
 {
-	int index = pci_iov_vf_id(vf);
+	int index = vpf_vf_index(vf);
 
 	if (index < 0 || index >= pf->vfs)
 		return;
@@ -196,7 +196,7 @@ static void add_vf_ports(struct vpf_pf *pf)
 	while ((vf = pci_get_device(pf->pdev->vendor, PCI_ANY_ID, vf))) {
 		if (!vf->is_virtfn || vf->physfn != pf->pdev)
 			continue;
-		index = pci_iov_vf_id(vf);
+		index = vpf_vf_index(vf);
 		if (index >= 0 && index < pf->vfs)
 			add_vf_port(pf, index);
 	}

@@ -45,7 +45,7 @@ netdev_features_t vpf_fix_features(struct net_device *dev, netdev_features_t fea
 {
 	struct net_device *conduit = conduit_of(dev);
 
-	features = netdev_intersect_features(features, conduit->features | carried(conduit) | NETIF_F_GSO_SOFTWARE);
+	features = netdev_intersect_features(features, conduit->features | carried(conduit) | NETIF_F_GSO);
 	return (features & ~NOT_OURS) | VPF_F_LLTX;
 }
 

@@ -272,7 +272,7 @@ void vpf_pf_conduit_event(struct vpf_pf *pf, unsigned long event, void *info)
 		if (vpf_channel_usable(pf))
 			vpf_channel_kick(pf);
 		else
-			vpf_channel_lost(pf);
+			vpf_channel_lost(pf, jiffies);
 		vpf_pf_carrier(pf);
 		break;
 	case NETDEV_CHANGEADDR:

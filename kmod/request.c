@@ -151,7 +151,7 @@ int vpf_request(struct vpf_pf *pf, struct vpf_request *request, unsigned int tim
 {
 	struct vpf_channel *ch = &pf->ch;
 	u8 message[VPF_REQUEST_MAX];
-	unsigned long deadline = jiffies + msecs_to_jiffies(timeout_ms);
+	unsigned long started, deadline;
 	unsigned int epoch = 0, events;
 	bool retried = false;
 	size_t len;
@@ -159,6 +159,8 @@ int vpf_request(struct vpf_pf *pf, struct vpf_request *request, unsigned int tim
 
 	might_sleep();
 	mutex_lock(&ch->request_lock);
+	started = jiffies;
+	deadline = started + msecs_to_jiffies(timeout_ms);
 	for (;;) {
 		err = wait_session(pf, deadline);
 		if (err)
@@ -174,7 +176,7 @@ int vpf_request(struct vpf_pf *pf, struct vpf_request *request, unsigned int tim
 			spin_lock_bh(&pf->lock);
 			pf->counters.timeouts++;
 			spin_unlock_bh(&pf->lock);
-			vpf_channel_lost(pf);
+			vpf_channel_lost(pf, started);
 			err = -ETIMEDOUT;
 			break;
 		case ANSWERED:

@@ -39,6 +39,30 @@ void vpf_fn_stats(struct vpf_pf *pf, const struct vpf_stats *stats)
 		pf->fn[stats->function].stats = *stats;
 }
 
+/**
+ * vpf_vf_index() - a VF's number
+ * @vf: PCI function of a VF
+ *
+ * pci_iov_vf_id() divides by the stride, which may be 0 if there can be but one VF.
+ *
+ * Return: 0 and up; negative: it cannot be told, as the device is gone.
+ */
+int vpf_vf_index(const struct pci_dev *vf)
+{
+	struct pci_dev *pf = vf->physfn;
+	int pos = pci_find_ext_capability(pf, PCI_EXT_CAP_ID_SRIOV);
+	u16 offset, stride;
+	int distance;
+
+	if (!pos || pci_read_config_word(pf, pos + PCI_SRIOV_VF_OFFSET, &offset) ||
+	    pci_read_config_word(pf, pos + PCI_SRIOV_VF_STRIDE, &stride))
+		return -ENODEV;
+	distance = pci_dev_id((struct pci_dev *)vf) - pci_dev_id(pf) - offset;
+	if (distance < 0 || (!stride && distance) || (stride && distance % stride))
+		return -ENODEV;
+	return stride ? distance / stride : 0;
+}
+
 static bool vf_exists(const struct vpf_pf *pf, int vf)
 {
 	return vf >= 0 && vf < pf->vfs;

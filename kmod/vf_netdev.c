@@ -46,7 +46,7 @@ static void unlink_net(struct vf_netdev *vf)
 
 static void mac_dirty(struct vpf_pf *pf, const struct vf_netdev *vf)
 {
-	int index = pci_iov_vf_id(vf->pdev);
+	int index = vpf_vf_index(vf->pdev);
 
 	if (index < 0 || index >= pf->vfs)
 		return;
@@ -55,13 +55,34 @@ static void mac_dirty(struct vpf_pf *pf, const struct vf_netdev *vf)
 	spin_unlock_bh(&pf->lock);
 }
 
+/* It came into another network namespace. A CNI plugin puts back the MAC that it saw in the beginning, which can be
+ * the administrative one that it has set itself and withdrawn by now: that is not to stay.
+ */
+static void moved(struct vf_netdev *vf)
+{
+	struct vpf_pf *pf = vpf_pf_of_pdev(vf->pdev->physfn);
+	int index = vpf_vf_index(vf->pdev);
+
+	if (!pf)
+		return;
+	if (pf->netdev && index >= 0 && index < pf->vfs &&
+	    ether_addr_equal(vf->dev->dev_addr, pf->fn[index + 1].withdrawn_mac)) {
+		mac_dirty(pf, vf);
+		vpf_pf_job(pf, VPF_JOB_MACS);
+	}
+	vpf_pf_put(pf);
+}
+
 void vpf_vf_netdev_add(struct net_device *dev, struct pci_dev *pdev)
 {
 	struct vf_netdev *vf;
 	struct vpf_pf *pf;
 
-	if (find(dev)) /* it came into another network namespace */
+	vf = find(dev);
+	if (vf) {
+		moved(vf);
 		return;
+	}
 	vf = kzalloc(sizeof(*vf), GFP_KERNEL);
 	if (!vf)
 		return;
@@ -100,9 +121,11 @@ void vpf_vf_netdev_del(struct net_device *dev)
 		return;
 	pf = vpf_pf_of_pdev(vf->pdev->physfn);
 	if (pf) {
-		index = pci_iov_vf_id(vf->pdev);
-		if (index >= 0 && index < pf->vfs)
+		index = vpf_vf_index(vf->pdev);
+		if (index >= 0 && index < pf->vfs) {
 			eth_zero_addr(pf->fn[index + 1].applied_mac);
+			eth_zero_addr(pf->fn[index + 1].withdrawn_mac);
+		}
 		vpf_pf_put(pf);
 	}
 	forget(vf);
@@ -156,7 +179,7 @@ static void set_mac(const struct vf_netdev *vf, const u8 *mac)
  */
 static void apply_mac(struct vpf_pf *pf, const struct vf_netdev *vf)
 {
-	int index = pci_iov_vf_id(vf->pdev);
+	int index = vpf_vf_index(vf->pdev);
 	u8 admin[ETH_ALEN];
 	struct vpf_fn *fn;
 	bool dirty;
@@ -171,10 +194,15 @@ static void apply_mac(struct vpf_pf *pf, const struct vf_netdev *vf)
 	spin_unlock_bh(&pf->lock);
 	if (!dirty)
 		return;
-	if (!is_zero_ether_addr(admin))
+	if (!is_zero_ether_addr(admin)) {
 		set_mac(vf, admin);
-	else if (!is_zero_ether_addr(fn->applied_mac) && ether_addr_equal(vf->dev->dev_addr, fn->applied_mac))
-		set_mac(vf, vf->dev->perm_addr);
+		eth_zero_addr(fn->withdrawn_mac);
+	} else {
+		if (!is_zero_ether_addr(fn->applied_mac))
+			ether_addr_copy(fn->withdrawn_mac, fn->applied_mac);
+		if (ether_addr_equal(vf->dev->dev_addr, fn->withdrawn_mac))
+			set_mac(vf, vf->dev->perm_addr);
+	}
 	ether_addr_copy(fn->applied_mac, admin);
 }
 

@@ -84,7 +84,7 @@ struct vpf_channel {
 	enum vpf_session_state state;
 	u64 id;
 	unsigned int epoch;    /* grows whenever a session comes or goes */
-	unsigned long lost_at; /* jiffies */
+	unsigned long lost_at; /* jiffies: vpfd has not been heard since */
 	u32 sequence;
 	u32 last_event;
 	bool any_event;
@@ -113,6 +113,7 @@ struct vpf_fn {
 	bool known;
 	bool mac_dirty;		  /* the VF's netdev may need another MAC */
 	u8 applied_mac[ETH_ALEN]; /* RTNL: the administrative MAC that its netdev was given */
+	u8 withdrawn_mac[ETH_ALEN]; /* RTNL: the one before, if there is none now */
 	struct devlink_port port; /* pf->port_lock */
 	bool port_registered;
 };
@@ -207,10 +208,10 @@ void vpf_channel_open(struct vpf_pf *pf);
 void vpf_channel_close(struct vpf_pf *pf, bool bye);
 void vpf_channel_free(struct vpf_pf *pf);
 void vpf_channel_kick(struct vpf_pf *pf);
-void vpf_channel_lost(struct vpf_pf *pf);
+void vpf_channel_lost(struct vpf_pf *pf, unsigned long since);
 bool vpf_channel_usable(const struct vpf_pf *pf);
 int vpf_channel_send(struct vpf_pf *pf, const u8 *message, size_t len, gfp_t gfp);
-void vpf_channel_session_gone(struct vpf_pf *pf);
+void vpf_channel_session_gone(struct vpf_pf *pf, unsigned long since);
 
 /* channel_rx.c */
 int vpf_channel_rcv(struct sk_buff *skb, struct net_device *dev, struct packet_type *ptype,
@@ -245,6 +246,7 @@ int vpf_netdev_register(struct net_device *dev);
 void vpf_netdevs_wait_gone(void);
 
 /* vf.c */
+int vpf_vf_index(const struct pci_dev *vf);
 void vpf_fn_record(struct vpf_pf *pf, const struct vpf_function *rec);
 void vpf_fn_stats(struct vpf_pf *pf, const struct vpf_stats *stats);
 int vpf_vf_set_mac(struct vpf_pf *pf, int vf, const u8 *mac);
