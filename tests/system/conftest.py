@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+pytest.register_assert_rewrite("kube", "topology")
 
 from bed import paths  # noqa: E402
 from bed.l1 import L1  # noqa: E402

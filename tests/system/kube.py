@@ -148,7 +148,7 @@ class Node(Guest):
     def conf(self, vf: int, settings: Mapping[str, Any], ipam: Mapping[str, Any]) -> dict[str, Any]:
         """A network attachment definition's config, with the device that Multus would fill in."""
         own = {key: value for key, value in settings.items() if key in known_settings()}
-        return {"cniVersion": cni_version(), "name": f"net-{vf}", "type": "sriov", "deviceID": self.devices[vf], "ipam": dict(ipam), **own}
+        return {"cniVersion": cni_version(), "name": "lan", "type": "sriov", "deviceID": self.devices[vf], "ipam": dict(ipam), **own}
 
     def ip_link_vf(self, vf: int, settings: Mapping[str, Any]) -> None:
         """By hand what this release of sriov-cni cannot: settings of a VF through the PF's netdev."""
@@ -269,7 +269,8 @@ class KubePod(Pod):
         self.is_restored()
 
     def is_restored(self) -> None:
-        assert self.node.netdev(self.vf) == self.before
+        # The MAC follows the PF's settings, a moment later.
+        wait_until(lambda: self.node.netdev(self.vf) == self.before, 5, f"{self.before}, not {self.node.netdev(self.vf)}")
         self.node.has_settings(self.vf, {})
 
     def delete(self) -> None:
