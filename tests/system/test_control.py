@@ -133,9 +133,20 @@ def flip(frame: bytes, offset: int) -> bytes:
     return frame[:offset] + bytes([frame[offset] ^ 1]) + frame[offset + 1 :]
 
 
+def check_dropped(before: dict[str, int], after: dict[str, int], expected: dict[str, int]) -> None:
+    """So many frames were dropped meanwhile, by cause. On a busy machine an event is sent again before its acknowledgement is there,
+    and then the second one is of the past."""
+    by = {counter: after[counter] - before[counter] for counter in DROPPED}
+    wanted = {counter: expected.get(counter, 0) for counter in DROPPED}
+    again = after["event_retries"] - before["event_retries"]
+    assert wanted["replayed"] <= by["replayed"] <= wanted["replayed"] + again
+    assert {**by, "replayed": 0} == {**wanted, "replayed": 0}
+
+
 def test_bad_frames(site: Site) -> None:
     """Each is counted under its cause, and answered by nothing but a RESET where the session is unknown."""
     for name, (make, cause) in BAD_FRAMES.items():
+        print(name)
         bad = make(site)
         site.bad.settle()
         before, shown = site.bad.counters(), site.bad.vfs[1].show()
@@ -144,13 +155,12 @@ def test_bad_frames(site: Site) -> None:
             site.bad.driver.send(*batch)
             site.bad.settle()
         after = site.bad.counters()
-        grown = {counter: after[counter] - before[counter] for counter in DROPPED if after[counter] != before[counter]}
-        assert grown == {cause: len(bad)}, name
+        check_dropped(before, after, {cause: len(bad)})
         assert after["resets"] - before["resets"] == (cause == "unknown_session"), name
         assert after["requests"] - before["requests"] == after["replies"] - before["replies"] == len(batches), name
         assert site.bad.vfs[1].show() == shown, name
         site.check()
-    assert not any(site.good.counters()[counter] for counter in DROPPED)
+    check_dropped(dict.fromkeys(before, 0), site.good.counters(), {})
 
 
 def test_unknown_request_is_answered(site: Site) -> None:
@@ -222,7 +232,7 @@ def test_flood(site: Site) -> None:
         thread.start()
         try:
             slowest = 0.0
-            while time.monotonic() < begin + 1.5:
+            while time.monotonic() < begin + 1 or (site.bad.counters()["limited"] == before["limited"] and time.monotonic() < begin + 20):
                 asked = time.monotonic()
                 site.good.check()
                 slowest = max(slowest, time.monotonic() - asked)
@@ -233,8 +243,9 @@ def test_flood(site: Site) -> None:
         after = site.bad.counters()
         taken = after["frames"] - before["frames"]
         assert taken <= 256 + 1000 * seconds + 32, f"{name}: {taken} frames in {seconds} s"
-        assert after["limited"] > before["limited"], name
-        assert taken + site.bad.pf.drops("tx", "control_full") - full >= sent[0] - WAITING, name
+        assert after["limited"] > before["limited"], f"{name}: {sent[0]} frames in {seconds} s"
+        dropped = site.bad.pf.drops("tx", "control_full") - full
+        assert taken + dropped >= sent[0] - WAITING, f"{name}: {sent[0]} frames, {taken} were taken and {dropped} dropped"
         assert slowest < 1, f"{name}: a request of another VM took {slowest} s"
         while site.bad.port.control:  # answers
             site.bad.port.receive_control(0)
