@@ -95,18 +95,47 @@ static void acknowledged(const struct front *f, uint32_t request, const void *pa
 		errx(1, "%s: the back-end refused message %u", f->path, request);
 }
 
-void front_connect(struct front *f, const char *path, uint64_t wanted, uint64_t required)
+static int await_back_end(int listener, const struct sockaddr_un *addr)
+{
+	struct pollfd pfd = {.fd = listener, .events = POLLIN};
+
+	unlink(addr->sun_path);
+	if (bind(listener, (const struct sockaddr *)addr, sizeof(*addr)) < 0 || listen(listener, 1) < 0)
+		err(1, "%s", addr->sun_path);
+	if (poll(&pfd, 1, REPLY_MS) == 0)
+		errx(1, "%s: no back-end came in %d s", addr->sun_path, REPLY_MS / 1000);
+	return accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+}
+
+static int open_connection(const char *path)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	uint64_t offered;
+	bool listens = strncmp(path, FRONT_LISTEN, strlen(FRONT_LISTEN)) == 0;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), listener = -1;
 
-	f->path = path;
+	path += listens ? strlen(FRONT_LISTEN) : 0;
 	if (strlen(path) >= sizeof(addr.sun_path))
 		errx(1, "%s: longer than a socket's path can be", path);
 	memcpy(addr.sun_path, path, strlen(path) + 1);
-	f->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (f->fd < 0 || connect(f->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+	if (listens) {
+		listener = fd;
+		fd = await_back_end(listener, &addr);
+		close(listener);
+		unlink(path);
+	} else if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
 		err(1, "%s", path);
+	}
+	if (fd < 0)
+		err(1, "%s", path);
+	return fd;
+}
+
+void front_connect(struct front *f, const char *path, uint64_t wanted, uint64_t required)
+{
+	uint64_t offered;
+
+	f->path = path;
+	f->fd = open_connection(path);
 	offered = get_u64(f, VU_GET_FEATURES);
 	if (!virtio_has(offered, VU_F_PROTOCOL_FEATURES))
 		errx(1, "%s: a back-end without protocol features", path);

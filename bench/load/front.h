@@ -9,6 +9,8 @@
 #include "memory.h"
 #include "ring.h"
 
+#define FRONT_LISTEN "listen:" /* before the path of a socket that the back-end connects to */
+
 struct front {
 	int fd;
 	const char *path;

@@ -37,7 +37,8 @@ static inline uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Each port sends a broadcast frame, so that a switch that learns knows them all; then waits for silence. */
+/* Each port sends a broadcast frame, so that a switch that learns knows them all, until each has heard from
+ * another one. There is silence when this returns. */
 void load_announce(struct load *l);
 
 /* Frames go from port to port without end; what is counted has arrived. */

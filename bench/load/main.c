@@ -13,17 +13,22 @@
 #include "frame.h"
 #include "load.h"
 
-#define SETTLE_NS  100000000u /* back-ends may start to serve a port a little after they acknowledged it */
-#define SILENCE_NS 30000000u
+#define ANNOUNCE_NS 15000000000u
+#define SILENCE_NS  30000000u
 
-#define STREAM_FEATURES                                                                                      \
+/* What `stream` cannot do without, and what makes Open vSwitch believe that a guest takes segments. */
+#define STREAM_REQUIRED                                                                                      \
 	(VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) |                                \
 	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) |                         \
 	 VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC))
+#define STREAM_WANTED                                                                                        \
+	(VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) |                          \
+	 VIRTIO_BIT(VIRTIO_NET_F_HOST_ECN) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_ECN))
 
 static const char usage[] =
 	"usage: bench-load MODE [OPTION…] PORT…\n"
 	"PORT: SOCKET,MAC[,VLAN]     VLAN: the id of the 802.1Q tag that its frames carry\n"
+	"                            SOCKET: with listen: before its path, the back-end is awaited there\n"
 	"\n"
 	"circulate   frames go from port to port without end; prints how many arrived\n"
 	"broadcast   the first port sends to everybody; prints how many copies arrived\n"
@@ -54,38 +59,43 @@ static const struct {
 	{"memcpy", load_memcpy, 0},         {"hold", load_hold, 1},
 };
 
-static void drop_received(struct port *p, uint64_t *last)
+/* Returns how many frames there were. */
+static unsigned int drop_received(struct port *p)
 {
+	uint16_t n = ring_used(&p->rx);
 	uint32_t len;
 
-	for (uint16_t n = ring_used(&p->rx); n; n--) {
+	for (uint16_t i = 0; i < n; i++)
 		p->free[p->n_free++] = ring_take(&p->rx, &len);
-		*last = now_ns();
-	}
 	port_turn(p);
+	return n;
 }
 
-static void until_silence(struct load *l, uint64_t silence)
+/* Drops what comes, until nothing has come for a while; counts it by port. */
+static void until_silence(struct load *l, uint64_t silence, uint64_t *received)
 {
 	uint64_t last = now_ns();
 
 	while (now_ns() - last < silence)
-		for (unsigned int i = 0; i < l->n_ports; i++)
-			drop_received(&l->ports[i], &last);
+		for (unsigned int i = 0; i < l->n_ports; i++) {
+			unsigned int n = drop_received(&l->ports[i]);
+
+			received[i] += n;
+			if (n)
+				last = now_ns();
+		}
 }
 
-void load_announce(struct load *l)
+static void announce(struct load *l, uint64_t *received)
 {
 	static const uint8_t everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-	uint64_t last;
 
-	until_silence(l, SETTLE_NS);
 	for (unsigned int i = 0; i < l->n_ports; i++) {
 		struct port *p = &l->ports[i];
 		uint8_t *buf;
 
-		if (!p->n_free)
-			errx(1, "no buffer for an announcement");
+		if (!p->n_free || !p->tx.n_free)
+			continue;
 		buf = port_buf(p, p->free[--p->n_free]);
 		memset(buf, 0, PORT_HDR);
 		frame_make(buf + PORT_HDR, FRAME_MIN, everybody, p->mac, p->vlan);
@@ -93,9 +103,33 @@ void load_announce(struct load *l)
 		port_send(p, p->free[p->n_free], FRAME_MIN);
 		ring_publish(&p->tx);
 		for (unsigned int j = 0; j < l->n_ports; j++)
-			drop_received(&l->ports[j], &last);
+			received[j] += drop_received(&l->ports[j]);
 	}
-	until_silence(l, SILENCE_NS);
+}
+
+static bool all_heard(const struct load *l, const uint64_t *received)
+{
+	for (unsigned int i = 0; i < l->n_ports; i++)
+		if (!received[i])
+			return false;
+	return true;
+}
+
+/* A back-end may begin to serve a port some time after it has acknowledged it. */
+void load_announce(struct load *l)
+{
+	uint64_t *received = calloc(l->n_ports, sizeof(*received)), deadline = now_ns() + ANNOUNCE_NS;
+
+	if (!received)
+		err(1, "ports");
+	do {
+		announce(l, received);
+		until_silence(l, SILENCE_NS, received);
+		if (now_ns() > deadline)
+			errx(1, "after %u s not every port hears the others",
+			     (unsigned int)(ANNOUNCE_NS / 1000000000u));
+	} while (l->n_ports > 1 && !all_heard(l, received));
+	free(received);
 }
 
 void load_hold(struct load *l)
@@ -243,7 +277,8 @@ int main(int argc, char *argv[])
 	stream = modes[mode].run == load_stream;
 	if (stream) {
 		po.buf_room = l.o.piece;
-		po.required = STREAM_FEATURES;
+		po.required = STREAM_REQUIRED;
+		po.features = STREAM_WANTED;
 	}
 	if (stream && l.o.window > po.ring)
 		errx(2, "--window: must fit in the ring");

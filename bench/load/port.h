@@ -8,9 +8,9 @@
 #include "front.h"
 #include "ring.h"
 
-#define PORT_BURST    32
-#define PORT_HDR      12 /* bytes of the virtio-net header, as VERSION_1 has it */
-#define PORT_MAX      1024
+#define PORT_BURST 32
+#define PORT_HDR   12 /* bytes of the virtio-net header, as VERSION_1 has it */
+#define PORT_MAX   1024
 /* An odd number of cache lines, so that buffers spread over all sets of a cache. */
 #define PORT_BUF_ROOM 2240
 

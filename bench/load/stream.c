@@ -12,12 +12,12 @@
 #include "frame.h"
 #include "load.h"
 
-#define FRAME_LEN  65549u /* 64 KiB of IP, less one byte, and the Ethernet header */
 #define MSS        1448
+#define HEADERS    54
+#define FRAME_LEN  (45u * MSS + HEADERS) /* as many segments as Linux sends at once */
 #define PART       4096u
 #define PARTS      ((PORT_HDR + FRAME_LEN + PART - 1) / PART)
 #define SLOT_ROOM  (PARTS * PART)
-#define HEADERS    54
 #define LOOK_EVERY 64
 
 struct slot { /* a frame to send, always the same */

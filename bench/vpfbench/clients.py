@@ -18,6 +18,7 @@ from .peers import CLIENT_CORE, Switch, mac
 
 IMIX = ((64, 7), (594, 4), (1518, 1))  # bytes of a frame, share
 RING = 1024
+CLIENT_BUSY = 0.1  # of its looks at the ports: a client that finds frames more often than this may be slower than the switch
 WINDOW_BURSTS = 8  # of 32 frames from each port: 512 frames on their way
 
 
@@ -70,7 +71,10 @@ def load(
         if "lacks features" in done.stderr:
             raise Missing(done.stderr.strip().partition(": ")[2].partition(": ")[2])
         raise RuntimeError(f"{' '.join(argv[3:6])} …: {done.stderr.strip()}")
-    return json.loads(done.stdout)
+    found = json.loads(done.stdout)
+    if found.get("idle", 1.0) < CLIENT_BUSY:
+        print(f"    the client is busy, perhaps the limit: {found['idle'] * 100:.0f} % of its looks found nothing", flush=True)
+    return found
 
 
 def load_mpps(found: dict[str, Any]) -> dict[str, float]:

@@ -14,7 +14,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -97,12 +97,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Family:
-    """`needs` raises Missing where the machine cannot run any of it."""
+    """`setting` is entered before anything starts; it raises Missing where the machine cannot run any of it."""
 
     name: str
     subjects: Mapping[str, Start]
     cases: Sequence[Case]
-    needs: Callable[[], None] = lambda: None
+    setting: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 @dataclass
@@ -138,13 +138,13 @@ def wanted(families: Sequence[Family], pattern: str, plan: Plan) -> list[tuple[F
 def run_family(family: Family, cases: Sequence[Case], plan: Plan, report: Report) -> None:
     print(family.name, flush=True)
     started = time.monotonic()
-    try:
-        family.needs()
-    except Missing as why:
-        for case in cases:
-            report.skip(case.name, why)
-        return
     with ExitStack() as stack:
+        try:
+            stack.enter_context(family.setting())
+        except Missing as why:
+            for case in cases:
+                report.skip(case.name, why)
+            return
         tmp = Path(stack.enter_context(TemporaryDirectory(prefix="vpf-bench-")))
         subjects: dict[str, Any] = {}
         absent: dict[str, object] = {}
@@ -198,7 +198,7 @@ def _run_case(case: Case, subjects: Mapping[str, Any], absent: Mapping[str, obje
                 samples[entry.peer][metric.name].append(figures[metric.name])
             shown = ", ".join(f"{metric.name} {figures[metric.name]:.4g} {metric.unit}" for metric in case.metrics)
             print(f"  {case.name} {entry.peer}: {shown}", flush=True)
-        if present and present[0].peer != OWN:
+        if not present or present[0].peer != OWN:
             return
     kept = {entry.peer: samples[entry.peer] for entry in present}
     report.rows += rows(case.name, case.metrics, kept, OWN, rounds)

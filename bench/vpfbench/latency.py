@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .clients import load
-from .harness import Case, Entry, Family, Plan, cpus
-from .peers import SWITCH_CORE, Switch, ovs_dpdk, testpmd_io, vpf
+from .harness import Case, Entry, Family, Plan
+from .peers import Switch, ovs_dpdk, polling, testpmd_io, vpf
 from .results import Metric
 
 IDLE_US = 2000  # forty times as long as vpfd polls a quiet ring
@@ -42,6 +42,6 @@ def families() -> list[Family]:
                 case("latency-64B-busy", _busy, "round trip p50", "round trip p99"),
                 case("latency-64B-idle", _idle, "round trip p50", "round trip p99", "wake-up p50", "wake-up p99"),
             ],
-            lambda: cpus(SWITCH_CORE + 1),
+            polling,
         )
     ]

@@ -15,7 +15,7 @@ from bed import dpdk
 from bed.ovs import OvsDpdk
 from bed.vpfd import Vpfd
 
-from .harness import Context, Start, Subject
+from .harness import Context, Missing, Start, Subject, cpus
 
 CLIENT_CORE, SWITCH_CORE = 0, 1
 HUGEPAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
@@ -26,14 +26,23 @@ IO_PORTS_MAX = 32  # of Debian's DPDK; Open vSwitch's vhost-user ports are not c
 
 @contextmanager
 def hugepages() -> Iterator[None]:
+    """What drivers and switches at native speed have their memory in, as long as this is entered."""
     before = int(HUGEPAGES.read_text())
     HUGEPAGES.write_text(str(max(before, PAGES_NEEDED)))
     try:
         if int(HUGEPAGES.read_text()) < PAGES_NEEDED:
-            raise SystemExit(f"this machine has no room for {PAGES_NEEDED} hugepages of 2 MiB")
+            raise Missing(f"this machine has no room for {PAGES_NEEDED} huge pages of 2 MiB")
         yield
     finally:
         HUGEPAGES.write_text(str(before))
+
+
+@contextmanager
+def polling() -> Iterator[None]:
+    """What families need whose switches poll: a CPU for the switch, one for the client, huge pages."""
+    cpus(SWITCH_CORE + 1)
+    with hugepages():
+        yield
 
 
 def mac(number: int) -> str:
@@ -111,7 +120,18 @@ class _Ovs(OvsDpdk):
 
 
 class _OvsWithOffloads(_Ovs):
+    """Segmentation offload is only had where Open vSwitch connects to the driver's socket."""
+
     other_config = ("userspace-tso-enable=true",)
+
+    def add_port(self, *settings: str) -> str:  # type: ignore[override]
+        name = f"vh{len(self.sockets)}"
+        path = self.directory / name
+        self.vsctl(
+            "add-port", "br", name, *settings, "--", "set", "Interface", name, "type=dpdkvhostuserclient", f"options:vhost-server-path={path}"
+        )
+        self.sockets.append(f"listen:{path}")
+        return self.sockets[-1]
 
 
 def ovs_dpdk(ports: int, port_settings: Callable[[int], Sequence[str]] = lambda _port: (), offloads: bool = False) -> Start:

@@ -14,8 +14,8 @@ from bed.process import die_with_parent
 from bed.vpfd import Vpfd
 
 from .clients import load_argv
-from .harness import Case, Context, Entry, Family, Plan, Subject, cpus, timed
-from .peers import SWITCH_CORE, Switch, mac
+from .harness import Case, Context, Entry, Family, Plan, Subject, timed
+from .peers import SWITCH_CORE, Switch, mac, polling
 from .results import Metric
 
 VFS = 255
@@ -137,7 +137,7 @@ def families() -> list[Family]:
                     [Entry("vpf", _measure), Entry("ovs-dpdk", _measure), Entry("target", lambda _subject, _plan: {"CPU time": 0.1, "memory a VF": 64.0})],
                 )
             ],
-            lambda: cpus(SWITCH_CORE + 1),
+            polling,
         ),
         Family(
             "start",

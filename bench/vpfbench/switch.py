@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from .clients import IMIX, load, load_mpps, testpmd_mpps
 from .harness import Case, Entry, Family, Plan, cpus
-from .peers import SWITCH_CORE, Switch, ovs_dpdk, testpmd_io, vpf
+from .peers import SWITCH_CORE, Switch, ovs_dpdk, polling, testpmd_io, vpf
 from .results import Metric
 
 RECEIVED = [Metric("received", "Mpps", "higher")]
@@ -47,7 +48,7 @@ def two() -> Family:
             _flows_case(1000),
             _flows_case(10000),
         ],
-        lambda: cpus(SWITCH_CORE + 1),
+        polling,
     )
 
 
@@ -77,7 +78,7 @@ def sixteen() -> Family:
                  Entry("testpmd-io", _many(16, "--fixed-pairs"))],
             )
         ],
-        lambda: cpus(SWITCH_CORE + 1),
+        polling,
     )  # fmt: skip
 
 
@@ -91,7 +92,7 @@ def two_hundred() -> Family:
                 [Entry("vpf", _many(255)), Entry("vpf-2vf", _same_client_two, "vpf"), Entry("ovs-dpdk", _many(255))],
             )
         ],
-        lambda: cpus(SWITCH_CORE + 1),
+        polling,
     )  # fmt: skip
 
 
@@ -109,7 +110,7 @@ def vlan() -> Family:
         "VLAN tags",
         {"vpf": vpf(4, settings=[f"2 --vlan {VLAN}", f"3 --trunk {VLAN}"]), "ovs-dpdk": ovs_dpdk(4, lambda port: settings.get(port, []))},
         [Case("vlan-insert-strip-64B", RECEIVED, [Entry("vpf", tagged), Entry("vpf-untagged", plain, "vpf"), Entry("ovs-dpdk", tagged)])],
-        lambda: cpus(SWITCH_CORE + 1),
+        polling,
     )  # fmt: skip
 
 
@@ -121,8 +122,15 @@ def broadcast() -> Family:
         "broadcast",
         {"vpf": vpf(65), "ovs-dpdk": ovs_dpdk(65)},
         [Case("broadcast-64B-64vf", [Metric("received", "Mcopies/s", "higher")], [Entry("vpf", measure), Entry("ovs-dpdk", measure)])],
-        lambda: cpus(SWITCH_CORE + 1),
+        polling,
     )
+
+
+@contextmanager
+def third_cpu() -> Iterator[None]:
+    cpus(SWITCH_CORE + 2)
+    with polling():
+        yield
 
 
 def workers() -> Family:
@@ -133,7 +141,7 @@ def workers() -> Family:
         "two workers",
         {"vpf": vpf(4, workers=2), "vpf-1worker": vpf(4)},
         [Case("switch-64B-4vf-2workers", RECEIVED, [Entry("vpf", measure), Entry("vpf-1worker", measure)])],
-        lambda: cpus(SWITCH_CORE + 2),
+        third_cpu,
     )
 
 
