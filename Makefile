@@ -8,6 +8,8 @@ SETUP	?= tools/setup
 FUZZ_SECONDS ?= 60
 PYTEST	?= tools/pytest
 TESTS	?= tests/system
+# So many system tests at a time; each has up to three guests.
+SIDE_BY_SIDE ?= 2
 BUILDTYPE ?= debugoptimized
 
 # A finding of a sanitizer ends the program: a test that goes on would pass.
@@ -16,7 +18,7 @@ export UBSAN_OPTIONS ?= abort_on_error=1:halt_on_error=1:print_stacktrace=1
 
 SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false
 
-.PHONY: all demo test test-unit test-system test-asan bench lint format fuzz install testbed guests packages clean help
+.PHONY: all demo test test-unit unit-plain unit-asan test-system test-asan bench lint format fuzz install testbed guests packages clean help
 .DEFAULT_GOAL := all
 
 all: packages $(BUILD)/build.ninja
@@ -64,16 +66,22 @@ test:
 	$(MAKE) test-system
 
 test-unit: all $(BUILD)/asan/build.ninja
+	@$(MAKE) --no-print-directory -j2 -Otarget unit-plain unit-asan
+
+# Their tests often wait: side by side.
+unit-plain:
 	meson test -C $(BUILD) --suite unit --print-errorlogs
+
+unit-asan:
 	ninja -C $(BUILD)/asan
 	meson test -C $(BUILD)/asan --suite unit --print-errorlogs --timeout-multiplier 4
 
 test-system: all guests
-	VPF_BUILD=$(abspath $(BUILD)) $(PYTEST) -ra $(TESTS)
+	VPF_BUILD=$(abspath $(BUILD)) $(PYTEST) -ra -n $(SIDE_BY_SIDE) --dist loadgroup $(TESTS)
 
 test-asan: packages guests $(BUILD)/asan/build.ninja
 	ninja -C $(BUILD)/asan
-	VPF_BUILD=$(abspath $(BUILD)/asan) $(PYTEST) -ra $(TESTS)
+	VPF_BUILD=$(abspath $(BUILD)/asan) $(PYTEST) -ra -n $(SIDE_BY_SIDE) --dist loadgroup $(TESTS)
 
 bench: all testbed
 	VPF_BUILD=$(abspath $(BUILD)) bench/run

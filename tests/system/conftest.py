@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,8 @@ from bed.vm import VM  # noqa: E402
 from bed.vpfd import Vpfd  # noqa: E402
 
 ATTACHED_LINES = 60
+# Side by side, what takes longest starts first: groups of tests as pytest_collection_modifyitems() names them.
+LONGEST = ("large", "test_kmod.py", "test_guest.py", "test_kube.py", "test_lifecycle.py", "test_offloads.py", "test_qmp.py", "test_bed.py", "test_restart.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "by_kernel: the module's guests of different kernels can run side by side")
     config.addinivalue_line("markers", "all_shapes: for each shape of guest, not only the largest")
     config.addinivalue_line("markers", "kernels(*names): the guest kernels that the `kernel` fixture stands for, else all")
     if accel := config.getoption("--accel"):
@@ -41,6 +44,37 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = marker.args if marker else paths.KERNELS
         wanted = metafunc.config.getoption("--kernel")
         metafunc.parametrize("kernel", [name for name in names if not wanted or name in wanted])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For pytest-xdist with --dist loadgroup. Tests of a file share fixtures and often have an order, so a file is a group, or
+    several, one for each kernel; tests whose guests are large take turns (@pytest.mark.xdist_group("large"))."""
+    if not hasattr(config, "workerinput"):
+        return
+    names = {}
+    for item in items:
+        if marker := item.get_closest_marker("xdist_group"):
+            names[item] = marker.args[0]
+            continue
+        names[item] = item.path.name
+        if item.get_closest_marker("by_kernel") and hasattr(item, "callspec"):
+            kernels = [value for value in _flat(item.callspec.params.values()) if value in paths.KERNELS]
+            names[item] += f"-{kernels[0]}" if kernels else ""
+        item.add_marker(pytest.mark.xdist_group(names[item]))
+
+    def turn(item: pytest.Item) -> int:
+        places = [place for place, prefix in enumerate(LONGEST) if names[item].startswith(prefix)]
+        return places[0] if places else len(LONGEST)
+
+    items.sort(key=turn)  # stable: within a group nothing changes
+
+
+def _flat(values: Iterable[object]) -> Iterator[object]:
+    for value in values:
+        if isinstance(value, tuple):
+            yield from value
+        else:
+            yield value
 
 
 @pytest.hookimpl(hookwrapper=True)

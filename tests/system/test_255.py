@@ -20,6 +20,7 @@ REST_SECONDS = 30
 SWITCH_SECONDS = 600
 
 
+@pytest.mark.xdist_group("large")
 def test_255_vfs(bed: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     measured: dict[str, float | int | bool] = {"sanitizers": built_with_sanitizers()}
     with Site(tmp_path) as site:

@@ -14,6 +14,8 @@ from bed.agent import wait_until
 from bed.netns import Netns
 from topology import PORT, External, Guest, Pod, Site, addresses, ipv6
 
+pytestmark = pytest.mark.by_kernel
+
 VFS = 6
 # The largest first: tests that use only these must have the same order as those that use all.
 SHAPES = ((4, 4), (1, 1))

@@ -24,6 +24,8 @@ from bed.agent import wait_until
 from bed.pci import PF, root_port
 from topology import EXTERNAL, PORT, Guest, Site, ipv4, ipv6
 
+pytestmark = pytest.mark.by_kernel
+
 VFS = 4
 OWN = 9  # the guest's number on the network
 POLICY = "vlans=100-199,vlan_ad=on,macs=list,mac_list=02:00:00:00:00:00-02:00:00:00:00:ff,trust=on,spoofchk_off=on,max_rate=5000,max_rate_total=10000"

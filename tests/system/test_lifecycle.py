@@ -172,7 +172,7 @@ def test_hotplug_under_traffic_of_another(site: Site, guests: dict[str, Guest]) 
     a, b = guests["a"], guests["b"]
     bystanders = [Stream(b.pods[0], site.external), Stream(a.pods[0], b.pods[1])]
     fds = 0
-    for number in range(5):
+    for number in range(3):
         site.ctl(f"pf add hot --fabric lan --vfs {VFS} --qmp {a.vm.vpfd_qmp}")
         site.ctl("pf attach hot")
         a.vm.run("until [ $(ls -d /sys/bus/pci/devices/*/sriov_totalvfs | wc -l) = 2 ] && [ $(ls -d /sys/class/net/eth* | wc -l) = 2 ]; do sleep 0.05; done")
