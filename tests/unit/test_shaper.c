@@ -270,6 +270,21 @@ static void test_total(void **state)
 	expect(c, 50, 2);
 }
 
+/* A minimum does not wait for the total, which a large frame of another's has put into long debt. */
+static void test_minimum(void **state)
+{
+	struct sim *sim = *state;
+	struct sender *a;
+
+	shaper_pool_set(sim->pool, 3, sim->now);
+	a = add(sim, 0, 2, 200);
+	add(sim, 0, 0, 65000);
+	run(sim, SECOND);
+	measure(sim, SECOND);
+	assert_true(rate_of(a) > 1.9);
+	assert_true(a->assured * 8 / 1e6 > 1.9);
+}
+
 /* Bytes count, not frames or visits; whoever comes first or later. */
 static void test_fair(void **state)
 {
@@ -417,6 +432,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_queues, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_total, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_minimum, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fair, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many, setup, teardown),

@@ -123,6 +123,9 @@ static void test_new_limit(void **state)
 		fill(e, a);
 		e->policy.max_rate_total = 0;
 		set_rate(e, 0, i < 3 ? 0 : 1000000);
+		if (i < 3) /* now, and not when the wait that it was in is over */
+			assert_int_equal(__atomic_load_n(&e->pool->worker[0]->n_throttled, __ATOMIC_RELAXED),
+					 0);
 		vguest_flush(a, 0);
 		expect_numbers(b, 0, BACKLOG);
 		assert_true(now_ns() - start < BACKLOG / 4 * 1000000000ull);
