@@ -179,6 +179,7 @@ static void test_disable(void **state)
 	fill(e, a);
 	port_queue_enable(a->port, 1, true); /* it is on: no change */
 	port_queue_enable(a->port, 1, false);
+	assert_int_equal(__atomic_load_n(&e->pool->worker[0]->n_throttled, __ATOMIC_RELAXED), 0);
 	vguest_flush(a, 0);
 	sent = vguest_stats(a).tx_packets;
 	assert_int_equal(vguest_stats(a).tx_drop[DROP_RING], BACKLOG - sent);
