@@ -4,12 +4,16 @@
  * checked as a driver would check it, and that nothing is carried out without a session, or twice.
  *
  * The input is a sequence of records: kind, argument, size of the payload (in bytes), payload.
- *	FRAME    the payload is a frame, as it is
- *	SIGNED   the payload is a message; it gets an Ethernet header and, if it is long enough, the right tag
- *	MESSAGE  the argument is a type; the payload is session (1 byte: which), sequence (1 byte: added to
- *that of the last), body; the header is right TIME     the argument is how long, in units of 50 ms DIRTY the
- *argument is a function STATE    the argument's bits: function 0 started, the guest has room, requests are
- *refused, another key tests/fuzz/seeds_control.py writes sessions that go all the way. */
+ *
+ * - FRAME: the payload is a frame, as it is.
+ * - SIGNED: the payload is a message; it gets an Ethernet header and, if it is long enough, the right tag.
+ * - MESSAGE: the argument is a type; the payload is session (1 byte: which), sequence (1 byte, signed: added
+ *   to that of the last), body; the header is right.
+ * - TIME: the argument is how long, in units of 50 ms.
+ * - DIRTY: the argument is a function.
+ * - STATE: the argument's bits: function 0 started, the guest has room, requests are refused, another key.
+ *
+ * tests/fuzz/seeds_control.py writes sessions that go all the way. */
 
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct {
 	struct channel *channel;
 	uint64_t now, random;
-	bool room, refuse, other_key;
+	bool started, room, refuse, other_key;
 	struct function_settings settings[FUNCTIONS];
 	uint64_t pending, set_session, event_session; /* ids that vpfd has told, and that it had when… */
 	uint32_t sequence, set_sequence, event_sequence;
@@ -73,7 +77,7 @@ static void check_event(uint64_t session, uint32_t sequence, const struct vpf_ct
 {
 	unsigned int count = le16toh(b->count);
 
-	check(session == channel_session(t.channel)->id);
+	check(t.started && session == channel_session(t.channel)->id);
 	check(size == sizeof(*b) + count * sizeof(struct vpf_ctl_function) && count >= 1);
 	if (session == t.event_session)
 		check(sequence == t.event_sequence || sequence == t.event_sequence + 1);
@@ -239,7 +243,7 @@ static void message(uint8_t type, const uint8_t *p, size_t size)
 
 	if (size < 2)
 		return;
-	t.sequence += p[1];
+	t.sequence += (uint32_t)(int8_t)p[1];
 	f = type == VPF_CTL_HELLO
 		    ? peer_message(key(), type, 0, 0, p + 2, size - 2)
 		    : peer_message(key(), type, sessions[p[0] % 4],
@@ -250,7 +254,8 @@ static void message(uint8_t type, const uint8_t *p, size_t size)
 
 static void set_state(uint8_t bits)
 {
-	if (bits & 1)
+	t.started = bits & 1;
+	if (t.started)
 		channel_start(t.channel, t.now);
 	else
 		channel_stop(t.channel, t.now);
@@ -280,7 +285,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	memset(&t, 0, sizeof(t));
 	t.now = 1000000;
-	t.room = true;
+	t.started = t.room = true;
 	for (unsigned int i = 0; i < FUNCTIONS; i++)
 		function_settings_init(&t.settings[i]);
 	memcpy(config.key, peer_key, sizeof(config.key));

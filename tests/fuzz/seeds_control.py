@@ -20,7 +20,7 @@ def record(kind, argument=0, payload=b""):
 
 
 def message(kind, session=ACTIVE, step=1, body=b""):
-    return record(MESSAGE, kind, bytes([session, step]) + body)
+    return record(MESSAGE, kind, bytes([session, step & 0xFF]) + body)
 
 
 def hello(nonce=1, versions=(1, 1)):
@@ -45,7 +45,7 @@ START = hello() + get(PENDING)
 SEEDS = {
     "session": START + get(first=37) + get(kind=STATS) + set_() + get(first=3, count=1) + message(BYE),
     "retry": START + set_() + set_(step=0) + set_(step=0, mask=1) + get(step=0),
-    "replay": START + set_(step=200) + hello() + hello(2) + get(PENDING, 100) + get(UNKNOWN) + get(NONE),
+    "replay": START + set_(step=100) + get(step=-50) + hello() + hello(2) + get(PENDING, 100) + set_(step=-9) + get(UNKNOWN) + get(NONE),
     "refused": START + set_(function=0) + set_(function=200) + set_(mask=0xFFFF) + set_(mask=0) + set_(link=9) + set_(vid=4095)
     + record(STATE, STARTED | ROOM | REFUSE) + set_(tpid=0x88A8) + message(0x42, body=b"new"),
     "events": START + b"".join(record(DIRTY, fn) for fn in range(70)) + record(TIME, 0) + message(EVENT_ACK, step=0)
