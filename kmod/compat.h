@@ -9,14 +9,10 @@
 #include <net/devlink.h>
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#include <linux/hex.h>
 #include <linux/unaligned.h>
 #else
 #include <asm/unaligned.h>
-#endif
-
-#if __has_include(<linux/hex.h>)
-#include <linux/hex.h>
-#else
 #include <linux/kernel.h>
 #endif
 
@@ -102,7 +98,9 @@ static inline void vpf_compat_addrconf_restore(struct net_device *dev, bool had)
 }
 #endif
 
-/* A port's netdev: known to the netdev since 6.2, before to the port. */
+/* A port's netdev. Since 6.2 the netdev knows its port, and devlink all else. Before, the port is told of its netdev
+ * without RTNL, which devlink takes, and uses it until told that it has gone: so it is held that long.
+ */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
 #define VPF_NDO_DEVLINK_PORT(function)
 static inline void vpf_compat_port_before_register(struct net_device *dev, struct devlink_port *port)
@@ -110,11 +108,16 @@ static inline void vpf_compat_port_before_register(struct net_device *dev, struc
 	SET_NETDEV_DEVLINK_PORT(dev, port);
 }
 
-static inline void vpf_compat_port_registered(struct net_device *dev, struct devlink_port *port)
+static inline struct net_device *vpf_compat_port_hold(struct net_device *dev)
+{
+	return NULL;
+}
+
+static inline void vpf_compat_port_set(struct devlink_port *port, struct net_device *held)
 {
 }
 
-static inline void vpf_compat_port_before_unregister(struct devlink_port *port)
+static inline void vpf_compat_port_clear(struct devlink_port *port, struct net_device *held)
 {
 }
 
@@ -128,14 +131,23 @@ static inline void vpf_compat_port_before_register(struct net_device *dev, struc
 {
 }
 
-static inline void vpf_compat_port_registered(struct net_device *dev, struct devlink_port *port)
+static inline struct net_device *vpf_compat_port_hold(struct net_device *dev)
 {
-	devlink_port_type_eth_set(port, dev);
+	dev_hold(dev);
+	return dev;
 }
 
-static inline void vpf_compat_port_before_unregister(struct devlink_port *port)
+static inline void vpf_compat_port_set(struct devlink_port *port, struct net_device *held)
 {
+	devlink_port_type_eth_set(port, held);
+}
+
+static inline void vpf_compat_port_clear(struct devlink_port *port, struct net_device *held)
+{
+	if (!held)
+		return;
 	devlink_port_type_clear(port);
+	dev_put(held);
 }
 
 static inline int vpf_compat_info_driver(struct devlink_info_req *req, const char *name)

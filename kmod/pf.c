@@ -100,12 +100,10 @@ static int register_netdev_above(struct vpf_pf *pf)
 		free_netdev(dev);
 		return err;
 	}
-	vpf_compat_port_registered(dev, &pf->port);
 	pf->netdev = dev;
 	err = vpf_conduit_claim(pf);
 	if (err) {
 		pf->netdev = NULL;
-		vpf_compat_port_before_unregister(&pf->port);
 		unregister_netdevice(dev);
 		return err;
 	}
@@ -115,9 +113,17 @@ static int register_netdev_above(struct vpf_pf *pf)
 	return 0;
 }
 
+/* There is no PF netdev, or not any more. */
+static void end_devlink(struct vpf_pf *pf)
+{
+	vpf_compat_port_clear(&pf->port, pf->port_netdev);
+	pf->port_netdev = NULL;
+	vpf_devlink_unregister(pf);
+}
+
 static void take(struct vpf_pf *pf)
 {
-	bool busy = false;
+	bool busy = false, taken = false;
 	int err;
 
 	if (!pf->netdev) {
@@ -147,11 +153,15 @@ static void take(struct vpf_pf *pf)
 			    pf->ch.hello.daemon, netdev_name(pf->conduit));
 		vpf_vf_netdevs_link(pf);
 		vpf_vf_netdevs_macs(pf);
+		pf->port_netdev = vpf_compat_port_hold(pf->netdev);
+		taken = true;
 	}
 out:
 	rtnl_unlock();
-	if (!READ_ONCE(pf->netdev))
-		vpf_devlink_unregister(pf);
+	if (taken)
+		vpf_compat_port_set(&pf->port, pf->port_netdev);
+	else if (!READ_ONCE(pf->netdev))
+		end_devlink(pf);
 	vpf_pf_carrier(pf);
 }
 
@@ -180,7 +190,7 @@ static void pf_free_work(struct work_struct *work)
 
 	vpf_channel_free(pf);
 	cancel_work_sync(&pf->rtnl_work);
-	vpf_devlink_unregister(pf);
+	end_devlink(pf);
 	dev_put(pf->conduit);
 	vpf_pf_put(pf);
 }
@@ -236,7 +246,6 @@ void vpf_pf_remove(struct vpf_pf *pf, bool conduit_goes)
 		pf->carrier_netdev = NULL;
 		spin_unlock_bh(&pf->lock);
 		vpf_conduit_release(pf, conduit_goes);
-		vpf_compat_port_before_unregister(&pf->port);
 		unregister_netdevice(pf->netdev);
 		pf->netdev = NULL;
 	}

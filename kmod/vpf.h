@@ -165,6 +165,7 @@ struct vpf_pf {
 	struct mutex port_lock;
 	struct devlink *devlink;
 	struct devlink_port port;
+	struct net_device *port_netdev; /* vpf_rtnl_wq: what vpf_compat_port_hold() returned */
 
 	unsigned int vfs; /* that the PCI function can have */
 	struct vpf_fn fn[]; /* vfs + 1 */
