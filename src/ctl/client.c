@@ -299,7 +299,7 @@ static int refused(const json_t *error, struct err *err)
 int client_call(struct client *c, const char *method, json_t *params, json_t **ret, struct err *err)
 {
 	int64_t since = now_ms();
-	json_t *m, *result;
+	json_t *m = NULL, *result;
 	int r;
 
 	if (c->broken.code)
@@ -335,7 +335,7 @@ int client_call(struct client *c, const char *method, json_t *params, json_t **r
 
 int client_event(struct client *c, json_t **ret, struct err *err)
 {
-	json_t *m;
+	json_t *m = NULL;
 	int r;
 
 	if (c->broken.code)

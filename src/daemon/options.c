@@ -115,7 +115,7 @@ bad:
 static int parse_group(const char *text, gid_t *ret, struct err *err)
 {
 	const struct group *group = getgrnam(text);
-	unsigned int number;
+	unsigned int number = 0; /* gcc -O3 does not follow parse_number() */
 
 	if (group) {
 		*ret = group->gr_gid;
