@@ -31,7 +31,7 @@ help:
 	@echo 'make test-unit    unit tests, then the same under ASan and UBSan'
 	@echo 'make test-system  tests with guests, DPDK and vpfctl (TESTS=tests/system/test_x.py: only these)'
 	@echo 'make test-asan    the system tests against vpfd and vpfctl under ASan and UBSan'
-	@echo 'make bench        packets per second through the switch, beside its peers'
+	@echo 'make bench        vpf beside its peers (CASE=GLOB: these cases; QUICK=1: once and short, for the function)'
 	@echo 'make lint         formatting, static analysis, gcc and clang with warnings as errors'
 	@echo 'make format       format the C sources'
 	@echo 'make fuzz         each fuzzer for FUZZ_SECONDS ($(FUZZ_SECONDS))'
@@ -84,7 +84,8 @@ test-asan: packages guests $(BUILD)/asan/build.ninja
 	VPF_BUILD=$(abspath $(BUILD)/asan) $(PYTEST) -ra -n $(SIDE_BY_SIDE) --dist loadgroup $(TESTS)
 
 bench: all testbed
-	VPF_BUILD=$(abspath $(BUILD)) bench/run
+	@$(SETUP) bench
+	VPF_BUILD=$(abspath $(BUILD)) CASE='$(CASE)' QUICK='$(QUICK)' bench/run
 
 lint: packages
 	tools/lint

@@ -120,12 +120,17 @@ class Bridge:
             run_on_host(["ip", "link", "delete", link], check=False)
 
 
-def passt(directory: Path) -> tuple[Process, str]:
+PASST_ADDRESS, PASST_GATEWAY = "198.18.5.2", "198.18.5.1"
+
+
+def passt(directory: Path, bridge: Bridge) -> tuple[Process, str]:
     program = shutil.which("passt")
     if not program:
         raise Missing("passt is not installed")
     socket = f"/tmp/vpf-passt-{os.getpid()}"
-    process = Process([program, "--foreground", "--socket", socket, "--runas", "0"], directory / "passt.log", name="passt")
+    words = ["--ipv4-only", "--interface", bridge.name, "--address", PASST_ADDRESS, "--netmask", "24", "--gateway", PASST_GATEWAY]
+    # It would give up its rights to nobody, who cannot write to the log.
+    process = Process([program, "--foreground", "--socket", socket, "--runas", "0", *words], directory / "passt.log", name="passt")
     return process, socket
 
 
@@ -166,7 +171,7 @@ def start(context: Context) -> Iterator[Bench]:
         nics["a"].tap("node")
         nics["a"].add("user", "user,restrict=off")
         try:
-            process, socket = passt(context.tmp)
+            process, socket = passt(context.tmp, bridge)
             stack.callback(process.kill)
             nics["a"].add("passt", f"stream,server=off,addr.type=unix,addr.path={socket}")
         except Missing as why:
@@ -276,8 +281,7 @@ def make_pods(bench: Bench) -> None:
     _into_pod(a, "user", _by_mac(a, bench.netdevs["a-user"]), "10.0.2.15/24", "10.0.2.2")
     bench.paths["user"] = Path_("user", f"{BRIDGE_NET}.{EXTERNAL}")
     if "a-passt" in bench.netdevs:
-        # passt hands out the host's own address; with one of the bridge's it needs no DHCP client.
-        _into_pod(a, "passt", _by_mac(a, bench.netdevs["a-passt"]), f"{BRIDGE_NET}.{HOST}/24")
+        _into_pod(a, "passt", _by_mac(a, bench.netdevs["a-passt"]), f"{PASST_ADDRESS}/24", PASST_GATEWAY)
         bench.paths["passt"] = Path_("passt", f"{BRIDGE_NET}.{EXTERNAL}")
     _veth_pods(bench)
     for guest in (a, b):
@@ -288,10 +292,8 @@ def make_pods(bench: Bench) -> None:
         a.vm.popen(f"exec {NET} serve {NET_PORT}", netns=pod).expect("^serving")
     for name, path in bench.paths.items():
         for target in filter(None, (path.external, path.target)):
-            # igbvf's link comes some time after it is up.
-            a.vm.run(f"for n in $(seq 20); do ping -c 1 -W 1 {target} >/dev/null && exit 0; done; ip addr; ip route; exit 1", 60, netns=name)
-        if path.address:
-            bench.external.run(f"ping -c 1 -W 5 {path.address}")
+            # igbvf's link comes some time after it is up. Not ping: QEMU's own stacks may not carry it.
+            a.vm.run(f"for n in $(seq 20); do nc -z -w 1 {target} {IPERF_PORT} && exit 0; sleep 0.2; done; ip addr; ip route; exit 1", 60, netns=name)
 
 
 def _veth_pods(bench: Bench) -> None:
