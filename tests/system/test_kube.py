@@ -217,8 +217,9 @@ def test_host_is_above(a: Node) -> None:
     assert "operation not permitted" in refused.value.message
     assert a.vpfd.rpc("pf.show", name=a.pf_name)["guest_requests"]["refused"] > before["refused"]
     assert "vlan" in a.vm.run("dmesg | grep vpf | tail -n 5").stdout.lower()
-    # A runtime says DEL after an ADD that failed.
-    a.cni("DEL", pod.container, pod.name, pod.conf)
+    if releases()["sriov-cni"] >= (2, 8):  # older ones fail then
+        # A runtime says DEL after an ADD that failed.
+        a.cni("DEL", pod.container, pod.name, pod.conf)
     a.vm.run(f"ip netns delete {pod.name}")
     pod.is_restored()
     a.attach(3, {"vlan": 110}).detach()
