@@ -58,8 +58,11 @@ def test_commands(vm_factory: Callable[..., VM]) -> None:
 
 
 def test_files_and_shares(vm_factory: Callable[..., VM], tmp_path) -> None:
-    vm = vm_factory(files={"/etc/vpf/x": b"content"}, shares={"rw:/host": tmp_path}, share_project=False)
+    (tmp_path / "key").write_text("vpf-key=00112233445566778899aabbccddeeff")
+    pf = PF(netdevs=hub(0), key=tmp_path / "key")
+    vm = vm_factory(files={"/etc/vpf/x": b"content"}, pfs=[pf], shares={"rw:/host": tmp_path, "fixed:/fixed": tmp_path}, share_project=False)
     assert vm.run("cat /etc/vpf/x").stdout == "content"
+    assert vm.run("cat /fixed/key").stdout in vm.run("tr '\\0' '\\n' </sys/firmware/dmi/entries/11-0/raw").stdout
     vm.run("echo from the guest >/host/y")
     assert (tmp_path / "y").read_text() == "from the guest\n"
     assert vm.run("ls /vpf").stdout == ""
