@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The control channel on one PF: its life, its sessions, how frames are sent.
  *
- * NONE   HELLO is said after 100 ms, 200 ms, ... 3.2 s, then every 30 s; at once when the carrier comes or vpfd
- *        says RESET. A reply with our nonce leads to UP.
- * UP     Requests can be made, events come. It ends when a request gets no answer, when vpfd says RESET, or
- *        when the conduit loses its carrier.
+ * NONE   HELLO is said after 100 ms, 200 ms, ... 3.2 s, then every 30 s; at once when the carrier
+ *        comes or vpfd says RESET. A reply with our nonce leads to UP.
+ * UP     Requests can be made, events come. It ends when a request gets no answer, when vpfd says
+ *        RESET, or when the conduit loses its carrier.
  * CLOSED The PF goes.
  */
 #include <linux/if_ether.h>
@@ -102,7 +102,9 @@ void vpf_channel_lost(struct vpf_pf *pf, unsigned long since)
 	vpf_channel_kick(pf);
 }
 
-/* How long to wait for an answer before the next one. With several keys, each has its turn before the wait grows. */
+/* How long to wait for an answer before the next one. With several keys, each has its turn before
+ * the wait grows.
+ */
 static unsigned int hello_interval(const struct vpf_channel *ch)
 {
 	unsigned int round = (ch->tries - 1) / (ch->key_known ? 1 : vpf_keys_n);
@@ -112,13 +114,15 @@ static unsigned int hello_interval(const struct vpf_channel *ch)
 
 static void hello_work(struct work_struct *work)
 {
-	struct vpf_channel *ch = container_of(to_delayed_work(work), struct vpf_channel, hello_work);
+	struct vpf_channel *ch =
+		container_of(to_delayed_work(work), struct vpf_channel, hello_work);
 	struct vpf_pf *pf = container_of(ch, struct vpf_pf, ch);
 	u8 message[VPF_REQUEST_MAX];
 	unsigned int key, interval;
 	size_t len;
 
-	if (!vpf_channel_usable(pf)) { /* events of the conduit make us look again; this is in case they don't */
+	if (!vpf_channel_usable(pf)) {
+		/* Events of the conduit make us look again; this is in case they don't. */
 		queue_delayed_work(vpf_wq, &ch->hello_work, msecs_to_jiffies(HELLO_REST_MS));
 		return;
 	}
@@ -136,7 +140,8 @@ static void hello_work(struct work_struct *work)
 	interval = hello_interval(ch);
 	ch->hello_at = jiffies;
 	pf->counters.hellos++;
-	len = vpf_encode_hello(message, &vpf_keys[key], ch->nonce, VPF_MODULE_VERSION, init_utsname()->release);
+	len = vpf_encode_hello(message, &vpf_keys[key], ch->nonce, VPF_MODULE_VERSION,
+			       init_utsname()->release);
 	queue_delayed_work(vpf_wq, &ch->hello_work, msecs_to_jiffies(interval));
 	spin_unlock_bh(&pf->lock);
 	vpf_channel_send(pf, message, len, GFP_KERNEL);
@@ -144,7 +149,9 @@ static void hello_work(struct work_struct *work)
 		vpf_pf_job(pf, VPF_JOB_GIVE_UP);
 }
 
-/* HELLO was answered. A new session: fetch all there is to know, then take the conduit over, if that is not done. */
+/* HELLO was answered. A new session: fetch all there is to know, then take the conduit over, if
+ * that is not done.
+ */
 static void sync_work(struct work_struct *work)
 {
 	struct vpf_channel *ch = container_of(work, struct vpf_channel, sync_work);
@@ -155,12 +162,13 @@ static void sync_work(struct work_struct *work)
 	spin_lock_bh(&pf->lock);
 	up = ch->state == VPF_SESSION_UP;
 	hello = ch->hello;
-	tell = ch->state == VPF_SESSION_NONE && hello.status == VPF_CTL_VERSION_UNKNOWN && !ch->version_told;
+	tell = ch->state == VPF_SESSION_NONE && hello.status == VPF_CTL_VERSION_UNKNOWN &&
+	       !ch->version_told;
 	if (tell)
 		ch->version_told = true;
 	spin_unlock_bh(&pf->lock);
 	if (tell)
-		netdev_warn(pf->conduit, "vpf: vpfd speaks versions %u to %u of the control channel, this driver %u\n",
+		netdev_warn(pf->conduit, "vpf: vpfd speaks versions %u to %u, this driver %u\n",
 			    hello.min_version, hello.max_version, VPF_CTL_VERSION);
 	/* If it fails, the session is lost or being closed; the next one starts this again. */
 	if (up && !vpf_request_sync(pf))
@@ -188,7 +196,8 @@ void vpf_channel_open(struct vpf_pf *pf)
 	ASSERT_RTNL();
 	dev_add_pack(&pf->ch.ptype);
 	if (dev_mc_add(pf->conduit, group))
-		netdev_warn(pf->conduit, "vpf: no memory for the control channel's group address\n");
+		netdev_warn(pf->conduit,
+			    "vpf: no memory for the control channel's group address\n");
 	vpf_channel_kick(pf);
 }
 
@@ -202,7 +211,8 @@ void vpf_channel_close(struct vpf_pf *pf, bool bye)
 	ASSERT_RTNL();
 	spin_lock_bh(&pf->lock);
 	if (bye && ch->state == VPF_SESSION_UP)
-		len = vpf_encode_bare(message, &vpf_keys[ch->key], VPF_CTL_BYE, ch->id, ++ch->sequence);
+		len = vpf_encode_bare(message, &vpf_keys[ch->key], VPF_CTL_BYE, ch->id,
+				      ++ch->sequence);
 	ch->state = VPF_SESSION_CLOSED;
 	ch->epoch++;
 	wake_up_all(&ch->wait);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Frames of the control channel as they come in: in softirq, one at a time, without any allocation. */
+/* Frames of the control channel as they come in: in softirq, one at a time, without any
+ * allocation.
+ */
 #include <linux/if_vlan.h>
 
 #include "vpf.h"
 
-/* Records are of the functions first ... first + count - 1, in this order; with no range, of any. */
+/* Records are of the functions first ... first + count - 1, in this order; with no range, of any.
+ */
 static enum vpf_bad take_functions(struct vpf_pf *pf, const u8 *records, u16 count, int first)
 {
 	struct vpf_function rec;
@@ -87,10 +90,12 @@ static enum vpf_bad rx_reply(struct vpf_pf *pf, const struct vpf_msg *msg)
 		return VPF_BAD_VALUE;
 	if (reply.status == VPF_CTL_OK) {
 		first = request->type == VPF_CTL_SET ? request->set.function : request->first;
-		if (reply.first != first || reply.count > (request->type == VPF_CTL_SET ? 1 : request->count))
+		if (reply.first != first ||
+		    reply.count > (request->type == VPF_CTL_SET ? 1 : request->count))
 			return VPF_BAD_VALUE;
-		bad = request->type == VPF_CTL_STATS ? take_stats(pf, reply.records, reply.count, first) :
-						       take_functions(pf, reply.records, reply.count, first);
+		bad = request->type == VPF_CTL_STATS ?
+			      take_stats(pf, reply.records, reply.count, first) :
+			      take_functions(pf, reply.records, reply.count, first);
 		if (bad)
 			return bad;
 	}
@@ -140,7 +145,8 @@ struct after {
 	bool kick;
 };
 
-static enum vpf_bad rx_authentic(struct vpf_pf *pf, const struct vpf_msg *msg, unsigned int key, struct after *after)
+static enum vpf_bad rx_authentic(struct vpf_pf *pf, const struct vpf_msg *msg, unsigned int key,
+				 struct after *after)
 {
 	struct vpf_channel *ch = &pf->ch;
 	bool ours = ch->state == VPF_SESSION_UP && msg->session == ch->id;
@@ -164,8 +170,8 @@ static enum vpf_bad rx_authentic(struct vpf_pf *pf, const struct vpf_msg *msg, u
 			return VPF_BAD_SESSION;
 		bad = rx_event(pf, msg, &ack);
 		if (ack)
-			after->ack_len = vpf_encode_bare(after->ack, &vpf_keys[ch->key], VPF_CTL_EVENT_ACK, ch->id,
-							 msg->sequence);
+			after->ack_len = vpf_encode_bare(after->ack, &vpf_keys[ch->key],
+							 VPF_CTL_EVENT_ACK, ch->id, msg->sequence);
 		return bad;
 	default:
 		return VPF_BAD_TYPE;

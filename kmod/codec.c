@@ -84,7 +84,8 @@ enum vpf_bad vpf_decode_hello_reply(const struct vpf_msg *msg, struct vpf_hello_
 	decode_text(hello->daemon, wire.daemon, sizeof(wire.daemon));
 	if (hello->status == VPF_CTL_VERSION_UNKNOWN)
 		return VPF_GOOD;
-	if (hello->status != VPF_CTL_OK || wire.version != VPF_CTL_VERSION || !msg->session || hello->vfs > 255)
+	if (hello->status != VPF_CTL_OK || wire.version != VPF_CTL_VERSION || !msg->session ||
+	    hello->vfs > 255)
 		return VPF_BAD_VALUE;
 	return VPF_GOOD;
 }
@@ -174,7 +175,8 @@ enum vpf_bad vpf_decode_function(const u8 *records, unsigned int index, struct v
 	fn->min_rate = le32_to_cpu(wire.min_rate);
 	fn->max_rate = le32_to_cpu(wire.max_rate);
 	fn->pinned = le32_to_cpu(wire.pinned);
-	if (fn->link > VPF_CTL_LINK_DISABLE || !vlan_valid(wire.vlan_mode, fn->vid, fn->pcp, fn->tpid))
+	if (fn->link > VPF_CTL_LINK_DISABLE ||
+	    !vlan_valid(wire.vlan_mode, fn->vid, fn->pcp, fn->tpid))
 		return VPF_BAD_VALUE;
 	if (!is_valid_ether_addr(fn->mac) || (wire.admin_mac[0] & 1))
 		return VPF_BAD_VALUE;
@@ -203,7 +205,8 @@ void vpf_decode_stats(const u8 *records, unsigned int index, struct vpf_stats *s
 }
 
 /* The body is in @buf already, behind the header's place. */
-static size_t encode(u8 *buf, const struct vpf_key *key, u8 type, u64 session, u32 sequence, size_t body_len)
+static size_t encode(u8 *buf, const struct vpf_key *key, u8 type, u64 session, u32 sequence,
+		     size_t body_len)
 {
 	struct vpf_ctl_hdr hdr = {
 		.magic = cpu_to_le32(VPF_CTL_MAGIC),
@@ -221,7 +224,8 @@ static size_t encode(u8 *buf, const struct vpf_key *key, u8 type, u64 session, u
 	return length;
 }
 
-size_t vpf_encode_hello(u8 *buf, const struct vpf_key *key, u64 nonce, const char *driver, const char *kernel)
+size_t vpf_encode_hello(u8 *buf, const struct vpf_key *key, u64 nonce, const char *driver,
+			const char *kernel)
 {
 	struct vpf_ctl_hello wire = {
 		.nonce = cpu_to_le64(nonce),
@@ -235,8 +239,8 @@ size_t vpf_encode_hello(u8 *buf, const struct vpf_key *key, u64 nonce, const cha
 	return encode(buf, key, VPF_CTL_HELLO, 0, 0, sizeof(wire));
 }
 
-size_t vpf_encode_range(u8 *buf, const struct vpf_key *key, u8 type, u64 session, u32 sequence, u16 first,
-			u16 count)
+size_t vpf_encode_range(u8 *buf, const struct vpf_key *key, u8 type, u64 session, u32 sequence,
+			u16 first, u16 count)
 {
 	struct vpf_ctl_range wire = {
 		.first = cpu_to_le16(first),
@@ -247,7 +251,8 @@ size_t vpf_encode_range(u8 *buf, const struct vpf_key *key, u8 type, u64 session
 	return encode(buf, key, type, session, sequence, sizeof(wire));
 }
 
-size_t vpf_encode_set(u8 *buf, const struct vpf_key *key, u64 session, u32 sequence, const struct vpf_set *set)
+size_t vpf_encode_set(u8 *buf, const struct vpf_key *key, u64 session, u32 sequence,
+		      const struct vpf_set *set)
 {
 	struct vpf_ctl_set wire = {
 		.function = cpu_to_le16(set->function),

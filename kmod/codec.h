@@ -4,9 +4,9 @@
 
 /* The control channel's messages: bytes to values and back, and their authentication.
  *
- * Pure functions: no state, no locks, no allocation, any context. Input is a private copy of what came
- * from the wire, and hostile: whatever its bytes are, nothing outside [bytes, bytes + len) is read, and
- * what a decoder returns as good has only values that the format allows.
+ * Pure functions: no state, no locks, no allocation, any context. Input is a private copy of what
+ * came from the wire, and hostile: whatever its bytes are, nothing outside [bytes, bytes + len)
+ * is read, and what a decoder returns as good has only values that the format allows.
  */
 
 #include "codec_kernel.h"
@@ -18,13 +18,13 @@
 /* Why a frame was dropped; each cause has a counter. */
 enum vpf_bad {
 	VPF_GOOD,
-	VPF_BAD_LENGTH,  /* shorter than a header, or than it says; longer than VPF_CTL_MAX */
+	VPF_BAD_LENGTH, /* shorter than a header, or than it says; longer than VPF_CTL_MAX */
 	VPF_BAD_MAGIC,
 	VPF_BAD_VERSION,
 	VPF_BAD_TAG,
-	VPF_BAD_TYPE,    /* not a type that vpfd sends */
-	VPF_BAD_SESSION, /* of another session; a reply that nobody waits for; an old nonce or event */
-	VPF_BAD_VALUE,   /* authentic, but its body is not what the format allows */
+	VPF_BAD_TYPE, /* not a type that vpfd sends */
+	VPF_BAD_SESSION, /* of another session; a reply to nobody; an old nonce or event */
+	VPF_BAD_VALUE, /* authentic, but its body is not what the format allows */
 	VPF_BAD_CAUSES,
 };
 
@@ -109,10 +109,12 @@ enum vpf_bad vpf_decode_function(const u8 *records, unsigned int index, struct v
 void vpf_decode_stats(const u8 *records, unsigned int index, struct vpf_stats *stats);
 
 /* Each fills @buf, of VPF_REQUEST_MAX bytes, and returns the message's length. */
-size_t vpf_encode_hello(u8 *buf, const struct vpf_key *key, u64 nonce, const char *driver, const char *kernel);
-size_t vpf_encode_range(u8 *buf, const struct vpf_key *key, u8 type, u64 session, u32 sequence, u16 first,
-			u16 count);
-size_t vpf_encode_set(u8 *buf, const struct vpf_key *key, u64 session, u32 sequence, const struct vpf_set *set);
+size_t vpf_encode_hello(u8 *buf, const struct vpf_key *key, u64 nonce, const char *driver,
+			const char *kernel);
+size_t vpf_encode_range(u8 *buf, const struct vpf_key *key, u8 type, u64 session, u32 sequence,
+			u16 first, u16 count);
+size_t vpf_encode_set(u8 *buf, const struct vpf_key *key, u64 session, u32 sequence,
+		      const struct vpf_set *set);
 size_t vpf_encode_bare(u8 *buf, const struct vpf_key *key, u8 type, u64 session, u32 sequence);
 
 #endif

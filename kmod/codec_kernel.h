@@ -2,8 +2,8 @@
 #ifndef VPF_CODEC_KERNEL_H
 #define VPF_CODEC_KERNEL_H
 
-/* All that codec.c needs of the kernel: integer types, byte orders, strings, SipHash. A program that
- * runs the codec in user space (a fuzzer) brings a header of the same name.
+/* All that codec.c needs of the kernel: integer types, byte orders, strings, SipHash. A program
+ * that runs the codec in user space (a fuzzer) brings a header of the same name.
  */
 #include <linux/etherdevice.h>
 #include <linux/siphash.h>

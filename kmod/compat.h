@@ -19,7 +19,8 @@
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
 #include <net/netdev_lock.h>
 #else
-/* Since 6.15, drivers may ask for their operations to be called under a lock of the netdev's own. */
+/* Since 6.15, drivers may ask for their operations to be called under a lock of the netdev's own.
+ */
 static inline void netdev_lock_ops(struct net_device *dev)
 {
 }
@@ -98,12 +99,14 @@ static inline void vpf_compat_addrconf_restore(struct net_device *dev, bool had)
 }
 #endif
 
-/* A port's netdev. Since 6.2 the netdev knows its port, and devlink all else. Before, the port is told of its netdev
- * without RTNL, which devlink takes, and uses it until told that it has gone: so it is held that long.
+/* A port's netdev. Since 6.2 the netdev knows its port, and devlink all else. Before, the port is
+ * told of its netdev without RTNL, which devlink takes, and uses it until told that it has gone:
+ * so it is held that long.
  */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
 #define VPF_NDO_DEVLINK_PORT(function)
-static inline void vpf_compat_port_before_register(struct net_device *dev, struct devlink_port *port)
+static inline void vpf_compat_port_before_register(struct net_device *dev,
+						   struct devlink_port *port)
 {
 	SET_NETDEV_DEVLINK_PORT(dev, port);
 }
@@ -127,7 +130,8 @@ static inline int vpf_compat_info_driver(struct devlink_info_req *req, const cha
 }
 #else
 #define VPF_NDO_DEVLINK_PORT(function) .ndo_get_devlink_port = (function),
-static inline void vpf_compat_port_before_register(struct net_device *dev, struct devlink_port *port)
+static inline void vpf_compat_port_before_register(struct net_device *dev,
+						   struct devlink_port *port)
 {
 }
 
@@ -158,18 +162,18 @@ static inline int vpf_compat_info_driver(struct devlink_info_req *req, const cha
 
 /* Operations of a port: of the devlink instance until 6.6. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
-#define VPF_PORT_OPS(name, hw_addr_get, hw_addr_set, state_get)                                    \
-	static const struct devlink_port_ops name = {                                              \
-		.port_fn_hw_addr_get = (hw_addr_get),                                              \
-		.port_fn_hw_addr_set = (hw_addr_set),                                              \
-		.port_fn_state_get = (state_get),                                                  \
+#define VPF_PORT_OPS(name, hw_addr_get, hw_addr_set, state_get) \
+	static const struct devlink_port_ops name = {           \
+		.port_fn_hw_addr_get = (hw_addr_get),           \
+		.port_fn_hw_addr_set = (hw_addr_set),           \
+		.port_fn_state_get = (state_get),               \
 	}
 #define VPF_DEVLINK_PORT_OPS(hw_addr_get, hw_addr_set, state_get)
 #define vpf_compat_port_register devl_port_register_with_ops
 #else
 #define VPF_PORT_OPS(name, hw_addr_get, hw_addr_set, state_get) static_assert(true)
-#define VPF_DEVLINK_PORT_OPS(hw_addr_get, hw_addr_set, state_get)                                  \
-	.port_function_hw_addr_get = (hw_addr_get), .port_function_hw_addr_set = (hw_addr_set),    \
+#define VPF_DEVLINK_PORT_OPS(hw_addr_get, hw_addr_set, state_get)                               \
+	.port_function_hw_addr_get = (hw_addr_get), .port_function_hw_addr_set = (hw_addr_set), \
 	.port_fn_state_get = (state_get),
 #define vpf_compat_port_register(devlink, port, index, ops) devl_port_register(devlink, port, index)
 #endif

@@ -4,7 +4,9 @@
 
 #include "vpf.h"
 
-/* RCU, softirq. Control frames go to the channel's packet_type, the one that asked for this netdev by name. */
+/* RCU, softirq. Control frames go to the channel's packet_type, the one that asked for this
+ * netdev by name.
+ */
 rx_handler_result_t vpf_conduit_rx(struct sk_buff **pskb)
 {
 	struct sk_buff *skb = *pskb;

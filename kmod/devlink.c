@@ -137,8 +137,8 @@ static void add_vf_port(struct vpf_pf *pf, unsigned int vf)
 		pci_warn(pf->pdev, "vpf: no devlink port for VF %u: error %d\n", vf, err);
 		return;
 	}
-	/* devlink complains, with a stack trace, about a port that has no netdev within an hour. This one has
-	 * none in legacy mode: its netdev is the VF's, wherever that is.
+	/* devlink complains, with a stack trace, about a port that has no netdev within an hour.
+	 * This one has none in legacy mode: its netdev is the VF's, wherever that is.
 	 */
 	cancel_delayed_work_sync(&fn->port.type_warn_dw);
 	fn->port_registered = true;
@@ -184,8 +184,8 @@ void vpf_devlink_vf_del(struct vpf_pf *pf, struct pci_dev *vf)
 	mutex_unlock(&pf->port_lock);
 }
 
-/* For VFs that are there already. What is found here, under port_lock, has its BUS_NOTIFY_REMOVED_DEVICE still to
- * come, which takes port_lock: no port outlives its VF.
+/* For VFs that are there already. What is found here, under port_lock, has its
+ * BUS_NOTIFY_REMOVED_DEVICE still to come, which takes port_lock: no port outlives its VF.
  */
 static void add_vf_ports(struct vpf_pf *pf)
 {

@@ -4,9 +4,9 @@
 #include "vpf.h"
 
 static const char counter_names[][ETH_GSTRING_LEN] = {
-	"control_requests",	 "control_retries",	"control_timeouts",	"control_refused",
-	"control_replies",	 "control_events",	"control_resets",	"control_sessions",
-	"control_hellos",	 "control_send_failed",
+	"control_requests", "control_retries",	   "control_timeouts", "control_refused",
+	"control_replies",  "control_events",	   "control_resets",   "control_sessions",
+	"control_hellos",   "control_send_failed",
 };
 
 static const char bad_names[][ETH_GSTRING_LEN] = {
@@ -104,11 +104,13 @@ static int vpf_set_channels(struct net_device *dev, struct ethtool_channels *cha
 	netdev_unlock_ops(conduit);
 	if (err)
 		return err;
-	return netif_set_real_num_queues(dev, conduit->real_num_tx_queues, conduit->real_num_rx_queues);
+	return netif_set_real_num_queues(dev, conduit->real_num_tx_queues,
+					 conduit->real_num_rx_queues);
 }
 
 static void vpf_get_ringparam(struct net_device *dev, struct ethtool_ringparam *ring,
-			      struct kernel_ethtool_ringparam *kernel_ring, struct netlink_ext_ack *extack)
+			      struct kernel_ethtool_ringparam *kernel_ring,
+			      struct netlink_ext_ack *extack)
 {
 	struct net_device *conduit = vpf_netdev_pf(dev)->conduit;
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the PF netdev can offload is what its conduit can. What concerns receiving is done by the conduit, so
- * turning it on or off is carried down; what concerns sending is the PF netdev's own: without it, the kernel
- * has done the work before a packet gets to the conduit.
+/* What the PF netdev can offload is what its conduit can. What concerns receiving is done by the
+ * conduit, so turning it on or off is carried down; what concerns sending is the PF netdev's own:
+ * without it, the kernel has done the work before a packet gets to the conduit.
  */
 #include "vpf.h"
 
 #define CARRIED (NETIF_F_RXCSUM | NETIF_F_GRO | NETIF_F_GRO_HW | NETIF_F_LRO | NETIF_F_RXHASH)
 
 /* They would need operations of the PF netdev's own. */
-#define NOT_OURS                                                                                   \
-	(NETIF_F_NTUPLE | NETIF_F_HW_TC | NETIF_F_LOOPBACK | NETIF_F_HW_ESP | NETIF_F_HW_ESP_TX_CSUM | \
-	 NETIF_F_HW_TLS_TX | NETIF_F_HW_TLS_RX | NETIF_F_HW_MACSEC | \
+#define NOT_OURS                                                                              \
+	(NETIF_F_NTUPLE | NETIF_F_HW_TC | NETIF_F_LOOPBACK | NETIF_F_HW_ESP |                 \
+	 NETIF_F_HW_ESP_TX_CSUM | NETIF_F_HW_TLS_TX | NETIF_F_HW_TLS_RX | NETIF_F_HW_MACSEC | \
 	 NETIF_F_RX_UDP_TUNNEL_PORT | VPF_F_PROPERTIES)
 
 static struct net_device *conduit_of(const struct net_device *dev)
@@ -45,7 +45,8 @@ netdev_features_t vpf_fix_features(struct net_device *dev, netdev_features_t fea
 {
 	struct net_device *conduit = conduit_of(dev);
 
-	features = netdev_intersect_features(features, conduit->features | carried(conduit) | NETIF_F_GSO);
+	features = netdev_intersect_features(features,
+					     conduit->features | carried(conduit) | NETIF_F_GSO);
 	return (features & ~NOT_OURS) | VPF_F_LLTX;
 }
 

@@ -16,8 +16,10 @@ static void add_string(const char *text)
 
 	if (strncmp(text, VPF_CTL_SMBIOS_PREFIX, prefix))
 		return;
-	if (strlen(text) != prefix + 2 * sizeof(bytes) || hex2bin(bytes, text + prefix, sizeof(bytes)))
-		pr_warn("vpf: a vpf key in SMBIOS is not %zu hexadecimal digits\n", 2 * sizeof(bytes));
+	if (strlen(text) != prefix + 2 * sizeof(bytes) ||
+	    hex2bin(bytes, text + prefix, sizeof(bytes)))
+		pr_warn("vpf: a vpf key in SMBIOS is not %zu hexadecimal digits\n",
+			2 * sizeof(bytes));
 	else if (vpf_keys_n == VPF_MAX_KEYS)
 		pr_warn("vpf: more than %d vpf keys in SMBIOS\n", VPF_MAX_KEYS);
 	else
@@ -25,8 +27,8 @@ static void add_string(const char *text)
 	memzero_explicit(bytes, sizeof(bytes));
 }
 
-/* SMBIOS 3.7 §7.12. The strings are behind the formatted area, each with a NUL at its end, and another NUL
- * follows the last: dmi_walk() has made sure that it is there.
+/* SMBIOS 3.7 §7.12. The strings are behind the formatted area, each with a NUL at its end, and
+ * another NUL follows the last: dmi_walk() has made sure that it is there.
  */
 static void look_at(const struct dmi_header *header, void *unused)
 {

@@ -15,7 +15,8 @@ static struct pci_dev *virtio_net_pdev(const struct net_device *dev)
 {
 	struct device *parent = dev->dev.parent;
 
-	if (!parent || !is_virtio_device(parent) || dev_to_virtio(parent)->id.device != VIRTIO_ID_NET)
+	if (!parent || !is_virtio_device(parent) ||
+	    dev_to_virtio(parent)->id.device != VIRTIO_ID_NET)
 		return NULL;
 	return parent->parent && dev_is_pci(parent->parent) ? to_pci_dev(parent->parent) : NULL;
 }
@@ -73,7 +74,9 @@ static int on_pci(struct notifier_block *nb, unsigned long event, void *data)
 			vpf_devlink_vf_del(pf, pdev);
 		vpf_pf_put(pf);
 	} else if (event == BUS_NOTIFY_UNBIND_DRIVER && pdev->is_physfn) {
-		/* Before its driver lets the conduit go: the only moment in which all can be undone in order. */
+		/* Before its driver lets the conduit go: the only moment in which all can be
+		 * undone in order.
+		 */
 		vpf_pf_remove_wait(pdev);
 	}
 	return NOTIFY_DONE;
@@ -88,7 +91,7 @@ static int __init vpf_init(void)
 
 	vpf_keys_read();
 	if (!vpf_keys_n) {
-		pr_info("vpf: SMBIOS has no vpf key: no virtual PF of vpfd here, NICs are left alone\n");
+		pr_info("vpf: SMBIOS has no vpf key: NICs are left alone\n");
 		return 0;
 	}
 	vpf_wq = alloc_workqueue("vpf", WQ_UNBOUND, 0);

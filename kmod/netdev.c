@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The PF netdev: what people configure. It has no queues of its own to wait in; those are the conduit's. */
+/* The PF netdev: what people configure. It has no queues of its own to wait in; those are the
+ * conduit's.
+ */
 #include <linux/if_vlan.h>
 
 #include "vpf.h"
@@ -187,8 +189,8 @@ struct net_device *vpf_netdev_alloc(struct vpf_pf *pf)
 	struct net_device *conduit = pf->conduit, *dev;
 	struct vpf_netdev_priv *priv;
 
-	dev = alloc_netdev_mqs(sizeof(*priv), "vpf%d", NET_NAME_ENUM, ether_setup, conduit->num_tx_queues,
-			       conduit->num_rx_queues);
+	dev = alloc_netdev_mqs(sizeof(*priv), "vpf%d", NET_NAME_ENUM, ether_setup,
+			       conduit->num_tx_queues, conduit->num_rx_queues);
 	if (!dev)
 		return NULL;
 	priv = netdev_priv(dev);
@@ -203,7 +205,8 @@ struct net_device *vpf_netdev_alloc(struct vpf_pf *pf)
 	dev->needs_free_netdev = true;
 	dev->pcpu_stat_type = NETDEV_PCPU_STAT_TSTATS;
 	dev->priv_flags &= ~IFF_TX_SKB_SHARING;
-	dev->priv_flags |= IFF_NO_QUEUE | IFF_UNICAST_FLT | (conduit->priv_flags & IFF_LIVE_ADDR_CHANGE);
+	dev->priv_flags |= IFF_NO_QUEUE | IFF_UNICAST_FLT |
+			   (conduit->priv_flags & IFF_LIVE_ADDR_CHANGE);
 	dev->flags |= conduit->flags & (IFF_MULTICAST | IFF_BROADCAST);
 	dev->mtu = conduit->mtu;
 	dev->min_mtu = conduit->min_mtu;

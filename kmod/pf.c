@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The life of a PF.
  *
- *   candidate  HELLO is said through its stock netdev, which is brought up for that and put down again if
- *              nobody answers.
- *   taken      vpfd has answered and told what it knows; pf->netdev is registered, the stock netdev is the
- *              conduit. If somebody else uses the stock netdev (a bridge, a bond), this waits until it is free.
+ *   candidate  HELLO is said through its stock netdev, which is brought up for that and put down
+ *              again if nobody answers.
+ *   taken      vpfd has answered and told what it knows; pf->netdev is registered, the stock netdev
+ *              is the conduit. If somebody else uses the stock netdev (a bridge, a bond), this
+ *              waits until it is free.
  *   dead       off the list; what cannot be undone under RTNL is left to free_work.
  *
- * It ends when the PCI function loses its driver, when the conduit goes or moves to another network namespace
- * (where it becomes a candidate again), and with the module.
+ * It ends when the PCI function loses its driver, when the conduit goes or moves to another network
+ * namespace (where it becomes a candidate again), and with the module.
  */
 #include "vpf.h"
 
@@ -61,7 +62,9 @@ void vpf_pf_job(struct vpf_pf *pf, int job)
 	queue_work(vpf_rtnl_wq, &pf->rtnl_work);
 }
 
-/* The PF netdev's carrier: that of the conduit, unless vpfd says that the PF's link is down. Any context. */
+/* The PF netdev's carrier: that of the conduit, unless vpfd says that the PF's link is down. Any
+ * context.
+ */
 void vpf_pf_carrier_locked(struct vpf_pf *pf)
 {
 	struct net_device *dev = pf->carrier_netdev;
@@ -127,7 +130,9 @@ static void take(struct vpf_pf *pf)
 	int err;
 
 	if (!pf->netdev) {
-		/* devlink's lock comes before RTNL. Nobody else registers it: this is the one work item that does. */
+		/* devlink's lock comes before RTNL. Nobody else registers it: this is the one
+		 * work item that does.
+		 */
 		err = vpf_devlink_register(pf);
 		if (err) {
 			netdev_warn(pf->conduit, "vpf: no devlink instance: error %d\n", err);
@@ -142,15 +147,17 @@ static void take(struct vpf_pf *pf)
 	if (err == -EBUSY) {
 		if (!pf->busy_told)
 			netdev_warn(pf->conduit,
-				    "vpf: this is virtual PF %s, but a bridge, bond or other user has it; waiting\n",
+				    "vpf: virtual PF %s, but a bridge or bond has it: waiting\n",
 				    pf->ch.hello.pf);
 		pf->busy_told = true;
 	} else if (err) {
-		netdev_warn(pf->conduit, "vpf: cannot take over virtual PF %s: error %d\n", pf->ch.hello.pf, err);
+		netdev_warn(pf->conduit, "vpf: cannot take over virtual PF %s: error %d\n",
+			    pf->ch.hello.pf, err);
 	} else {
 		pf->busy_told = false;
-		netdev_info(pf->netdev, "virtual PF %s, %u VFs, vpfd %s, through %s\n", pf->ch.hello.pf, pf->vfs,
-			    pf->ch.hello.daemon, netdev_name(pf->conduit));
+		netdev_info(pf->netdev, "virtual PF %s, %u VFs, vpfd %s, through %s\n",
+			    pf->ch.hello.pf, pf->vfs, pf->ch.hello.daemon,
+			    netdev_name(pf->conduit));
 		vpf_vf_netdevs_link(pf);
 		vpf_vf_netdevs_macs(pf);
 		pf->port_netdev = vpf_compat_port_hold(pf->netdev);
@@ -175,7 +182,8 @@ static void pf_rtnl_work(struct work_struct *work)
 	if (!pf->dead) {
 		if (test_and_clear_bit(VPF_JOB_OPEN, &pf->jobs))
 			vpf_conduit_probe(pf);
-		if (test_and_clear_bit(VPF_JOB_GIVE_UP, &pf->jobs) && !pf->netdev && !pf->ch.key_known)
+		if (test_and_clear_bit(VPF_JOB_GIVE_UP, &pf->jobs) && !pf->netdev &&
+		    !pf->ch.key_known)
 			vpf_conduit_probe_end(pf);
 		if (test_and_clear_bit(VPF_JOB_MACS, &pf->jobs) && pf->netdev)
 			vpf_vf_netdevs_macs(pf);
@@ -232,7 +240,8 @@ void vpf_pf_add(struct net_device *conduit, struct pci_dev *pdev)
 /**
  * vpf_pf_remove() - end a PF as far as RTNL allows
  * @pf: it is not to be used by the caller afterwards
- * @conduit_goes: it is being unregistered, or moved to another network namespace; else it is given back as it was
+ * @conduit_goes: it is being unregistered, or moved to another network namespace; else it is given
+ *                back as it was
  */
 void vpf_pf_remove(struct vpf_pf *pf, bool conduit_goes)
 {

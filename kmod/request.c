@@ -69,8 +69,11 @@ static int wait_session(struct vpf_pf *pf, unsigned long deadline)
 	}
 }
 
-/* Encodes @request for the session there is, as the pending one. Returns the length, or 0: no session. */
-static size_t begin(struct vpf_pf *pf, struct vpf_request *request, u8 *message, unsigned int *ret_epoch)
+/* Encodes @request for the session there is, as the pending one. Returns the length, or 0: no
+ * session.
+ */
+static size_t begin(struct vpf_pf *pf, struct vpf_request *request, u8 *message,
+		    unsigned int *ret_epoch)
 {
 	struct vpf_channel *ch = &pf->ch;
 	const struct vpf_key *key;
@@ -83,8 +86,8 @@ static size_t begin(struct vpf_pf *pf, struct vpf_request *request, u8 *message,
 		if (request->type == VPF_CTL_SET)
 			len = vpf_encode_set(message, key, ch->id, ch->sequence, &request->set);
 		else
-			len = vpf_encode_range(message, key, request->type, ch->id, ch->sequence, request->first,
-					       request->count);
+			len = vpf_encode_range(message, key, request->type, ch->id, ch->sequence,
+					       request->first, request->count);
 		ch->pending = request;
 		ch->answered = false;
 		*ret_epoch = ch->epoch;
@@ -141,11 +144,12 @@ static enum outcome exchange(struct vpf_pf *pf, const u8 *message, size_t len, u
  * @request: what, and the reply; records of the reply are in pf->fn[] when this returns
  * @timeout_ms: for all of it
  *
- * What a new session finds unanswered is asked again in it: requests have the same effect twice as once.
+ * What a new session finds unanswered is asked again in it: requests have the same effect twice as
+ * once.
  *
  * Context: sleeps; RTNL may be held, see "Locking".
- * Return: 0 or vpf_status_errno() of the reply; -ENOTCONN: no session, for three seconds or more; -ETIMEDOUT: no
- * answer; -ENODEV: the PF is going.
+ * Return: 0 or vpf_status_errno() of the reply; -ENOTCONN: no session, for three seconds or more;
+ * -ETIMEDOUT: no answer; -ENODEV: the PF is going.
  */
 int vpf_request(struct vpf_pf *pf, struct vpf_request *request, unsigned int timeout_ms)
 {
@@ -181,8 +185,11 @@ int vpf_request(struct vpf_pf *pf, struct vpf_request *request, unsigned int tim
 			break;
 		case ANSWERED:
 			err = vpf_status_errno(request->status);
-			/* The answer to a repeated request may be older than an event that came meanwhile. */
-			if (retried && events != READ_ONCE(ch->events_applied) && request->type != VPF_CTL_STATS)
+			/* The answer to a repeated request may be older than an event that came
+			 * meanwhile.
+			 */
+			if (retried && events != READ_ONCE(ch->events_applied) &&
+			    request->type != VPF_CTL_STATS)
 				queue_work(vpf_wq, &ch->sync_work);
 			break;
 		}
@@ -193,7 +200,8 @@ int vpf_request(struct vpf_pf *pf, struct vpf_request *request, unsigned int tim
 }
 
 /* A request for functions first ... end - 1, in as many parts as it takes. */
-static int request_range(struct vpf_pf *pf, u8 type, unsigned int first, unsigned int end, unsigned int timeout_ms)
+static int request_range(struct vpf_pf *pf, u8 type, unsigned int first, unsigned int end,
+			 unsigned int timeout_ms)
 {
 	struct vpf_request request = { .type = type };
 	int err;

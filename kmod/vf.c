@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* VFs as `ip link` sees them. Answers come from what vpfd told last; settings go to vpfd, and what its reply says
- * is so then.
+/* VFs as `ip link` sees them. Answers come from what vpfd told last; settings go to vpfd, and
+ * what its reply says is so then.
  */
 #include <linux/if_link.h>
 
@@ -185,7 +185,9 @@ int vpf_ndo_set_vf_link_state(struct net_device *dev, int vf, int state)
 	return set_vf(pf, vf, &set, names[state]);
 }
 
-/* Never waits, and never fails for a VF that there can be: the index in rtnetlink's list is the VF's number. */
+/* Never waits, and never fails for a VF that there can be: the index in rtnetlink's list is the
+ * VF's number.
+ */
 int vpf_ndo_get_vf_config(struct net_device *dev, int vf, struct ifla_vf_info *info)
 {
 	struct vpf_pf *pf = vpf_netdev_pf(dev);
@@ -232,7 +234,8 @@ int vpf_ndo_get_vf_stats(struct net_device *dev, int vf, struct ifla_vf_stats *s
 	if (!vf_exists(pf, vf))
 		return -EINVAL;
 	if (stats_to_be_asked(pf)) { /* of all VFs: the others' are wanted next */
-		err = vpf_request_stats(pf, min_t(unsigned int, pci_num_vf(pf->pdev), pf->ch.hello.vfs));
+		err = vpf_request_stats(
+			pf, min_t(unsigned int, pci_num_vf(pf->pdev), pf->ch.hello.vfs));
 		pf->stats_until = jiffies + msecs_to_jiffies(err ? STATS_PAUSE_MS : STATS_AGE_MS);
 		pf->stats_asked = true;
 	}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The stock netdevs of VFs. virtio-net's netdev has the virtio device as its parent, so tools do not find it where
- * they look: in the directory "net" of the VF's PCI function. That gets to be a symbolic link to where it is. And
- * a VF's netdev is given the administrative MAC that its PF was told, as the VF of a NIC would have it.
+/* The stock netdevs of VFs. virtio-net's netdev has the virtio device as its parent, so tools do
+ * not find it where they look: in the directory "net" of the VF's PCI function. That gets to be a
+ * symbolic link to where it is. And a VF's netdev is given the administrative MAC that its PF was
+ * told, as the VF of a NIC would have it.
  */
 #include "vpf.h"
 
@@ -55,8 +56,9 @@ static void mac_dirty(struct vpf_pf *pf, const struct vf_netdev *vf)
 	spin_unlock_bh(&pf->lock);
 }
 
-/* It came into another network namespace. A CNI plugin puts back the MAC that it saw in the beginning, which can be
- * the administrative one that it has set itself and withdrawn by now: that is not to stay.
+/* It came into another network namespace. A CNI plugin puts back the MAC that it saw in the
+ * beginning, which can be the administrative one that it has set itself and withdrawn by now:
+ * that is not to stay.
  */
 static void moved(struct vf_netdev *vf)
 {
@@ -171,11 +173,13 @@ static void set_mac(const struct vf_netdev *vf, const u8 *mac)
 		return;
 	err = vpf_compat_set_mac(vf->dev, mac);
 	if (err && net_ratelimit())
-		netdev_warn(vf->dev, "vpf: cannot have its administrative MAC %pM: error %d\n", mac, err);
+		netdev_warn(vf->dev, "vpf: cannot have its administrative MAC %pM: error %d\n", mac,
+			    err);
 }
 
-/* The administrative MAC, once for each change of it and for each netdev that comes: who is trusted to may change
- * it afterwards. When there is none any more, the permanent one comes back.
+/* The administrative MAC, once for each change of it and for each netdev that comes: who is
+ * trusted to may change it afterwards. When there is none any more, the permanent one comes back.
+ * /
  */
 static void apply_mac(struct vpf_pf *pf, const struct vf_netdev *vf)
 {

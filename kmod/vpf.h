@@ -4,29 +4,30 @@
 
 /* Driver of the virtual PFs of vpfd.
  *
- * A virtual PF is a virtio-net device whose PCI function has an SR-IOV capability, and at whose other end
- * vpfd answers a HELLO. Its stock netdev becomes the *conduit*: control frames and the PF's own traffic pass
- * through it, and the *PF netdev*, which people and tools use, is registered above it with the PF's PCI device
- * as its parent.
+ * A virtual PF is a virtio-net device whose PCI function has an SR-IOV capability, and at whose
+ * other end vpfd answers a HELLO. Its stock netdev becomes the *conduit*: control frames and the
+ * PF's own traffic pass through it, and the *PF netdev*, which people and tools use, is registered
+ * above it with the PF's PCI device as its parent.
  *
  *   struct vpf_pf      one for each candidate, from its netdev's registration to its end (pf.c)
  *     .ch              the control channel on it: session, requests (channel.c, request.c)
  *     .fn[]            what vpfd said of the functions: 0 the PF, n + 1 VF n (vf.c)
  *     .netdev          the PF netdev, once vpfd has answered (netdev.c)
- *   struct vpf_vf_netdev  a stock netdev of a VF, whoever's it is (vf_netdev.c)
+ *   struct vf_netdev   a stock netdev of a VF, whoever's it is (vf_netdev.c)
  *
  * Locking
- *   RTNL         the lists vpf_pfs and vf_netdevs, pf->netdev, pf->dead, pf->kept, and all that netdevs do.
- *   pf->lock     spinlock, BH: pf->ch but for its work items and request_lock; pf->fn[]; pf->counters;
- *                pf->carrier_netdev. Taken last. Frames are received under it; nothing is sent under it.
- *   ch->request_lock  mutex: one request at a time. Taken under RTNL or a devlink instance's lock, or neither;
- *                its holder takes neither, and waits, three seconds at most, for what arrives in softirqs and
- *                in work items of vpf_wq. So neither of these ever takes RTNL or request_lock together with
- *                what a session needs to come up.
- *   pf->port_lock  mutex: pf->devlink's VF ports. Taken under the device lock of the PF's PCI device (VFs come
- *                and go) or nothing; a devlink instance's lock and then RTNL may be taken under it.
- *   vpf_rtnl_wq  is ordered and its work takes RTNL: take-over, administrative MACs, and the last steps of a PF
- *                that has gone, where devlink's lock is needed, which comes before RTNL.
+ *   RTNL  the lists vpf_pfs and vf_netdevs, pf->netdev, pf->dead, pf->kept, all that netdevs do.
+ *   pf->lock  spinlock, BH: pf->ch but for its work items and request_lock; pf->fn[] but for ports;
+ *         pf->counters; pf->carrier_netdev. Taken last. Frames are received under it; nothing is
+ *         sent under it.
+ *   ch->request_lock  mutex: one request at a time. Taken under RTNL or a devlink instance's lock,
+ *         or neither; its holder takes neither, and waits, three seconds at most, for what arrives
+ *         in softirqs and in work items of vpf_wq. So neither of these ever takes RTNL.
+ *   pf->port_lock  mutex: pf->devlink and its VF ports. Taken under the device lock of the PF's PCI
+ *         device (VFs come and go) or nothing; a devlink instance's lock may be taken under it, and
+ *         RTNL under that.
+ *   vpf_rtnl_wq  is ordered and its work takes RTNL: take-over, administrative MACs, and the last
+ *         steps of a PF that has gone, where devlink's lock is needed, which comes before RTNL.
  */
 
 #include <linux/etherdevice.h>
@@ -45,9 +46,6 @@
 #include "compat.h"
 
 #define VPF_NAME "vpf"
-#ifndef VPF_MODULE_VERSION
-#define VPF_MODULE_VERSION "0.1.0"
-#endif
 
 #define VPF_MAX_KEYS 8
 
@@ -62,8 +60,8 @@ struct vpf_counters {
 
 /* What a request asks, and what it got. */
 struct vpf_request {
-	u8 type;           /* VPF_CTL_GET, _SET or _STATS */
-	u16 first, count;  /* GET, STATS */
+	u8 type; /* VPF_CTL_GET, _SET or _STATS */
+	u16 first, count; /* GET, STATS */
 	struct vpf_set set; /* SET */
 	/* reply */
 	u16 status;
@@ -83,7 +81,7 @@ struct vpf_channel {
 
 	enum vpf_session_state state;
 	u64 id;
-	unsigned int epoch;    /* grows whenever a session comes or goes */
+	unsigned int epoch; /* grows whenever a session comes or goes */
 	unsigned long lost_at; /* jiffies: vpfd has not been heard since */
 	u32 sequence;
 	u32 last_event;
@@ -95,8 +93,8 @@ struct vpf_channel {
 	bool nonce_valid;
 	unsigned long hello_at; /* jiffies of the last one sent */
 	unsigned int tries;
-	unsigned int key;  /* index into vpf_keys */
-	bool key_known;    /* vpfd answered with it */
+	unsigned int key; /* index into vpf_keys */
+	bool key_known; /* vpfd answered with it */
 	bool version_told; /* a log line said that there is no version in common */
 
 	struct mutex request_lock;
@@ -104,14 +102,14 @@ struct vpf_channel {
 	struct vpf_request *pending; /* the request that waits for its reply */
 	bool answered;
 	struct delayed_work hello_work; /* on vpf_wq */
-	struct work_struct sync_work;	/* on vpf_wq */
+	struct work_struct sync_work; /* on vpf_wq */
 };
 
 struct vpf_fn {
 	struct vpf_function rec;
 	struct vpf_stats stats;
 	bool known;
-	bool mac_dirty;		  /* the VF's netdev may need another MAC */
+	bool mac_dirty; /* the VF's netdev may need another MAC */
 	u8 applied_mac[ETH_ALEN]; /* RTNL: the administrative MAC that its netdev was given */
 	u8 withdrawn_mac[ETH_ALEN]; /* RTNL: the one before, if there is none now */
 	struct devlink_port port; /* pf->port_lock */
@@ -120,7 +118,7 @@ struct vpf_fn {
 
 /* How the conduit was before. */
 struct vpf_kept {
-	bool probed;  /* the rest is valid */
+	bool probed; /* the rest is valid */
 	bool up;
 	bool addrconf; /* what vpf_compat_no_addrconf() returned */
 	bool addrconf_off;
@@ -132,7 +130,7 @@ struct vpf_kept {
 
 /* Jobs for vpf_rtnl_wq. */
 enum {
-	VPF_JOB_OPEN,	 /* bring the conduit up, to say HELLO */
+	VPF_JOB_OPEN, /* bring the conduit up, to say HELLO */
 	VPF_JOB_GIVE_UP, /* put it down again: nobody answered */
 	VPF_JOB_TAKE,
 	VPF_JOB_MACS,
@@ -142,12 +140,13 @@ struct vpf_pf {
 	struct list_head list;
 	struct kref ref;
 	struct net_device *conduit; /* held */
-	struct pci_dev *pdev;	    /* held */
+	struct pci_dev *pdev; /* held */
 	struct net_device *netdev;
 	bool dead;
 	bool busy_told; /* a log line said that somebody else uses the conduit */
 	struct vpf_kept kept;
-	bool setting_mac, setting_mtu, setting_features; /* on the conduit, by the PF netdev itself */
+	bool setting_mac, setting_mtu,
+		setting_features; /* on the conduit, by the PF netdev itself */
 
 	spinlock_t lock;
 	struct net_device *carrier_netdev; /* pf->netdev, for those under the lock */
@@ -159,8 +158,8 @@ struct vpf_pf {
 	struct work_struct free_work; /* on vpf_rtnl_wq */
 
 	struct ratelimit_state refusals;
-	unsigned long stats_until; /* RTNL; jiffies: the statistics of VFs are not asked for again before */
-	bool stats_asked;	   /* RTNL; stats_until is valid */
+	unsigned long stats_until; /* RTNL; jiffies: VFs' statistics are not asked for before */
+	bool stats_asked; /* RTNL; stats_until is valid */
 
 	struct mutex port_lock;
 	struct devlink *devlink;
