@@ -39,12 +39,16 @@ void port_open(struct port *p, const char *socket, struct memory *m, const struc
 	port_turn(p);
 }
 
-void port_turn(struct port *p)
+static void reclaim(struct port *p)
 {
 	uint32_t len;
 
 	for (uint16_t n = ring_used(&p->tx); n; n--)
 		p->free[p->n_free++] = ring_take(&p->tx, &len);
+}
+
+static void refill(struct port *p)
+{
 	while (p->rx.n_free && p->n_free) {
 		uint32_t buf = p->free[--p->n_free];
 
@@ -52,5 +56,20 @@ void port_turn(struct port *p)
 			 buf);
 	}
 	ring_publish(&p->rx);
+}
+
+void port_turn_lazily(struct port *p)
+{
+	if (p->tx.n_free < p->tx.size / 2)
+		reclaim(p);
+	if (p->rx.n_free >= PORT_BURST)
+		refill(p);
+	ring_publish(&p->tx);
+}
+
+void port_turn(struct port *p)
+{
+	reclaim(p);
+	refill(p);
 	ring_publish(&p->tx);
 }

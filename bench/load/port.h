@@ -51,6 +51,9 @@ static inline void port_send(struct port *p, uint32_t buf, uint32_t frame_len)
 	ring_add(&p->tx, memory_gpa(p->memory, port_buf(p, buf)), PORT_HDR + frame_len, 0, buf);
 }
 
+/* What a port of a busy driver does after a burst: what was added to be sent is the device's then, the rest
+ * waits until it is worth it. */
+void port_turn_lazily(struct port *p);
 /* Takes back what was sent, and gives free buffers to the receive ring. What was added to either ring is the
  * device's then. */
 void port_turn(struct port *p);
