@@ -40,11 +40,11 @@ static struct slot make_slot(const struct load *l)
 
 	memcpy(s.bytes, &hdr, sizeof(hdr));
 	frame_make_tcp(s.bytes + PORT_HDR, FRAME_LEN, l->ports[1].mac, a->mac);
-	for (uint16_t i = 0; i < PARTS; i++) {
+	for (unsigned int i = 0; i < PARTS; i++) {
 		uint32_t len = left < PART ? left : PART;
 
-		s.table[i] = (struct vring_desc){memory_gpa(a->memory, s.bytes) + i * PART, len,
-						 i + 1u < PARTS ? VRING_DESC_F_NEXT : 0, (uint16_t)(i + 1)};
+		s.table[i] = (struct vring_desc){memory_gpa(a->memory, s.bytes) + (uint64_t)i * PART, len,
+						 i + 1 < PARTS ? VRING_DESC_F_NEXT : 0, (uint16_t)(i + 1)};
 		left -= len;
 	}
 	return s;

@@ -45,6 +45,10 @@ def two() -> Family:
             _between_two("switch-64B-2vf-packed", packed_vq=1),
             _between_two("switch-1518B-2vf", sizes=((1518, 1),), quick=False),
             _between_two("switch-IMIX-2vf", sizes=IMIX),
+            Case(
+                "switch-64B-2vf-benchload", RECEIVED,
+                [Entry(name, _flows(1)) for name in ("vpf", "testpmd-io", "ovs-dpdk")],
+            ),
             _flows_case(1000),
             _flows_case(10000),
         ],
