@@ -28,7 +28,7 @@ struct traffic {
 	uint32_t sent[256], received[256]; /* copies, by epoch */
 	int64_t in_flight;
 	uint64_t frames, bytes, lost, late, foreign;
-	uint64_t passes, empty_passes;
+	uint64_t looks, empty_looks; /* at a port */
 };
 
 static uint32_t *make_peers(const struct load *l, uint32_t fanout)
@@ -66,7 +66,7 @@ static uint32_t *make_peers(const struct load *l, uint32_t fanout)
 	return peers;
 }
 
-static void transmit(struct traffic *t, struct port *p, uint32_t buf, uint32_t len)
+static void transmit(struct traffic *t, struct port *p, uint16_t buf, uint32_t len)
 {
 	uint8_t *hdr = port_buf(p, buf), *frame = hdr + PORT_HDR;
 	uint32_t tag = p->vlan ? 4 : 0, copies = t->broadcast ? t->l->n_ports - 1 : 1;
@@ -96,7 +96,7 @@ static void inject(struct traffic *t)
 
 	while (t->in_flight < o->window && misses < t->l->n_ports) {
 		struct port *p = &t->l->ports[t->broadcast ? 0 : t->next_port];
-		uint32_t buf;
+		uint16_t buf;
 
 		t->next_port = t->next_port + 1 == t->l->n_ports ? 0 : t->next_port + 1;
 		if (!p->n_free || !p->tx.n_free) {
@@ -115,7 +115,8 @@ static void inject(struct traffic *t)
 static void receive(struct traffic *t, struct port *p, uint16_t n)
 {
 	while (n--) {
-		uint32_t len, buf = ring_take(&p->rx, &len);
+		uint32_t len;
+		uint16_t buf = ring_take(&p->rx, &len);
 		uint8_t *frame = port_buf(p, buf) + PORT_HDR, epoch;
 
 		if (!frame_is_ours(frame) || (!t->broadcast && !frame_is_for(frame, p->mac))) {
@@ -144,7 +145,7 @@ static void receive(struct traffic *t, struct port *p, uint16_t n)
 
 /* What several ports received is looked at in three rounds, each of which fetches into the cache what the
  * next one reads: with hundreds of ports hardly anything is there. */
-static bool receive_group(struct traffic *t, struct port *ports, unsigned int n_ports)
+static void receive_group(struct traffic *t, struct port *ports, unsigned int n_ports)
 {
 	uint16_t n[GROUP];
 	bool any = false;
@@ -158,17 +159,19 @@ static bool receive_group(struct traffic *t, struct port *ports, unsigned int n_
 		if (n[i]) {
 			__builtin_prefetch(&r->used->ring[r->used_idx & r->mask]);
 			any = true;
+		} else {
+			t->empty_looks++;
 		}
 	}
+	t->looks += n_ports;
 	if (!any)
-		return false;
+		return;
 	for (unsigned int i = 0; i < n_ports; i++)
 		for (uint16_t k = 0; k < n[i]; k++)
 			__builtin_prefetch(port_buf(&ports[i], ring_peek(&ports[i].rx, k)), 1);
 	for (unsigned int i = 0; i < n_ports; i++)
 		if (n[i])
 			receive(t, &ports[i], n[i]);
-	return true;
 }
 
 static void next_epoch(struct traffic *t)
@@ -189,15 +192,11 @@ static uint64_t run_until(struct traffic *t, uint64_t end)
 
 	while (now < end) {
 		for (unsigned int pass = 0; pass < LOOK_EVERY; pass++) {
-			bool any = false;
-
 			for (unsigned int i = 0; i < t->l->n_ports; i += GROUP) {
 				unsigned int left = t->l->n_ports - i;
 
-				any |= receive_group(t, &t->l->ports[i], left < GROUP ? left : GROUP);
+				receive_group(t, &t->l->ports[i], left < GROUP ? left : GROUP);
 			}
-			t->passes++;
-			t->empty_passes += !any;
 			if (t->in_flight < t->l->o.window)
 				inject(t);
 		}
@@ -220,14 +219,14 @@ static void run(struct load *l, bool broadcast)
 	load_announce(l);
 	t.epoch_end = now_ns() + EPOCH_NS;
 	start = run_until(&t, now_ns() + (uint64_t)(l->o.warmup * 1e9));
-	t.frames = t.bytes = t.lost = t.late = t.foreign = t.passes = t.empty_passes = 0;
+	t.frames = t.bytes = t.lost = t.late = t.foreign = t.looks = t.empty_looks = 0;
 	end = run_until(&t, start + (uint64_t)(l->o.seconds * 1e9));
 	printf("{\"seconds\": %.6f, \"frames\": %llu, \"bytes\": %llu, \"lost\": %llu, \"late\": %llu, "
 	       "\"foreign\": %llu, "
 	       "\"idle\": %.4f}\n",
 	       (double)(end - start) / 1e9, (unsigned long long)t.frames, (unsigned long long)t.bytes,
 	       (unsigned long long)t.lost, (unsigned long long)t.late, (unsigned long long)t.foreign,
-	       t.passes ? (double)t.empty_passes / (double)t.passes : 0.0);
+	       t.looks ? (double)t.empty_looks / (double)t.looks : 0.0);
 	free(peers);
 }
 

@@ -28,7 +28,7 @@ void port_open(struct port *p, const char *socket, struct memory *m, const struc
 	if (!p->free)
 		err(1, "port");
 	while (p->n_free < o->ring + o->tx_bufs) {
-		p->free[p->n_free] = p->n_free;
+		p->free[p->n_free] = (uint16_t)p->n_free;
 		p->n_free++;
 	}
 	front_share(&p->front, m);
@@ -50,7 +50,7 @@ static void reclaim(struct port *p)
 static void refill(struct port *p)
 {
 	while (p->rx.n_free && p->n_free) {
-		uint32_t buf = p->free[--p->n_free];
+		uint16_t buf = p->free[--p->n_free];
 
 		ring_add(&p->rx, memory_gpa(p->memory, port_buf(p, buf)), p->buf_room, VRING_DESC_F_WRITE,
 			 buf);

@@ -31,7 +31,7 @@ struct port {
 	uint32_t buf_room;
 	uint8_t *bufs;
 	uint32_t n_free;
-	uint32_t *free; /* numbers of buffers, a stack */
+	uint16_t *free; /* numbers of buffers, a stack */
 	uint32_t next_peer;
 };
 
@@ -46,7 +46,7 @@ static inline uint8_t *port_buf(const struct port *p, uint32_t buf)
 }
 
 /* There must be a free descriptor. The frame's bytes are behind the header. */
-static inline void port_send(struct port *p, uint32_t buf, uint32_t frame_len)
+static inline void port_send(struct port *p, uint16_t buf, uint32_t frame_len)
 {
 	ring_add(&p->tx, memory_gpa(p->memory, port_buf(p, buf)), PORT_HDR + frame_len, 0, buf);
 }

@@ -3,6 +3,7 @@
 #include "ring.h"
 
 #include <err.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -13,6 +14,11 @@ void ring_init(struct ring *r, struct memory *m, uint16_t size)
 	r->avail = memory_take(m, sizeof(*r->avail) + (size + 1u) * sizeof(r->avail->ring[0]), 64);
 	r->used = memory_take(m, sizeof(*r->used) + size * sizeof(r->used->ring[0]) + 2, 4096);
 	r->avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
+	/* No larger than need be: with hundreds of ports these arrays are what the cache is full of. */
+	r->free = calloc(size, 2 * sizeof(*r->free));
+	if (!r->free)
+		err(1, "ring");
+	r->token = r->free + size;
 	for (uint16_t i = 0; i < size; i++)
 		r->free[r->n_free++] = (uint16_t)(size - 1 - i);
 	r->kickfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

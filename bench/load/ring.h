@@ -24,15 +24,15 @@ struct ring {
 	uint16_t n_free;
 	int kickfd, callfd;
 	uint64_t kicks;
-	uint16_t free[RING_MAX];  /* descriptors, a stack */
-	uint32_t token[RING_MAX]; /* of each descriptor: the owner's number of its buffer */
+	uint16_t *free;  /* descriptors, a stack */
+	uint16_t *token; /* of each descriptor: the owner's number of its buffer */
 };
 
 void ring_init(struct ring *r, struct memory *m, uint16_t size);
 void ring_kick(struct ring *r);
 
 /* There must be a free descriptor. */
-static inline void ring_add(struct ring *r, uint64_t gpa, uint32_t len, uint16_t flags, uint32_t token)
+static inline void ring_add(struct ring *r, uint64_t gpa, uint32_t len, uint16_t flags, uint16_t token)
 {
 	uint16_t id = r->free[--r->n_free];
 
@@ -60,12 +60,12 @@ static inline uint16_t ring_used(const struct ring *r)
 }
 
 /* The token of the n-th of these, without taking it. */
-static inline uint32_t ring_peek(const struct ring *r, uint16_t n)
+static inline uint16_t ring_peek(const struct ring *r, uint16_t n)
 {
 	return r->token[r->used->ring[(uint16_t)(r->used_idx + n) & r->mask].id & r->mask];
 }
 
-static inline uint32_t ring_take(struct ring *r, uint32_t *ret_len)
+static inline uint16_t ring_take(struct ring *r, uint32_t *ret_len)
 {
 	const struct vring_used_elem *e = &r->used->ring[r->used_idx++ & r->mask];
 	uint16_t id = (uint16_t)(e->id & r->mask);

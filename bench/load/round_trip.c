@@ -50,7 +50,8 @@ static int64_t await(struct port *p, uint64_t *ret_now)
 
 		*ret_now = now_ns();
 		while (n--) {
-			uint32_t len, buf = ring_take(&p->rx, &len);
+			uint32_t len;
+			uint16_t buf = ring_take(&p->rx, &len);
 			const uint8_t *frame = port_buf(p, buf) + PORT_HDR;
 
 			if (frame_is_ours(frame) && frame_is_for(frame, p->mac))
@@ -63,7 +64,7 @@ static int64_t await(struct port *p, uint64_t *ret_now)
 	}
 }
 
-static void send_to(struct port *from, const struct port *to, uint32_t buf)
+static void send_to(struct port *from, const struct port *to, uint16_t buf)
 {
 	memset(port_buf(from, buf), 0, PORT_HDR);
 	frame_make(port_buf(from, buf) + PORT_HDR, FRAME_MIN, to->mac, from->mac, from->vlan);
@@ -85,11 +86,11 @@ static bool one(struct port *a, struct port *b, uint32_t idle_us, uint32_t *ret_
 	buf = await(b, &there);
 	if (buf < 0)
 		return false;
-	send_to(b, a, (uint32_t)buf);
+	send_to(b, a, (uint16_t)buf);
 	buf = await(a, &back);
 	if (buf < 0)
 		return false;
-	a->free[a->n_free++] = (uint32_t)buf;
+	a->free[a->n_free++] = (uint16_t)buf;
 	port_turn(a);
 	port_turn(b);
 	*ret_there = (uint32_t)(there - start);

@@ -58,7 +58,8 @@ struct counts {
 static void receive(struct port *b, struct counts *c, uint32_t *left, uint32_t *frame_len)
 {
 	for (uint16_t n = ring_used(&b->rx); n; n--) {
-		uint32_t len, buf = ring_take(&b->rx, &len);
+		uint32_t len;
+		uint16_t buf = ring_take(&b->rx, &len);
 
 		if (!*left) {
 			struct virtio_net_hdr_mrg_rxbuf hdr;
@@ -102,7 +103,7 @@ void load_stream(struct load *l)
 		slots[i] = make_slot(l);
 	load_announce(l);
 	/* Its transmit descriptors stand for slots here; the buffers that they would be are never used. */
-	for (uint32_t i = 0; i < l->o.window; i++)
+	for (uint16_t i = 0; i < l->o.window; i++)
 		ring_add(&a->tx, memory_gpa(a->memory, slots[i].table), sizeof(struct vring_desc) * PARTS,
 			 VRING_DESC_F_INDIRECT, i);
 	ring_publish(&a->tx);
@@ -111,7 +112,8 @@ void load_stream(struct load *l)
 	for (;;) {
 		for (unsigned int pass = 0; pass < LOOK_EVERY; pass++) {
 			for (uint16_t n = ring_used(&a->tx); n; n--) {
-				uint32_t len, slot = ring_take(&a->tx, &len);
+				uint32_t len;
+				uint16_t slot = ring_take(&a->tx, &len);
 
 				ring_add(&a->tx, memory_gpa(a->memory, slots[slot].table),
 					 sizeof(struct vring_desc) * PARTS, VRING_DESC_F_INDIRECT, slot);

@@ -73,7 +73,7 @@ def load(
         raise RuntimeError(f"{' '.join(argv[3:6])} …: {done.stderr.strip()}")
     found = json.loads(done.stdout)
     if found.get("idle", 1.0) < CLIENT_BUSY:
-        print(f"    the client is busy, perhaps the limit: {found['idle'] * 100:.0f} % of its looks found nothing", flush=True)
+        print(f"    the client is busy, perhaps the limit: only {found['idle'] * 100:.0f} % of its looks at a port found nothing", flush=True)
     return found
 
 
