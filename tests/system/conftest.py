@@ -46,6 +46,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("kernel", [name for name in names if not wanted or name in wanted])
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marker
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """For pytest-xdist with --dist loadgroup. Tests of a file share fixtures and often have an order, so a file is a group, or
     several, one for each kernel; tests whose guests are large take turns (@pytest.mark.xdist_group("large"))."""
