@@ -37,7 +37,17 @@ def testpmd_mpps(switch: Switch, plan: Plan, sizes: Sequence[tuple[int, int]] = 
         before, started = _received(client), time.monotonic()
         time.sleep(plan.seconds)
         after, ended = _received(client), time.monotonic()
+        _check_sizes(client, sizes)
     return {"received": (after - before) / (ended - started) / 1e6}
+
+
+def _check_sizes(client: dpdk.Testpmd, sizes: Sequence[tuple[int, int]]) -> None:
+    """The frames that go round must be those that were asked for."""
+    stats = client.stats().values()
+    packets = sum(port.rx_packets for port in stats)
+    mean, wanted = sum(port.rx_bytes for port in stats) / max(packets, 1), sum(size * share for size, share in sizes) / sum(share for _, share in sizes)
+    if packets and abs(mean / wanted - 1) > 0.2:
+        raise RuntimeError(f"frames have {mean:.1f} bytes on average, and not about {wanted:.1f}")
 
 
 def _received(client: dpdk.Testpmd) -> int:
