@@ -88,6 +88,7 @@ bench: all testbed
 	VPF_BUILD=$(abspath $(BUILD)) CASE='$(CASE)' QUICK='$(QUICK)' bench/run
 
 lint: packages
+	@$(SETUP) headers # of the kernels that vpf.ko is checked with
 	tools/lint
 
 format:
