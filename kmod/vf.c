@@ -201,7 +201,7 @@ int vpf_ndo_get_vf_config(struct net_device *dev, int vf, struct ifla_vf_info *i
 	ether_addr_copy(info->mac, rec->admin_mac);
 	info->vlan = rec->vid;
 	info->qos = rec->pcp;
-	info->vlan_proto = htons(rec->tpid);
+	info->vlan_proto = htons(rec->tpid ? rec->tpid : ETH_P_8021Q); /* 0: vpfd has no such VF */
 	info->spoofchk = rec->spoofchk;
 	info->trusted = rec->trust;
 	info->linkstate = rec->link;

@@ -179,7 +179,6 @@ static void set_mac(const struct vf_netdev *vf, const u8 *mac)
 
 /* The administrative MAC, once for each change of it and for each netdev that comes: who is
  * trusted to may change it afterwards. When there is none any more, the permanent one comes back.
- * /
  */
 static void apply_mac(struct vpf_pf *pf, const struct vf_netdev *vf)
 {

@@ -103,9 +103,9 @@ void load_stream(struct load *l)
 		slots[i] = make_slot(l);
 	load_announce(l);
 	/* Its transmit descriptors stand for slots here; the buffers that they would be are never used. */
-	for (uint16_t i = 0; i < l->o.window; i++)
+	for (uint32_t i = 0; i < l->o.window; i++)
 		ring_add(&a->tx, memory_gpa(a->memory, slots[i].table), sizeof(struct vring_desc) * PARTS,
-			 VRING_DESC_F_INDIRECT, i);
+			 VRING_DESC_F_INDIRECT, (uint16_t)i);
 	ring_publish(&a->tx);
 	start = now_ns();
 	end = start + (uint64_t)(l->o.warmup * 1e9);
