@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "broker/datapath.h"
+
+/* NULL: not built in; a list that names it is refused. */
+static const struct datapath_ops *const datapaths[DATAPATH_TYPES] = {
+	[DATAPATH_BUILTIN] = NULL,
+	[DATAPATH_VHOST_NET] = NULL,
+	[DATAPATH_VHOST_USER] = NULL,
+	[DATAPATH_VDPA] = NULL,
+};
+
+const struct datapath_ops *datapath_ops_of(enum datapath_type type)
+{
+	return (unsigned int)type < DATAPATH_TYPES ? datapaths[type] : NULL;
+}
