@@ -52,6 +52,7 @@ struct fabric_events {
 
 struct fabric { /* what all fabrics begin with; the rest is theirs */
 	const struct fabric_ops *ops;
+	struct worker_pool *pool; /* that new() was given: who pumps where a port is a tap */
 	struct fabric_settings settings;
 	const struct fabric_events *events;
 	void *ctx;
