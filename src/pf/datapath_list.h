@@ -3,10 +3,12 @@
 
 /* What may serve a function's rings, in order of preference. A value: copied freely.
  *
- * As text, for people: preferences with commas between them, each a type and its parameters with colons between
- * them: "vdpa:mgmtdev=pci/0000:3b:00.2,vhost-user:path=/run/ovs/{pf}-{vf}.sock:server=on,builtin". Values may not
- * hold commas; a colon in a value is kept (what follows it is no KEY=). In JSON: an array of objects,
- * {"type": "vhost-user", "path": "…", "server": true}.
+ * As text, for people: preferences with commas between them, each a type and its parameters with colons
+ * between them: "vdpa:mgmtdev=pci/0000:3b:00.2,vhost-user:path=/run/ovs/{pf}-{vf}.sock:server=on,builtin".
+ * Values may not hold commas; a colon in a value is kept (what follows it is no KEY=). In JSON: an array of
+ * objects,
+ * {"type": "vhost-user", "path": "…", "server": true}. The parameters are those of struct datapath_pref, but
+ * for vdpa `path` is called "device".
  * Thread-safety: values; no sharing. */
 
 #include <jansson.h>
@@ -14,7 +16,7 @@
 #include "util/err.h"
 #include "util/util.h"
 
-#define VPF_MAX_DATAPATHS      4 /* preferences in a list */
+#define VPF_MAX_DATAPATHS  4   /* preferences in a list */
 #define VPF_DATAPATH_PARAM 100 /* bytes of a parameter with the final NUL; a path has to fit a socket's */
 
 enum datapath_type {
@@ -45,7 +47,7 @@ struct datapath_list {
 
 const char *datapath_type_name(enum datapath_type type); /* "builtin", "vhost-net", … */
 
-/* -EINVAL, with err->field "datapath" and a reason that says what would do. An empty text: n is 0. */
+/* -EINVAL, with err->field "datapaths" and a reason that says what would do. An empty text: n is 0. */
 int datapath_list_parse(const char *text, struct datapath_list *ret, struct err *err);
 int datapath_list_from_json(const json_t *array, struct datapath_list *ret, struct err *err);
 json_t *datapath_list_to_json(const struct datapath_list *list);
@@ -54,3 +56,7 @@ char *datapath_list_text(const struct datapath_list *list);
 bool datapath_list_equal(const struct datapath_list *a, const struct datapath_list *b);
 /* "vdpa", or "vhost-user:path=…": one preference as text, for messages. Returns buf. */
 const char *datapath_pref_text(const struct datapath_pref *pref, char buf[256]);
+/* Path of the vhost-user socket of one function, {pf} and {vf} filled in. fn: VPF_FUNCTION_*. -EINVAL: too
+ * long. */
+int datapath_pref_path(const struct datapath_pref *pref, const char *pf, unsigned int fn, char ret[108],
+		       struct err *err);

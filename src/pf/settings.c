@@ -23,6 +23,7 @@ void pf_settings_init(struct pf_settings *s, const char *name)
 			   .driver_mac = true,
 			   .max_driver_macs = 32},
 	};
+	datapath_list_init(&s->datapaths, FABRIC_BUILTIN);
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	snprintf(s->vm, sizeof(s->vm), "%s", name);
 }
@@ -35,4 +36,12 @@ void function_settings_init(struct function_settings *s)
 		.link = LINK_AUTO,
 		.mtu = 1500,
 	};
+}
+
+void datapath_list_init(struct datapath_list *list, enum fabric_type type)
+{
+	*list = (struct datapath_list){0};
+	if (type == FABRIC_BRIDGE)
+		list->pref[list->n++].type = DATAPATH_VHOST_NET;
+	list->pref[list->n++].type = DATAPATH_BUILTIN;
 }

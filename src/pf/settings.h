@@ -7,6 +7,7 @@
 
 #include <net/if.h>
 
+#include "pf/datapath_list.h"
 #include "util/util.h"
 
 #define VPF_NAME_MAX        32  /* bytes with the final NUL; [A-Za-z0-9][A-Za-z0-9_.-]* */
@@ -22,10 +23,19 @@
 #define VPF_MAX_POLICY_MACS 64      /* ranges in a policy's list */
 #define VPF_MAX_RATE        1000000 /* Mb/s */
 
+enum fabric_type {
+	FABRIC_BUILTIN, /* vpfd's own switch (default) */
+	FABRIC_BRIDGE,  /* a bridge of the kernel's */
+};
+
 enum uplink_type { UPLINK_NONE, UPLINK_TAP, UPLINK_NETDEV };
 
 struct fabric_settings {
 	char name[VPF_NAME_MAX];
+	enum fabric_type type; /* fixed when added */
+	/* bridge: its netdev, used if it is there, else made, and removed with the fabric if vpfd made it;
+	 * fixed when added; builtin: empty */
+	char bridge[IFNAMSIZ];
 	enum uplink_type uplink;
 	char uplink_name[IFNAMSIZ]; /* tap: the netdev to create; netdev: the one to use; none: empty */
 	bool learning;              /* learn source MACs of functions (default false) */
@@ -70,6 +80,7 @@ struct function_settings {
 	uint32_t max_rate; /* Mb/s sent, 0: no limit; not below min_rate */
 	uint32_t pinned;   /* SETTING_*: what only the host can change */
 	uint16_t mtu;      /* VPF_MTU_MIN…VPF_MTU_MAX: longest L3 packet that passes, default: the PF's */
+	struct datapath_list datapaths; /* n 0 (default): as pf_settings.datapaths */
 };
 
 enum mac_policy {
@@ -113,12 +124,19 @@ struct pf_settings {
 	uint16_t mtu;          /* default of its functions, and what the guest is told (host_mtu); 1500 */
 	char vm[VPF_NAME_MAX]; /* of the VM it is for: its virtual PFs share a key; default: the PF's name */
 	char qmp[108];         /* QMP socket of the VM for vpfd's own use; empty: none */
+	/* Who may serve the functions' rings. n is never 0: where nothing is said, the default of the kind of
+	 * fabric. */
+	struct datapath_list datapaths;
+	bool failback; /* default false: back to a better one of the list when it is to be had again */
 	struct pf_policy policy;
 };
 
 void fabric_settings_init(struct fabric_settings *s, const char *name);
 void pf_settings_init(struct pf_settings *s, const char *name);
 void function_settings_init(struct function_settings *s);
+/* What serves the functions on such a fabric unless something else is said: builtin; on a bridge
+ * vhost-net,builtin. */
+void datapath_list_init(struct datapath_list *list, enum fabric_type type);
 
 static inline bool mac_is_zero(const uint8_t mac[6])
 {
