@@ -18,6 +18,11 @@
  * with failure where the front-end asked for a reply; so does a memory region that cannot be mapped, which
  * ends the connection where no reply was asked for. The device then listens again.
  *
+ * An owner that cannot give a queue back at once (another process serves it) has `quiesce`: it is asked
+ * before a message is handled that stops queues, and may have the connection keep that message, and read no
+ * other, until vhost_user_resume(), or VHOST_USER_HOLD_US at the longest. It is not asked where nobody waits
+ * for an answer: at the end of a connection, and when it says itself that a queue failed.
+ *
  * Ownership: descriptors in vhost_queue belong to this module and stay valid from start() until stop()
  * returns.
  *
@@ -31,6 +36,7 @@
 #define VHOST_USER_MAX_QUEUE_PAIRS 16
 #define VHOST_USER_MAX_QUEUES      (2 * VHOST_USER_MAX_QUEUE_PAIRS) /* 2n: guest receives, 2n+1: guest sends */
 #define VHOST_USER_MAX_QUEUE_SIZE  1024
+#define VHOST_USER_HOLD_US         3000000 /* µs */
 
 struct vhost_user;
 struct vhost_inflight; /* a queue's region of the inflight area, see vhost/inflight.h */
@@ -68,6 +74,9 @@ struct vhost_user_ops { /* all but queue_start and queue_stop may be NULL */
 	int (*queue_start)(void *ctx, const struct vhost_queue *q);
 	/* After this returns nobody touches the queue or its memory; gives the indices reached, as above. */
 	void (*queue_stop)(void *ctx, unsigned int index, uint16_t *ret_avail_idx, uint16_t *ret_used_idx);
+	/* Queue `index` (-1: all) is about to be stopped by a message; at least one of them is started. True:
+	 * go on. False: the message waits for vhost_user_resume(). */
+	bool (*quiesce)(void *ctx, int index);
 	/* Only for a started queue. */
 	void (*queue_enable)(void *ctx, unsigned int index, bool enable);
 	/* Only for a started queue: another call descriptor (-1: none). The old one is closed after return.
@@ -111,6 +120,9 @@ void vhost_user_free(struct vhost_user *vu);
 void vhost_user_get_info(const struct vhost_user *vu, struct vhost_user_info *ret);
 /* Ends the connection as after a bad message, e.g. to make a front-end renegotiate. */
 void vhost_user_disconnect(struct vhost_user *vu, const char *why);
+/* Handles the message that `quiesce` held back; does nothing if there is none. What follows from the message
+ * comes before this returns: calls of queue_stop and queue_start, even `disconnected`. */
+void vhost_user_resume(struct vhost_user *vu);
 /* The owner found the ring broken (descriptor loop, …): stops the queue through ops->queue_stop, signals
  * errfd, logs `why`; it starts again when the driver sets it up anew. */
 void vhost_user_queue_failed(struct vhost_user *vu, unsigned int index, const char *why);

@@ -16,6 +16,7 @@
 
 static void conn_free(struct vu_conn *conn)
 {
+	sd_event_source_disable_unref(conn->hold_timer);
 	sd_event_source_disable_unref(conn->source);
 	vu_backend_close(conn);
 	vu_msg_close_fds(&conn->in);
@@ -64,6 +65,63 @@ void vu_conn_end(struct vu_conn *conn, const char *fmt, ...)
 		conn_close(conn);
 }
 
+/* The owner has it all back, or has to do without. */
+static void go_on(struct vu_conn *conn)
+{
+	conn->held = false;
+	sd_event_source_set_enabled(conn->hold_timer, SD_EVENT_OFF);
+	/* Cannot fail: the descriptor is being watched. */
+	sd_event_source_set_io_events(conn->source, EPOLLIN);
+	conn->busy++;
+	vu_dispatch(conn, &conn->in);
+	conn->got = 0;
+	conn->busy--;
+	if (conn->closing && !conn->busy)
+		conn_close(conn);
+}
+
+static int on_hold_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct vu_conn *conn = userdata;
+
+	(void)source;
+	(void)usec;
+	if (!conn->held)
+		return 0;
+	vu_event(conn->vu, LOG_LVL_WARNING, "queues were not given back in time, they are taken");
+	go_on(conn);
+	return 0;
+}
+
+/* Nothing more is read, and the end of the connection is still seen. False: that cannot be had. */
+static bool hold(struct vu_conn *conn)
+{
+	int r;
+
+	if (conn->hold_timer)
+		r = sd_event_source_set_time_relative(conn->hold_timer, VHOST_USER_HOLD_US);
+	else
+		r = sd_event_add_time_relative(conn->vu->event, &conn->hold_timer, CLOCK_MONOTONIC,
+					       VHOST_USER_HOLD_US, 0, on_hold_timer, conn);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(conn->hold_timer, SD_EVENT_ONESHOT);
+	if (r >= 0)
+		r = sd_event_source_set_io_events(conn->source, 0);
+	return r >= 0;
+}
+
+void vhost_user_resume(struct vhost_user *vu)
+{
+	struct vu_conn *conn = vu->conn;
+
+	if (!conn || !conn->held)
+		return;
+	if (conn->busy) /* from within `quiesce`, or while it ends: who is there goes on */
+		conn->held = false;
+	else
+		go_on(conn);
+}
+
 static int on_input(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct vu_conn *conn = userdata;
@@ -73,9 +131,13 @@ static int on_input(sd_event_source *source, int fd, uint32_t revents, void *use
 
 	(void)source;
 	(void)fd;
-	(void)revents;
+	if (conn->held) {
+		if (revents & (EPOLLHUP | EPOLLERR))
+			vu_conn_end(conn, NULL);
+		return 0;
+	}
 	conn->busy++;
-	for (unsigned int n = 0; n < MESSAGES_A_TURN && r > 0 && !conn->closing; n++) {
+	for (unsigned int n = 0; n < MESSAGES_A_TURN && r > 0 && !conn->closing && !conn->held; n++) {
 		r = vu_msg_receive(conn, &why);
 		if (r == -ENOTCONN) {
 			vu_conn_end(conn, NULL);
@@ -87,7 +149,10 @@ static int on_input(sd_event_source *source, int fd, uint32_t revents, void *use
 			vu_event(vu, LOG_LVL_WARNING, "connection ended: %s", strerror(-r));
 			vu_conn_end(conn, "%s", strerror(-r));
 		} else if (r > 0) {
-			vu_dispatch(conn, &conn->in);
+			if (!vu_dispatch(conn, &conn->in) && hold(conn))
+				break;
+			if (conn->held)
+				vu_dispatch(conn, &conn->in);
 			conn->got = 0;
 		}
 	}

@@ -26,6 +26,8 @@ enum vu_flags {
 	VU_QUEUES_STOPPED = 8, /* no ring may be running */
 	VU_RING_IN_STATE = 16, /* the payload starts with a ring number (vring state, vring address) */
 	VU_RING_IN_U64 = 32,   /* the payload has a ring number and the no-descriptor flag */
+	VU_STOPS_RING = 64,    /* the ring that it names is stopped, if it runs */
+	VU_STOPS_ALL = 128,    /* all rings are */
 };
 
 struct vu_row {
@@ -63,17 +65,17 @@ struct vu_row {
 /* clang-format off */
 static const struct vu_row rows[] = {
 	[VU_GET_FEATURES]           = {"GET_FEATURES",          DEVICE(get_features),           NONE,  0, 0, 0,                     VU_REPLIES},
-	[VU_SET_FEATURES]           = {"SET_FEATURES",          DEVICE(set_features),           U64,   0, 0, 0,                     0},
+	[VU_SET_FEATURES]           = {"SET_FEATURES",          DEVICE(set_features),           U64,   0, 0, 0,                     VU_STOPS_ALL},
 	[VU_SET_OWNER]              = {"SET_OWNER",             DEVICE(set_owner),              MAYBE, 0, 0, 0,                     0},
-	[VU_RESET_OWNER]            = {"RESET_OWNER",           DEVICE(reset_owner),            MAYBE, 0, 0, 0,                     0},
-	[VU_SET_MEM_TABLE]          = {"SET_MEM_TABLE",         DEVICE(set_mem_table),          TABLE, 0, 8, 0,                     VU_VITAL},
-	[VU_SET_LOG_BASE]           = {"SET_LOG_BASE",          DEVICE(set_log_base),           LOG,   1, 1, PF_LOG_SHMFD,          VU_REPLIES | VU_VITAL},
+	[VU_RESET_OWNER]            = {"RESET_OWNER",           DEVICE(reset_owner),            MAYBE, 0, 0, 0,                     VU_STOPS_ALL},
+	[VU_SET_MEM_TABLE]          = {"SET_MEM_TABLE",         DEVICE(set_mem_table),          TABLE, 0, 8, 0,                     VU_VITAL | VU_STOPS_ALL},
+	[VU_SET_LOG_BASE]           = {"SET_LOG_BASE",          DEVICE(set_log_base),           LOG,   1, 1, PF_LOG_SHMFD,          VU_REPLIES | VU_VITAL | VU_STOPS_ALL},
 	[VU_SET_LOG_FD]             = {"SET_LOG_FD",            DEVICE(set_log_fd),             MAYBE, 1, 1, 0,                     0},
 	[VU_SET_VRING_NUM]          = {"SET_VRING_NUM",         RING(set_vring_num),            STATE, 0, 0, 0,                     VU_RING_IN_STATE | VU_RING_STOPPED},
-	[VU_SET_VRING_ADDR]         = {"SET_VRING_ADDR",        RING(set_vring_addr),           ADDR,  0, 0, 0,                     VU_RING_IN_STATE},
+	[VU_SET_VRING_ADDR]         = {"SET_VRING_ADDR",        RING(set_vring_addr),           ADDR,  0, 0, 0,                     VU_RING_IN_STATE | VU_STOPS_RING},
 	[VU_SET_VRING_BASE]         = {"SET_VRING_BASE",        RING(set_vring_base),           STATE, 0, 0, 0,                     VU_RING_IN_STATE | VU_RING_STOPPED},
-	[VU_GET_VRING_BASE]         = {"GET_VRING_BASE",        RING(get_vring_base),           STATE, 0, 0, 0,                     VU_RING_IN_STATE | VU_REPLIES},
-	[VU_SET_VRING_KICK]         = {"SET_VRING_KICK",        RING(set_vring_kick),           U64,   0, 1, 0,                     VU_RING_IN_U64},
+	[VU_GET_VRING_BASE]         = {"GET_VRING_BASE",        RING(get_vring_base),           STATE, 0, 0, 0,                     VU_RING_IN_STATE | VU_REPLIES | VU_STOPS_RING},
+	[VU_SET_VRING_KICK]         = {"SET_VRING_KICK",        RING(set_vring_kick),           U64,   0, 1, 0,                     VU_RING_IN_U64 | VU_STOPS_RING},
 	[VU_SET_VRING_CALL]         = {"SET_VRING_CALL",        RING(set_vring_call),           U64,   0, 1, 0,                     VU_RING_IN_U64},
 	[VU_SET_VRING_ERR]          = {"SET_VRING_ERR",         RING(set_vring_err),            U64,   0, 1, 0,                     VU_RING_IN_U64},
 	[VU_GET_PROTOCOL_FEATURES]  = {"GET_PROTOCOL_FEATURES", DEVICE(get_protocol_features),  NONE,  0, 0, 0,                     VU_REPLIES},
@@ -85,11 +87,11 @@ static const struct vu_row rows[] = {
 	[VU_SET_BACKEND_REQ_FD]     = {"SET_BACKEND_REQ_FD",    DEVICE(set_backend_req_fd),     MAYBE, 1, 1, 0,                     0},
 	[VU_GET_INFLIGHT_FD]        = {"GET_INFLIGHT_FD",       DEVICE(get_inflight_fd),        AREA,  0, 0, PF_INFLIGHT_SHMFD,     VU_REPLIES | VU_VITAL},
 	[VU_SET_INFLIGHT_FD]        = {"SET_INFLIGHT_FD",       DEVICE(set_inflight_fd),        AREA,  1, 1, PF_INFLIGHT_SHMFD,     VU_VITAL | VU_QUEUES_STOPPED},
-	[VU_RESET_DEVICE]           = {"RESET_DEVICE",          DEVICE(reset_device),           MAYBE, 0, 0, 0,                     0},
+	[VU_RESET_DEVICE]           = {"RESET_DEVICE",          DEVICE(reset_device),           MAYBE, 0, 0, 0,                     VU_STOPS_ALL},
 	[VU_GET_MAX_MEM_SLOTS]      = {"GET_MAX_MEM_SLOTS",     DEVICE(get_max_mem_slots),      NONE,  0, 0, PF_CONFIGURE_MEM_SLOTS, VU_REPLIES},
-	[VU_ADD_MEM_REG]            = {"ADD_MEM_REG",           DEVICE(add_mem_reg),            REG,   1, 1, PF_CONFIGURE_MEM_SLOTS, VU_VITAL},
-	[VU_REM_MEM_REG]            = {"REM_MEM_REG",           DEVICE(rem_mem_reg),            REG,   0, 1, PF_CONFIGURE_MEM_SLOTS, VU_VITAL},
-	[VU_SET_STATUS]             = {"SET_STATUS",            DEVICE(set_status),             U64,   0, 0, PF_STATUS,             0},
+	[VU_ADD_MEM_REG]            = {"ADD_MEM_REG",           DEVICE(add_mem_reg),            REG,   1, 1, PF_CONFIGURE_MEM_SLOTS, VU_VITAL | VU_STOPS_ALL},
+	[VU_REM_MEM_REG]            = {"REM_MEM_REG",           DEVICE(rem_mem_reg),            REG,   0, 1, PF_CONFIGURE_MEM_SLOTS, VU_VITAL | VU_STOPS_ALL},
+	[VU_SET_STATUS]             = {"SET_STATUS",            DEVICE(set_status),             U64,   0, 0, PF_STATUS,             VU_STOPS_ALL},
 	[VU_GET_STATUS]             = {"GET_STATUS",            DEVICE(get_status),             NONE,  0, 0, PF_STATUS,             VU_REPLIES},
 };
 /* clang-format on */
@@ -110,6 +112,9 @@ static const char *name_of(const struct vu_msg *msg, char *buf, size_t size)
 	snprintf(buf, size, "message %u", msg->hdr.request);
 	return buf;
 }
+
+#define NO_QUEUE (-2)
+#define HELD     1 /* what serve() returns beside those of handlers */
 
 int vu_bad(struct vu_conn *conn, const char *fmt, ...)
 {
@@ -170,6 +175,36 @@ static int check(struct vu_conn *conn, const struct vu_row *row, const struct vu
 	return 0;
 }
 
+/* What runs now and will be stopped by the message: a queue, -1: all of them, NO_QUEUE. */
+static int stops(const struct vu_conn *conn, const struct vu_row *row, const struct vu_msg *msg)
+{
+	if (row->flags & VU_STOPS_RING && conn->queues[ring_of(row, msg)].started)
+		return (int)ring_of(row, msg);
+	if (!(row->flags & VU_STOPS_ALL))
+		return NO_QUEUE;
+	if (msg->hdr.request == VU_SET_FEATURES && conn->has_features && conn->features == msg->payload.u64)
+		return NO_QUEUE;
+	if (msg->hdr.request == VU_SET_STATUS && msg->payload.u64)
+		return NO_QUEUE;
+	for (unsigned int i = 0; i < conn->n_queues; i++)
+		if (conn->queues[i].started)
+			return -1;
+	return NO_QUEUE;
+}
+
+/* Whether the message may be handled now. Asks once for each. */
+static bool quiesced(struct vu_conn *conn, const struct vu_row *row, const struct vu_msg *msg)
+{
+	int index = conn->asked || !conn->vu->ops->quiesce ? NO_QUEUE : stops(conn, row, msg);
+
+	if (index == NO_QUEUE)
+		return true;
+	conn->asked = conn->held = true;
+	if (conn->vu->ops->quiesce(conn->vu->ctx, index))
+		conn->held = false;
+	return !conn->held; /* it may have resumed before it answered */
+}
+
 static int serve(struct vu_conn *conn, const struct vu_row *row, struct vu_msg *msg)
 {
 	int r;
@@ -182,19 +217,28 @@ static int serve(struct vu_conn *conn, const struct vu_row *row, struct vu_msg *
 	r = check(conn, row, msg);
 	if (r < 0)
 		return r;
+	if (!quiesced(conn, row, msg))
+		return HELD;
+	if (conn->closing) /* the owner would rather not */
+		return 0;
 	return row->handle_ring ? row->handle_ring(conn, msg, &conn->queues[ring_of(row, msg)])
 				: row->handle(conn, msg);
 }
 
-void vu_dispatch(struct vu_conn *conn, struct vu_msg *msg)
+bool vu_dispatch(struct vu_conn *conn, struct vu_msg *msg)
 {
 	const struct vu_row *row = row_of(msg);
 	bool need_reply;
 	int r;
 
 	conn->busy++;
-	conn->vu->messages++;
 	r = serve(conn, row, msg);
+	if (r == HELD && !conn->closing) {
+		conn->busy--;
+		return false;
+	}
+	conn->asked = conn->held = false;
+	conn->vu->messages++;
 
 	/* Asked after the handler, for the SET_PROTOCOL_FEATURES that negotiates it. */
 	need_reply = msg->hdr.flags & VU_FLAG_NEED_REPLY && conn->protocol_features & VU_BIT(VU_PF_REPLY_ACK);
@@ -220,4 +264,5 @@ void vu_dispatch(struct vu_conn *conn, struct vu_msg *msg)
 	}
 	vu_msg_close_fds(msg);
 	conn->busy--;
+	return true;
 }

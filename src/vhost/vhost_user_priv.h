@@ -89,7 +89,10 @@ struct vu_conn {
 	struct vu_backend backend;
 	unsigned int busy; /* inside the dispatcher: an end of the connection has to wait until it returns */
 	bool closing;
-	char why[160]; /* why it ends; empty: orderly */
+	bool asked;                  /* `in` is a message that the owner was asked about */
+	bool held;                   /* … and it has to wait */
+	sd_event_source *hold_timer; /* NULL until first needed */
+	char why[160];               /* why it ends; empty: orderly */
 	struct vu_msg in;
 	size_t got; /* bytes of `in` */
 	unsigned int n_queues;
@@ -142,8 +145,9 @@ int vu_msg_reply(struct vu_conn *conn, struct vu_msg *msg, uint32_t size, int fd
 void vu_msg_close_fds(struct vu_msg *msg);
 
 /* vhost_user_dispatch.c */
-/* Carries out conn->in and answers it. May end the connection. */
-void vu_dispatch(struct vu_conn *conn, struct vu_msg *msg);
+/* Carries out conn->in and answers it: true. May end the connection. False: the owner has to give back queues
+ * first; nothing was done, call again when it has. */
+bool vu_dispatch(struct vu_conn *conn, struct vu_msg *msg);
 /* For handlers: the message may not be (ends the connection, -EPROTO), or cannot be done (`code`, positive
  * errno: a NACK). */
 int vu_bad(struct vu_conn *conn, const char *fmt, ...) printf_like(2, 3);

@@ -66,6 +66,23 @@ static void on_stop(void *ctx, unsigned int index, uint16_t *ret_avail_idx, uint
 	r->stops++;
 }
 
+static bool on_quiesce(void *ctx, int index)
+{
+	struct vu_env *e = ctx;
+	bool started = false;
+
+	for (int i = 0; i < VHOST_USER_MAX_QUEUES; i++)
+		started |= (index < 0 || index == i) && e->q[i].q;
+	assert_true(started);
+	e->asks++;
+	e->asked = index;
+	if (e->resume_in_quiesce)
+		vhost_user_resume(e->vu);
+	if (e->disconnect_in_quiesce)
+		vhost_user_disconnect(e->vu, "the owner does not like it");
+	return !e->hold;
+}
+
 static void on_enable(void *ctx, unsigned int index, bool enable)
 {
 	struct vu_env *e = ctx;
@@ -116,6 +133,7 @@ static const struct vhost_user_ops ops = {
 	.disconnected = on_disconnected,
 	.queue_start = on_start,
 	.queue_stop = on_stop,
+	.quiesce = on_quiesce,
 	.queue_enable = on_enable,
 	.queue_call = on_call,
 	.set_mtu = on_mtu,
@@ -184,6 +202,7 @@ int vu_env_setup(void **state)
 	e->fds = vu_env_count_fds();
 	e->maps = vu_env_count_maps("memfd:");
 	e->status = e->mtu = -1;
+	e->asked = -2;
 	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES; i++) {
 		e->q[i].enabled = -1;
 		e->q[i].callfd = -2;

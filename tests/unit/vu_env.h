@@ -35,6 +35,11 @@ struct vu_env {
 	char why[256], text[256]; /* of the last disconnect (empty: orderly) and the last event */
 	int start_result;
 	bool disconnect_in_start, free_in_disconnected;
+	/* quiesce: whether it holds back, calls vhost_user_resume() or vhost_user_disconnect() from within;
+	 * how often it was asked, and for what the last time (-2: never) */
+	bool hold, resume_in_quiesce, disconnect_in_quiesce;
+	unsigned int asks;
+	int asked;
 	int mtu, status, rarps;
 	uint8_t mac[6];
 	int fds, maps; /* before */
