@@ -15,6 +15,7 @@
 
 struct sd_event;
 struct vhost_user_info;
+struct binding_info; /* broker/binding.h */
 
 /* Why a frame did not arrive. Indices of port_stats.drop[]; names by drop_reason_name(). */
 enum drop_reason {
@@ -78,7 +79,17 @@ struct function_state {    /* what is, as opposed to what is set */
 	bool mac_conflict; /* its MAC is owned by another function of the fabric: it does not get that traffic
 			    */
 	const char *datapath; /* "builtin", or "none" while no queue is started */
+	uint64_t offered; /* virtio features that the connected front-end was offered; 0: none is connected */
 	const struct rx_filter *filter;
+};
+
+/* What a list of datapaths gives the functions of a virtual PF. */
+struct datapath_ability {
+	/* Virtio features that all of the list can serve. Of one that is not to be had now nobody knows what
+	 * it can: it does not count, and will refuse to serve what it cannot. */
+	uint64_t features;
+	uint32_t enforces[VPF_MAX_DATAPATHS]; /* FABRIC_CAN_* (fabric/fabric.h) of each of the list */
+	char absent[200]; /* one sentence about the first that is not to be had now; empty: all are */
 };
 
 struct fabric_state {
@@ -95,6 +106,14 @@ struct dataplane_events {
 	void (*ring_error)(void *ctx, const char *pf, unsigned int fn, unsigned int queue, const char *why);
 	void (*mac_conflict)(void *ctx, const char *pf, unsigned int fn, const uint8_t mac[6]);
 	void (*uplink_changed)(void *ctx, const char *fabric, bool carrier);
+	/* As binding_events.changed and .failed (broker/binding.h), which say more. */
+	void (*datapath_changed)(void *ctx, const char *pf, unsigned int fn, const struct datapath_pref *from,
+				 const struct datapath_pref *to, uint64_t gap_us, const char *why);
+	void (*datapath_failed)(void *ctx, const char *pf, unsigned int fn, const struct datapath_pref *pref,
+				const char *why);
+	/* As fabric_events.trouble (fabric/fabric.h); pf NULL: about the fabric as a whole. */
+	void (*fabric_trouble)(void *ctx, const char *fabric, const char *pf, unsigned int fn,
+			       const char *why);
 };
 
 struct dataplane_ops {
@@ -107,7 +126,16 @@ struct dataplane_ops {
 	int (*fabric_fdb)(void *dp, const char *name, void (*row)(void *arg, const struct fdb_row *row),
 			  void *arg);
 
-	/* Creates the port and the socket `path`; QEMU may connect from now on. */
+	/* Whether a function with so many queue pairs on the fabric may have the list (not empty), and what
+	 * that gives it. `err` about "datapaths": -EOPNOTSUPP: one does not lead to this fabric, or is not
+	 * built in, or they have too few features in common, and which; -ENODEV: none of them is to be had
+	 * now. */
+	int (*list_check)(void *dp, const char *fabric, unsigned int queue_pairs,
+			  const struct datapath_list *list, struct datapath_ability *ret, struct err *err);
+
+	/* Creates the port and the socket `path`; QEMU may connect from now on. Here and in function_set,
+	 * s->datapaths is never empty, and s->failback is its PF's. What the front-end is offered follows the
+	 * list until one is connected; the model sees to it that later lists do not need less. */
 	int (*function_add)(void *dp, const struct pf_settings *pf, unsigned int fn,
 			    const struct function_settings *s, const char *path, struct err *err);
 	void (*function_set)(void *dp, const char *pf, unsigned int fn, const struct pf_policy *policy,
@@ -117,6 +145,7 @@ struct dataplane_ops {
 	int (*function_get)(void *dp, const char *pf, unsigned int fn, struct function_state *ret,
 			    struct vhost_user_info *ret_vu,
 			    struct port_stats *ret_stats); /* each may be NULL */
+	int (*function_binding)(void *dp, const char *pf, unsigned int fn, struct binding_info *ret);
 };
 
 struct dataplane_config {

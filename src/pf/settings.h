@@ -81,6 +81,7 @@ struct function_settings {
 	uint32_t pinned;   /* SETTING_*: what only the host can change */
 	uint16_t mtu;      /* VPF_MTU_MIN…VPF_MTU_MAX: longest L3 packet that passes, default: the PF's */
 	struct datapath_list datapaths; /* n 0 (default): as pf_settings.datapaths */
+	bool failback;                  /* pf_settings.failback, as the data plane gets it */
 };
 
 enum mac_policy {

@@ -13,7 +13,7 @@
 #include "pf/datapath_list.h"
 #include "pf/settings.h"
 
-#define LONG_96                                                                                              \
+#define LONG_95                                                                                              \
 	"/23456789/123456789/123456789/123456789/123456789/123456789/123456789/123456789/123456789/12345"
 
 static void text_and_back(void **state)
@@ -29,7 +29,7 @@ static void text_and_back(void **state)
 		"{pf}-{vf}.sock:server=on:offload=on,vdpa:mgmtdev=vduse,vhost-net,builtin",
 		"vhost-user:path=/a,vhost-user:path=/b",
 		"vhost-user:path=/a:b:C=D=E",
-		"vhost-user:path=" LONG_96 "678",
+		"vhost-user:path=" LONG_95 "6789",
 	};
 
 	(void)state;
@@ -101,7 +101,7 @@ static void bad_texts(void **state)
 		{"vhost-user:path=/{vf", "no braces"},
 		{"vhost-user:path=/}", "no braces"},
 		{"vhost-user:path=/x\n", "control character"},
-		{"vhost-user:path=" LONG_96 "6789", "at most 99 fit"},
+		{"vhost-user:path=" LONG_95 "67890", "at most 99 fit"},
 		{"vdpa", "vdpa needs device="},
 		{"vdpa:mgmtdev=0123456789012345678901234567890123456789012345678901234567890123",
 		 "at most 63"},
@@ -206,9 +206,9 @@ static void paths(void **state)
 	assert_string_equal(path, "/run/a/x-pf-a.sock");
 
 	/* 107 bytes fit a socket's address, and not one more. */
-	strcpy(pref.path, LONG_96 "{pf}");
-	pref.path[strlen(LONG_96)] = '\0';
-	memmove(pref.path + strlen(LONG_96) - 1, "{pf}", 5);
+	strcpy(pref.path, LONG_95 "{pf}");
+	pref.path[strlen(LONG_95)] = '\0';
+	memmove(pref.path + strlen(LONG_95) - 1, "{pf}", 5);
 	assert_int_equal(datapath_pref_path(&pref, "0123456789abc", 1, path, &err), 0);
 	assert_int_equal(strlen(path), 107);
 	strcpy(path, "untouched");
