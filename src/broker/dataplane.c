@@ -32,7 +32,7 @@ struct dataplane {
 	struct dataplane_config config;
 	struct worker_pool *pool;
 	struct netdev_monitor *monitor;
-	sd_event_source *note_source, *fault_source, *age_timer;
+	sd_event_source *note_source, *fault_source;
 	unsigned int n_fabrics, n_pfs;
 	struct fabric *fabrics[VPF_MAX_FABRICS];
 	struct pf_entry *pfs[VPF_MAX_PFS];
@@ -127,10 +127,23 @@ static void on_uplink_changed(void *ctx, struct fabric *f, bool carrier)
 		dp->config.events->uplink_changed(dp->config.ctx, f->settings.name, carrier);
 }
 
+static void on_trouble(void *ctx, struct fabric *f, struct fabric_port *p, const char *why)
+{
+	struct log_scope scope = {.fabric = f->settings.name, .vf = LOG_VF_NONE};
+
+	(void)ctx;
+	if (p) {
+		scope.pf = p->pf;
+		scope.vf = p->fn == VPF_FUNCTION_PF ? LOG_VF_PF : (int)p->fn - 1;
+	}
+	log_write(LOG_LVL_WARNING, &scope, "%s", why);
+}
+
 static const struct fabric_events fabric_events = {
 	.link_changed = on_link_changed,
 	.mac_conflict = on_mac_conflict,
 	.uplink_changed = on_uplink_changed,
+	.trouble = on_trouble,
 };
 
 static void on_netdev(void *ctx, const char *name, int ifindex, bool carrier, bool gone)
@@ -138,39 +151,7 @@ static void on_netdev(void *ctx, const char *name, int ifindex, bool carrier, bo
 	struct dataplane *dp = ctx;
 
 	for (unsigned int i = 0; i < dp->n_fabrics; i++)
-		builtin_netdev_changed(dp->fabrics[i], name, ifindex, carrier, gone);
-}
-
-/* Addresses age only while some are learned: no timer runs otherwise. */
-static void arm_ageing(struct dataplane *dp)
-{
-	uint64_t every = 0;
-
-	for (unsigned int i = 0; i < dp->n_fabrics; i++) {
-		const struct fabric *f = dp->fabrics[i];
-		uint64_t s = MAX(f->settings.ageing / 4, 1u);
-
-		if (f->learned && (!every || s < every))
-			every = s;
-	}
-	if (!every) {
-		sd_event_source_set_enabled(dp->age_timer, SD_EVENT_OFF);
-		return;
-	}
-	sd_event_source_set_time_relative(dp->age_timer, every * 1000000);
-	sd_event_source_set_enabled(dp->age_timer, SD_EVENT_ONESHOT);
-}
-
-static int on_age(sd_event_source *source, uint64_t usec, void *userdata)
-{
-	struct dataplane *dp = userdata;
-
-	(void)source;
-	(void)usec;
-	for (unsigned int i = 0; i < dp->n_fabrics; i++)
-		builtin_age(dp->fabrics[i], now_s());
-	arm_ageing(dp);
-	return 0;
+		dp->fabrics[i]->ops->netdev_changed(dp->fabrics[i], name, ifindex, carrier, gone);
 }
 
 static void check_rings(struct dataplane *dp)
@@ -199,20 +180,20 @@ static void take_note(struct dataplane *dp, const struct worker_note *note)
 		return;
 	}
 	for (unsigned int i = 0; i < dp->n_fabrics; i++) {
-		struct fabric_port *p = builtin_port_by_id(dp->fabrics[i], note->port_id);
+		struct fabric *f = dp->fabrics[i];
 
-		if (!p)
-			continue;
-		builtin_learn(dp->fabrics[i], p, note->mac, note->vlan, now_s());
-		if (sd_event_source_get_enabled(dp->age_timer, NULL) == 0)
-			arm_ageing(dp);
-		return;
+		if (f->ops == &fabric_builtin &&
+		    builtin_note(container_of(f, struct builtin_fabric, base), note))
+			return;
 	}
 }
 
+/* NULL: the fabric passes none. */
 static struct control_box *box_of(const struct pf_entry *e)
 {
-	return e->n ? e->function[VPF_FUNCTION_PF]->port->port->control : NULL;
+	const struct sw_port *port = e->n ? builtin_sw_port(e->function[VPF_FUNCTION_PF]->port) : NULL;
+
+	return port ? port->control : NULL;
 }
 
 /* A frame of each PF in turn, so that none waits for another that has more. */
@@ -263,17 +244,20 @@ static int on_notes(sd_event_source *source, int fd, uint32_t revents, void *use
 static int do_fabric_add(void *ctx, const struct fabric_settings *s, struct err *err)
 {
 	struct dataplane *dp = ctx;
+	const struct fabric_ops *ops = fabric_ops_of(s->type);
 	struct fabric *f;
 	int r;
 
 	if (dp->n_fabrics == VPF_MAX_FABRICS)
 		return err_set(err, ENOSPC, "name", "there are %d fabrics already, which is the limit",
 			       VPF_MAX_FABRICS);
-	r = builtin_new(dp->pool, s, &fabric_events, dp, &f, err);
+	if (!ops)
+		return err_set(err, EOPNOTSUPP, "type", "this vpfd has no fabrics of that type");
+	r = ops->new (dp->config.event, dp->pool, s, &fabric_events, dp, &f, err);
 	if (r < 0)
 		return r;
 	dp->fabrics[dp->n_fabrics++] = f;
-	if (s->uplink != UPLINK_NONE)
+	if (s->uplink != UPLINK_NONE || s->type != FABRIC_BUILTIN)
 		netdev_monitor_refresh(dp->monitor); /* the carrier, now */
 	return 0;
 }
@@ -286,12 +270,11 @@ static int do_fabric_set(void *ctx, const struct fabric_settings *s, struct err 
 
 	if (!f)
 		return err_set(err, ENOENT, "name", "there is no fabric %s", s->name);
-	r = builtin_set(f, s, err);
+	r = f->ops->set(f, s, err);
 	if (r < 0)
 		return r;
 	if (s->uplink != UPLINK_NONE)
 		netdev_monitor_refresh(dp->monitor);
-	arm_ageing(dp);
 	return 0;
 }
 
@@ -305,7 +288,7 @@ static void do_fabric_del(void *ctx, const char *name)
 		if (strcmp(f->settings.name, name) != 0)
 			continue;
 		dp->fabrics[i] = dp->fabrics[--dp->n_fabrics];
-		builtin_free(f);
+		f->ops->free(f);
 		return;
 	}
 }
@@ -317,15 +300,7 @@ static int do_fabric_get(void *ctx, const char *name, struct fabric_state *ret, 
 
 	if (!f)
 		return -ENOENT;
-	if (ret)
-		*ret = (struct fabric_state){
-			.uplink_carrier = f->uplink && f->uplink->carrier,
-			.ports = f->n,
-			.fdb_entries = f->sw.fdb->used,
-			.fdb_learned = f->learned,
-		};
-	if (ret_uplink)
-		port_get_stats(f->uplink_port, ret_uplink);
+	f->ops->get(f, ret, ret_uplink);
 	return 0;
 }
 
@@ -336,7 +311,7 @@ static int do_fabric_fdb(void *ctx, const char *name, void (*row)(void *arg, con
 
 	if (!f)
 		return -ENOENT;
-	builtin_fdb(f, now_s(), row, arg);
+	f->ops->fdb(f, now_s(), row, arg);
 	return 0;
 }
 
@@ -407,7 +382,7 @@ static int do_function_add(void *ctx, const struct pf_settings *pf, unsigned int
 		return r;
 	}
 	e->function[e->n++] = f;
-	if (fn == VPF_FUNCTION_PF && dp->control_fn)
+	if (fn == VPF_FUNCTION_PF && dp->control_fn && box_of(e))
 		control_box_set(box_of(e), CONTROL_OPEN);
 	return 0;
 }
@@ -418,7 +393,7 @@ static void do_function_set(void *ctx, const char *pf, unsigned int fn, const st
 	struct function *f = find_function(ctx, pf, fn);
 
 	if (f)
-		builtin_port_set(f->port, s, policy);
+		f->port->fabric->ops->port_set(f->port, s, policy);
 }
 
 static void do_function_del(void *ctx, const char *pf, unsigned int fn)
@@ -447,7 +422,7 @@ static void do_function_filter(void *ctx, const char *pf, unsigned int fn, const
 	struct function *f = find_function(ctx, pf, fn);
 
 	if (f)
-		builtin_port_filter(f->port, filter);
+		f->port->fabric->ops->port_filter(f->port, filter);
 }
 
 static int do_function_get(void *ctx, const char *pf, unsigned int fn, struct function_state *ret,
@@ -455,20 +430,22 @@ static int do_function_get(void *ctx, const char *pf, unsigned int fn, struct fu
 {
 	static const struct rx_filter unknown;
 	const struct function *f = find_function(ctx, pf, fn);
+	const struct rx_filter *filter;
 
 	if (!f)
 		return -ENOENT;
+	filter = f->port->fabric->ops->port_get_filter(f->port);
 	if (ret)
 		*ret = (struct function_state){
 			.link_up = f->port->link_up,
 			.mac_conflict = f->port->mac_conflict,
 			.datapath = f->started ? "builtin" : "none",
-			.filter = f->port->filter ? f->port->filter : &unknown,
+			.filter = filter ? filter : &unknown,
 		};
 	if (ret_vu)
 		vhost_user_get_info(f->vu, ret_vu);
 	if (ret_stats)
-		port_get_stats(f->port->port, ret_stats);
+		f->port->fabric->ops->port_get_stats(f->port, ret_stats);
 	return 0;
 }
 
@@ -508,11 +485,6 @@ int dataplane_new(const struct dataplane_config *config, struct dataplane **ret,
 	if (r >= 0)
 		r = sd_event_add_io(config->event, &dp->fault_source, guest_map_fault_fd(), EPOLLIN, on_fault,
 				    dp);
-	if (r >= 0)
-		r = sd_event_add_time_relative(config->event, &dp->age_timer, CLOCK_MONOTONIC, 0, 0, on_age,
-					       dp);
-	if (r >= 0)
-		r = sd_event_source_set_enabled(dp->age_timer, SD_EVENT_OFF);
 	if (r < 0) {
 		err_set(err, -r, NULL, "cannot set up the event loop: %s", strerror(-r));
 		goto fail;
@@ -536,9 +508,11 @@ void dataplane_free(struct dataplane *dp)
 		free_entry(e);
 		dp->n_pfs--;
 	}
-	while (dp->n_fabrics)
-		builtin_free(dp->fabrics[--dp->n_fabrics]);
-	sd_event_source_disable_unref(dp->age_timer);
+	while (dp->n_fabrics) {
+		struct fabric *f = dp->fabrics[--dp->n_fabrics];
+
+		f->ops->free(f);
+	}
 	sd_event_source_disable_unref(dp->fault_source);
 	sd_event_source_disable_unref(dp->note_source);
 	netdev_monitor_free(dp->monitor);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "datapath/worker.h"
+#include "fabric/builtin.h"
 #include "util/log.h"
 #include "vhost/ring_record.h"
 
@@ -74,13 +75,43 @@ static void on_disconnected(void *ctx, const char *why)
 		f->events->function_connected(f->ctx, f->pf, f->fn, false, why);
 }
 
+static int open_port(struct function *f)
+{
+	struct log_scope scope = scope_of(f);
+	struct err err;
+	int r = f->port->fabric->ops->port_open(f->port, f->queue_pairs, &f->attach, &err);
+
+	if (!r && !f->attach.sw_port) {
+		f->port->fabric->ops->port_close(f->port);
+		r = err_set(&err, EOPNOTSUPP, NULL, "nothing here serves rings on a fabric of this type");
+	}
+	if (r < 0)
+		log_write(LOG_LVL_ERR, &scope, "%s", err.text);
+	return r;
+}
+
+/* Unless queues are started. */
+static void close_port(struct function *f)
+{
+	if (f->started || !f->attach.sw_port)
+		return;
+	f->port->fabric->ops->port_close(f->port);
+	f->attach = (struct fabric_attach){0};
+}
+
 static int on_queue_start(void *ctx, const struct vhost_queue *q)
 {
 	struct function *f = ctx;
-	int r = port_queue_start(f->port->port, q);
+	int r = 0;
 
-	if (r < 0)
+	if (!f->started)
+		r = open_port(f);
+	if (!r)
+		r = port_queue_start(f->attach.sw_port, q);
+	if (r < 0) {
+		close_port(f);
 		return r;
+	}
 	if (f->started++ == 0 && f->events->function_started)
 		f->events->function_started(f->ctx, f->pf, f->fn, true);
 	return 0;
@@ -90,8 +121,11 @@ static void on_queue_stop(void *ctx, unsigned int index, uint16_t *ret_avail_idx
 {
 	struct function *f = ctx;
 
-	port_queue_stop(f->port->port, index, ret_avail_idx, ret_used_idx);
-	if (--f->started == 0 && f->events->function_started)
+	port_queue_stop(f->attach.sw_port, index, ret_avail_idx, ret_used_idx);
+	if (--f->started)
+		return;
+	close_port(f);
+	if (f->events->function_started)
 		f->events->function_started(f->ctx, f->pf, f->fn, false);
 }
 
@@ -99,14 +133,16 @@ static void on_queue_enable(void *ctx, unsigned int index, bool enable)
 {
 	struct function *f = ctx;
 
-	port_queue_enable(f->port->port, index, enable);
+	if (f->attach.sw_port)
+		port_queue_enable(f->attach.sw_port, index, enable);
 }
 
 static void on_queue_call(void *ctx, unsigned int index, int callfd)
 {
 	struct function *f = ctx;
 
-	port_queue_call(f->port->port, index, callfd);
+	if (f->attach.sw_port)
+		port_queue_call(f->attach.sw_port, index, callfd);
 }
 
 static void on_set_mtu(void *ctx, uint16_t mtu)
@@ -128,7 +164,7 @@ struct rarp {
 static void send_rarp(struct worker *w, void *arg)
 {
 	struct rarp *r = arg;
-	struct sw_port *port = r->f->port->port;
+	struct sw_port *port = r->f->attach.sw_port;
 	struct vring_seg seg;
 	struct pkt *p = &w->pkts[0];
 
@@ -145,12 +181,14 @@ static void on_send_rarp(void *ctx, const uint8_t mac[6])
 	struct function *f = ctx;
 	static const uint8_t fixed[] = {0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
 
+	if (!f->attach.sw_port)
+		return;
 	memset(r.frame, 0xff, 6);
 	memcpy(r.frame + 6, mac, 6);
 	memcpy(r.frame + 12, fixed, sizeof(fixed));
 	memcpy(r.frame + 22, mac, 6);
 	memcpy(r.frame + 32, mac, 6);
-	worker_run(worker_pool_pick(f->port->fabric->sw.pool), send_rarp, &r);
+	worker_run(worker_pool_pick(f->attach.sw_port->sw->pool), send_rarp, &r);
 }
 
 struct control_frame {
@@ -176,15 +214,15 @@ static void send_control(struct worker *w, void *arg)
 int function_send_control(struct function *f, const uint8_t *frame, size_t len)
 {
 	uint8_t data[DATAPLANE_CONTROL_LEN];
-	struct control_frame c = {.port = f->port->port, .data = data, .len = (uint32_t)len};
+	struct control_frame c = {.port = f->attach.sw_port, .data = data, .len = (uint32_t)len};
 
 	if (len < PKT_ETH_LEN || len > sizeof(data))
 		return -EINVAL;
 	memcpy(data, frame, len);
 	/* A queue that is not there needs no worker to find out. */
-	if (!c.port->rx)
+	if (!c.port || !c.port->rx)
 		return -ENOTCONN;
-	worker_run(worker_pool_pick(f->port->fabric->sw.pool), send_control, &c);
+	worker_run(worker_pool_pick(c.port->sw->pool), send_control, &c);
 	return c.result;
 }
 
@@ -227,7 +265,8 @@ int function_new(sd_event *event, struct fabric *fabric, const struct pf_setting
 	f->fn = fn;
 	f->events = events;
 	f->ctx = ctx;
-	r = builtin_port_add(fabric, f->pf, fn, s, &pf->policy, counters, &f->port);
+	f->queue_pairs = pf->queue_pairs;
+	r = fabric->ops->port_add(fabric, f->pf, fn, s, &pf->policy, counters, &f->port);
 	if (r < 0) {
 		err_set(err, -r, NULL, "cannot add a port to fabric %s: %s", fabric->settings.name,
 			strerror(-r));
@@ -241,7 +280,7 @@ int function_new(sd_event *event, struct fabric *fabric, const struct pf_setting
 	config.queue_pairs = pf->queue_pairs;
 	r = vhost_user_new(event, &config, &f->vu, err);
 	if (r < 0) {
-		builtin_port_free(f->port);
+		fabric->ops->port_free(f->port);
 		free(f->path);
 		free(f);
 		return r;
@@ -255,7 +294,7 @@ void function_free(struct function *f)
 	if (!f)
 		return;
 	vhost_user_free(f->vu);
-	builtin_port_free(f->port);
+	f->port->fabric->ops->port_free(f->port);
 	free(f->path);
 	free(f);
 }
@@ -267,10 +306,12 @@ void function_forget(struct function *f)
 
 void function_check_rings(struct function *f)
 {
-	struct sw_port *port = f->port->port;
+	struct sw_port *port = f->attach.sw_port;
 
 	/* What is wrong with a ring that reads as zeros is not the ring. */
 	if (vhost_user_check_memory(f->vu))
+		return;
+	if (!port)
 		return;
 	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES; i++) {
 		struct sw_queue *q = port->queue[i];

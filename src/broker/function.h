@@ -7,13 +7,15 @@
 
 #include <systemd/sd-event.h>
 
-#include "fabric/builtin.h"
+#include "fabric/fabric.h"
 #include "vhost/vhost_user.h"
 
 struct function {
 	char pf[VPF_NAME_MAX];
 	unsigned int fn;
 	struct fabric_port *port;
+	struct fabric_attach attach; /* from the first queue's start to the last one's stop */
+	unsigned int queue_pairs;
 	struct vhost_user *vu;
 	char *path;           /* of the socket */
 	unsigned int started; /* queues */

@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
-static bool link_of(const struct fabric *f, const struct function_settings *s)
+static bool link_of(const struct builtin_fabric *f, const struct function_settings *s)
 {
 	switch (s->link) {
 	case LINK_ENABLE:
@@ -20,7 +20,7 @@ static bool link_of(const struct fabric *f, const struct function_settings *s)
 	case LINK_AUTO:
 		break;
 	}
-	return f->settings.uplink == UPLINK_NONE || (f->uplink && f->uplink->carrier);
+	return f->base.settings.uplink == UPLINK_NONE || (f->uplink && f->uplink->carrier);
 }
 
 static uint64_t now_ns(void)
@@ -46,7 +46,7 @@ static bool conf_equal(const struct port_conf *a, const struct port_conf *b)
 	return a->n_macs == b->n_macs && a->n_groups == b->n_groups && !memcmp(a, b, conf_size(a));
 }
 
-void builtin_recompute(struct fabric *f)
+void builtin_recompute(struct builtin_fabric *f)
 {
 	_cleanup_free_ struct port_conf **old = calloc(f->n + 1, sizeof(*old));
 	struct fdb *fdb, *old_fdb;
@@ -57,11 +57,11 @@ void builtin_recompute(struct fabric *f)
 	if (!old || claims_build_fdb(f, &fdb) < 0)
 		return;
 	for (unsigned int i = 0; i < f->n; i++) {
-		struct fabric_port *p = f->ports[i];
-		bool up = link_of(f, &p->settings), was = p->link_up;
+		struct builtin_port *p = f->ports[i];
+		bool up = link_of(f, &p->base.settings), was = p->base.link_up;
 		struct port_conf *c;
 
-		p->link_up = up;
+		p->base.link_up = up;
 		c = claims_port_conf(p, fdb);
 		if (c && conf_equal(c, p->port->conf)) {
 			free(c);
@@ -73,8 +73,8 @@ void builtin_recompute(struct fabric *f)
 			}
 			n_old++;
 		}
-		if (up != was && f->events && f->events->link_changed)
-			f->events->link_changed(f->ctx, p, up);
+		if (up != was && f->base.events && f->base.events->link_changed)
+			f->base.events->link_changed(f->base.ctx, &p->base, up);
 	}
 	old_fdb = rcu_xchg_pointer(&f->sw.fdb, fdb);
 	urcu_qsbr_synchronize_rcu();
@@ -87,7 +87,7 @@ void builtin_recompute(struct fabric *f)
 }
 
 /* Publishes the list of ports. */
-static int publish_view(struct fabric *f)
+static int publish_view(struct builtin_fabric *f)
 {
 	struct sw_view *view = calloc(1, sizeof(*view) + (f->n + 1) * sizeof(view->port[0]));
 
@@ -101,7 +101,7 @@ static int publish_view(struct fabric *f)
 }
 
 /* Puts `up` (may be NULL) in place of the uplink. The counters go on. */
-static void replace_uplink(struct fabric *f, struct uplink *up)
+static void replace_uplink(struct builtin_fabric *f, struct uplink *up)
 {
 	struct uplink *old = f->uplink;
 
@@ -121,7 +121,7 @@ static void replace_uplink(struct fabric *f, struct uplink *up)
 	uplink_close(old);
 }
 
-static int new_uplink_port(struct fabric *f)
+static int new_uplink_port(struct builtin_fabric *f)
 {
 	struct port_conf *conf = calloc(1, sizeof(*conf));
 	int r;
@@ -136,9 +136,9 @@ static int new_uplink_port(struct fabric *f)
 }
 
 int builtin_new(struct worker_pool *pool, const struct fabric_settings *s, const struct fabric_events *events,
-		void *ctx, struct fabric **ret, struct err *err)
+		void *ctx, struct builtin_fabric **ret, struct err *err)
 {
-	struct fabric *f = calloc(1, sizeof(*f));
+	struct builtin_fabric *f = calloc(1, sizeof(*f));
 	struct uplink *up = NULL;
 	int r;
 
@@ -146,9 +146,11 @@ int builtin_new(struct worker_pool *pool, const struct fabric_settings *s, const
 		free(f);
 		return err_set(err, ENOMEM, NULL, "not enough memory for a fabric");
 	}
-	f->settings = *s;
-	f->events = events;
-	f->ctx = ctx;
+	f->base.ops = &fabric_builtin;
+	f->base.pool = pool;
+	f->base.settings = *s;
+	f->base.events = events;
+	f->base.ctx = ctx;
 	r = new_uplink_port(f);
 	if (r < 0)
 		err_set(err, -r, NULL, "not enough memory for a fabric");
@@ -164,9 +166,10 @@ int builtin_new(struct worker_pool *pool, const struct fabric_settings *s, const
 	return 0;
 }
 
-int builtin_set(struct fabric *f, const struct fabric_settings *s, struct err *err)
+int builtin_set(struct builtin_fabric *f, const struct fabric_settings *s, struct err *err)
 {
-	bool same = s->uplink == f->settings.uplink && !strcmp(s->uplink_name, f->settings.uplink_name) &&
+	bool same = s->uplink == f->base.settings.uplink &&
+		    !strcmp(s->uplink_name, f->base.settings.uplink_name) &&
 		    (f->uplink || s->uplink == UPLINK_NONE);
 	struct uplink *up = NULL;
 
@@ -176,17 +179,18 @@ int builtin_set(struct fabric *f, const struct fabric_settings *s, struct err *e
 		if (r < 0)
 			return r;
 	}
-	f->settings = *s;
+	f->base.settings = *s;
 	if (!same)
 		replace_uplink(f, up);
 	builtin_recompute(f);
 	return 0;
 }
 
-void builtin_free(struct fabric *f)
+void builtin_free(struct builtin_fabric *f)
 {
 	if (!f)
 		return;
+	sd_event_source_disable_unref(f->age_timer);
 	if (f->uplink) {
 		uplink_stop(f->uplink, f->sw.pool);
 		urcu_qsbr_synchronize_rcu();
@@ -199,13 +203,13 @@ void builtin_free(struct fabric *f)
 }
 
 /* What the functions of a PF share; a new one for the first. */
-static int join_pool(struct fabric *f, struct fabric_port *p)
+static int join_pool(struct builtin_fabric *f, struct builtin_port *p)
 {
 	struct shaper_pool *pool = NULL;
 	int r = 0;
 
 	for (unsigned int i = 0; i < f->n && !pool; i++)
-		if (!strcmp(f->ports[i]->pf, p->pf))
+		if (!strcmp(f->ports[i]->base.pf, p->base.pf))
 			pool = f->ports[i]->port->shaper.pool;
 	if (pool)
 		return shaper_join(&p->port->shaper, pool);
@@ -218,7 +222,7 @@ static int join_pool(struct fabric *f, struct fabric_port *p)
 	return r;
 }
 
-static void leave_pool(struct fabric *f, struct fabric_port *p)
+static void leave_pool(struct builtin_fabric *f, struct builtin_port *p)
 {
 	struct shaper_pool *pool = p->port->shaper.pool;
 
@@ -231,33 +235,34 @@ static void leave_pool(struct fabric *f, struct fabric_port *p)
 	shaper_pool_free(pool);
 }
 
-static void set_policy(struct fabric_port *p, const struct pf_policy *policy)
+static void set_policy(struct builtin_port *p, const struct pf_policy *policy)
 {
 	p->policy = (struct port_policy){.driver_mac = policy->driver_mac,
 					 .promisc = policy->promisc,
 					 .max_driver_macs = policy->max_driver_macs};
 	if (shaper_pool_set(p->port->shaper.pool, policy->max_rate_total, now_ns()))
-		p->fabric->rates_changed = true;
+		builtin_of(p)->rates_changed = true;
 }
 
-static void free_port(struct fabric_port *p)
+static void free_port(struct builtin_port *p)
 {
-	leave_pool(p->fabric, p);
+	leave_pool(builtin_of(p), p);
 	sw_port_free(p->port);
 	free(p->filter);
 	free(p);
 }
 
-int builtin_port_add(struct fabric *f, const char *pf, unsigned int fn, const struct function_settings *s,
-		     const struct pf_policy *policy, struct counter_file *counters, struct fabric_port **ret)
+int builtin_port_add(struct builtin_fabric *f, const char *pf, unsigned int fn,
+		     const struct function_settings *s, const struct pf_policy *policy,
+		     struct counter_file *counters, struct builtin_port **ret)
 {
-	struct fabric_port *p;
+	struct builtin_port *p;
 	struct port_conf *conf;
 	int r;
 
 	if (f->n == f->room) {
 		unsigned int room = f->room ? 2 * f->room : 16;
-		struct fabric_port **ports = realloc(f->ports, room * sizeof(struct fabric_port *));
+		struct builtin_port **ports = realloc(f->ports, room * sizeof(struct builtin_port *));
 
 		if (!ports)
 			return -ENOMEM;
@@ -272,10 +277,10 @@ int builtin_port_add(struct fabric *f, const char *pf, unsigned int fn, const st
 		free(p);
 		return r;
 	}
-	p->fabric = f;
-	p->pf = pf;
-	p->fn = fn;
-	p->settings = *s;
+	p->base.fabric = &f->base;
+	p->base.pf = pf;
+	p->base.fn = fn;
+	p->base.settings = *s;
 	p->port->owner = p;
 	r = join_pool(f, p);
 	if (!r && fn == VPF_FUNCTION_PF)
@@ -297,16 +302,16 @@ int builtin_port_add(struct fabric *f, const char *pf, unsigned int fn, const st
 	return 0;
 }
 
-void builtin_port_set(struct fabric_port *p, const struct function_settings *s,
+void builtin_port_set(struct builtin_port *p, const struct function_settings *s,
 		      const struct pf_policy *policy)
 {
-	p->settings = *s;
+	p->base.settings = *s;
 	if (policy)
 		set_policy(p, policy);
-	builtin_recompute(p->fabric);
+	builtin_recompute(builtin_of(p));
 }
 
-void builtin_port_filter(struct fabric_port *p, const struct rx_filter *filter)
+void builtin_port_filter(struct builtin_port *p, const struct rx_filter *filter)
 {
 	/* Without memory it stays as it was: QEMU tells all of it again with the next change. */
 	if (!p->filter)
@@ -314,20 +319,20 @@ void builtin_port_filter(struct fabric_port *p, const struct rx_filter *filter)
 	if (!p->filter)
 		return;
 	*p->filter = *filter;
-	builtin_recompute(p->fabric);
+	builtin_recompute(builtin_of(p));
 }
 
-void builtin_port_free(struct fabric_port *p)
+void builtin_port_free(struct builtin_port *p)
 {
-	struct fabric *f;
+	struct builtin_fabric *f;
 	unsigned int i;
 
 	if (!p)
 		return;
-	f = p->fabric;
+	f = builtin_of(p);
 	for (i = 0; f->ports[i] != p; i++)
 		;
-	memmove(&f->ports[i], &f->ports[i + 1], (f->n - i - 1) * sizeof(struct fabric_port *));
+	memmove(&f->ports[i], &f->ports[i + 1], (f->n - i - 1) * sizeof(struct builtin_port *));
 	f->n--;
 	/* Its learned addresses go with it; until the new table is out, frames to them meet a port without
 	 * queues. */
@@ -347,7 +352,15 @@ void builtin_port_free(struct fabric_port *p)
 	free_port(p);
 }
 
-struct fabric_port *builtin_port_by_id(struct fabric *f, uint64_t port_id)
+void builtin_port_elsewhere(struct builtin_port *p, bool elsewhere)
+{
+	if (p->base.elsewhere == elsewhere)
+		return;
+	p->base.elsewhere = elsewhere;
+	builtin_recompute(builtin_of(p));
+}
+
+struct builtin_port *builtin_port_by_id(struct builtin_fabric *f, uint64_t port_id)
 {
 	for (unsigned int i = 0; i < f->n; i++)
 		if (f->ports[i]->port->id == port_id)
@@ -355,11 +368,11 @@ struct fabric_port *builtin_port_by_id(struct fabric *f, uint64_t port_id)
 	return NULL;
 }
 
-void builtin_netdev_changed(struct fabric *f, const char *name, int ifindex, bool carrier, bool gone)
+void builtin_netdev_changed(struct builtin_fabric *f, const char *name, int ifindex, bool carrier, bool gone)
 {
 	bool was = f->uplink && f->uplink->carrier, now;
 
-	if (f->settings.uplink == UPLINK_NONE)
+	if (f->base.settings.uplink == UPLINK_NONE)
 		return;
 	if (f->uplink && f->uplink->ifindex == ifindex && f->uplink->name[0]) {
 		struct ifreq ifr;
@@ -372,12 +385,12 @@ void builtin_netdev_changed(struct fabric *f, const char *name, int ifindex, boo
 			replace_uplink(f, NULL);
 		if (f->uplink)
 			f->uplink->carrier = carrier;
-	} else if (!f->uplink && !gone && f->settings.uplink == UPLINK_NETDEV &&
-		   !strcmp(name, f->settings.uplink_name)) {
+	} else if (!f->uplink && !gone && f->base.settings.uplink == UPLINK_NETDEV &&
+		   !strcmp(name, f->base.settings.uplink_name)) {
 		struct uplink *up;
 
 		/* The netdev is back. */
-		if (uplink_open(&f->settings, f->sw.pool->n, &up, NULL) < 0)
+		if (uplink_open(&f->base.settings, f->sw.pool->n, &up, NULL) < 0)
 			return;
 		up->carrier = carrier;
 		replace_uplink(f, up);
@@ -387,78 +400,7 @@ void builtin_netdev_changed(struct fabric *f, const char *name, int ifindex, boo
 	now = f->uplink && f->uplink->carrier;
 	if (now == was)
 		return;
-	if (f->events && f->events->uplink_changed)
-		f->events->uplink_changed(f->ctx, f, now);
+	if (f->base.events && f->base.events->uplink_changed)
+		f->base.events->uplink_changed(f->base.ctx, &f->base, now);
 	builtin_recompute(f);
-}
-
-void builtin_learn(struct fabric *f, struct fabric_port *p, uint64_t mac, uint16_t vlan, uint32_t now)
-{
-	int r;
-
-	/* The note may be older than the last change of settings. */
-	if (!claims_may_learn(f, f->sw.fdb, p, mac, vlan))
-		return;
-	if (p->port->learned >= f->settings.max_learned) {
-		__atomic_store_n(&p->port->learn_full, true, __ATOMIC_RELAXED);
-		return;
-	}
-	r = fdb_add(f->sw.fdb, mac, vlan, p->port, FDB_LEARNED, now);
-	if (r == -ENOSPC) {
-		builtin_recompute(f); /* a larger table */
-		r = fdb_add(f->sw.fdb, mac, vlan, p->port, FDB_LEARNED, now);
-	}
-	if (!r) {
-		p->port->learned++;
-		f->learned++;
-	}
-}
-
-/* Seconds since an address was seen; 0 if a worker saw it after `now` was read. */
-static uint32_t age_of(const struct fdb_meta *meta, uint32_t now)
-{
-	int32_t age = (int32_t)(now - __atomic_load_n(&meta->seen, __ATOMIC_RELAXED));
-
-	return age < 0 ? 0 : (uint32_t)age;
-}
-
-void builtin_age(struct fabric *f, uint32_t now)
-{
-	struct fdb *fdb = f->sw.fdb;
-	bool any = false;
-
-	for (unsigned int i = 0; i < fdb->slots; i++) {
-		if (!fdb->slot[i].key || fdb->meta[i].kind != FDB_LEARNED)
-			continue;
-		if (age_of(&fdb->meta[i], now) >= f->settings.ageing) {
-			fdb->meta[i].kind =
-				FDB_PERMANENT; /* claims_build_fdb() takes over learned ones only */
-			any = true;
-		}
-	}
-	if (any)
-		builtin_recompute(f);
-}
-
-void builtin_fdb(const struct fabric *f, uint32_t now, void (*row)(void *arg, const struct fdb_row *row),
-		 void *arg)
-{
-	const struct fdb *fdb = f->sw.fdb;
-
-	for (unsigned int i = 0; i < fdb->slots; i++) {
-		uint16_t vlan = FDB_KEY_VLAN(fdb->slot[i].key);
-		const struct fabric_port *p;
-		struct fdb_row r = {.vlan = vlan == VLAN_KEY_ANY ? -1 : vlan & 0xfff,
-				    .kind = fdb->meta[i].kind};
-
-		if (!fdb->slot[i].key)
-			continue;
-		p = fdb->slot[i].port->owner;
-		mac_store(r.mac, FDB_KEY_MAC(fdb->slot[i].key));
-		r.pf = p->pf;
-		r.function = p->fn;
-		if (r.kind == FDB_LEARNED)
-			r.age = age_of(&fdb->meta[i], now);
-		row(arg, &r);
-	}
 }

@@ -16,9 +16,13 @@
  *
  * Thread-safety: main thread. */
 
-#include "broker/dataplane.h"
+#include <systemd/sd-event.h>
+
 #include "datapath/switch.h"
 #include "datapath/uplink.h"
+#include "fabric/fabric.h"
+
+struct worker_note;
 
 /* Of a PF's policy what is carried out here, but for its total rate: that is in the port's shaper->pool,
  * which the functions of a PF share. */
@@ -27,66 +31,73 @@ struct port_policy {
 	uint32_t max_driver_macs;
 };
 
-struct fabric_port { /* a function in its fabric */
+struct builtin_port { /* a function in its fabric */
+	struct fabric_port base;
 	struct sw_port *port;
-	struct fabric *fabric;
-	const char *pf; /* the owner's */
-	unsigned int fn;
-	struct function_settings settings;
 	struct port_policy policy;
 	struct rx_filter *filter; /* NULL: nothing heard yet */
-	bool link_up, mac_conflict;
 };
 
-struct fabric_events {
-	void (*link_changed)(void *ctx, struct fabric_port *p, bool up);
-	void (*mac_conflict)(void *ctx, struct fabric_port *p, const uint8_t mac[6]);
-	void (*uplink_changed)(void *ctx, struct fabric *f, bool carrier);
-};
-
-struct fabric {
-	struct fabric_settings settings;
+struct builtin_fabric {
+	struct fabric base;
 	struct sw sw;
 	struct uplink *uplink; /* NULL: none, or its netdev is gone */
 	struct sw_port *uplink_port;
-	struct fabric_port **ports;
+	struct builtin_port **ports;
 	unsigned int n, room;
 	unsigned int learned;
-	bool rates_changed; /* since the last builtin_recompute() */
-	const struct fabric_events *events;
-	void *ctx;
+	bool rates_changed;         /* since the last builtin_recompute() */
+	sd_event_source *age_timer; /* NULL: without an event loop nothing ages by itself */
 };
 
+static inline struct builtin_fabric *builtin_of(const struct builtin_port *p)
+{
+	return container_of(p->base.fabric, struct builtin_fabric, base);
+}
+
 int builtin_new(struct worker_pool *pool, const struct fabric_settings *s, const struct fabric_events *events,
-		void *ctx, struct fabric **ret, struct err *err);
-int builtin_set(struct fabric *f, const struct fabric_settings *s, struct err *err);
-void builtin_free(struct fabric *f); /* no ports left; takes NULL */
+		void *ctx, struct builtin_fabric **ret, struct err *err);
+int builtin_set(struct builtin_fabric *f, const struct fabric_settings *s, struct err *err);
+void builtin_free(struct builtin_fabric *f); /* no ports left; takes NULL */
 
 /* counters: the PF's, open as long as the port is there; NULL: none that last. */
-int builtin_port_add(struct fabric *f, const char *pf, unsigned int fn, const struct function_settings *s,
-		     const struct pf_policy *policy, struct counter_file *counters, struct fabric_port **ret);
+int builtin_port_add(struct builtin_fabric *f, const char *pf, unsigned int fn,
+		     const struct function_settings *s, const struct pf_policy *policy,
+		     struct counter_file *counters, struct builtin_port **ret);
 /* policy NULL: as it is. */
-void builtin_port_set(struct fabric_port *p, const struct function_settings *s,
+void builtin_port_set(struct builtin_port *p, const struct function_settings *s,
 		      const struct pf_policy *policy);
-void builtin_port_filter(struct fabric_port *p, const struct rx_filter *filter);
-void builtin_port_free(struct fabric_port *p); /* its queues are stopped; takes NULL */
-struct fabric_port *builtin_port_by_id(struct fabric *f, uint64_t port_id);
+void builtin_port_filter(struct builtin_port *p, const struct rx_filter *filter);
+void builtin_port_free(struct builtin_port *p); /* its queues are stopped; takes NULL */
+struct builtin_port *builtin_port_by_id(struct builtin_fabric *f, uint64_t port_id);
 
 /* The uplink's netdev changed (rtnetlink): name and index as reported, `gone` when it was deleted or left
  * this namespace. */
-void builtin_netdev_changed(struct fabric *f, const char *name, int ifindex, bool carrier, bool gone);
+void builtin_netdev_changed(struct builtin_fabric *f, const char *name, int ifindex, bool carrier, bool gone);
+/* Moves the port's addresses out of the switch, or back in: fabric_ops.port_elsewhere. */
+void builtin_port_elsewhere(struct builtin_port *p, bool elsewhere);
+/* The switch's port of a function; NULL: `p` is of another kind of fabric. */
+struct sw_port *builtin_sw_port(const struct fabric_port *p);
+
+/* A worker's note of an address; false: it is of another fabric. */
+bool builtin_note(struct builtin_fabric *f, const struct worker_note *note);
+/* Looks for addresses that have aged, now and then, from here on. */
+int builtin_start_ageing(struct builtin_fabric *f, sd_event *event);
+/* Settings changed: when to look next. */
+void builtin_arm_ageing(struct builtin_fabric *f);
 /* A worker saw a new source MAC. */
-void builtin_learn(struct fabric *f, struct fabric_port *p, uint64_t mac, uint16_t vlan, uint32_t now);
+void builtin_learn(struct builtin_fabric *f, struct builtin_port *p, uint64_t mac, uint16_t vlan,
+		   uint32_t now);
 /* Forgets what has not been seen for so long. `now` in s, CLOCK_MONOTONIC. */
-void builtin_age(struct fabric *f, uint32_t now);
-void builtin_fdb(const struct fabric *f, uint32_t now, void (*row)(void *arg, const struct fdb_row *row),
-		 void *arg);
-void builtin_recompute(struct fabric *f);
+void builtin_age(struct builtin_fabric *f, uint32_t now);
+void builtin_fdb(const struct builtin_fabric *f, uint32_t now,
+		 void (*row)(void *arg, const struct fdb_row *row), void *arg);
+void builtin_recompute(struct builtin_fabric *f);
 /* Half of builtin_recompute(), in claims.c: a new address table for the fabric as it is; sets mac_conflict of
  * its ports. */
-int claims_build_fdb(struct fabric *f, struct fdb **ret);
+int claims_build_fdb(struct builtin_fabric *f, struct fdb **ret);
 /* Whether `fdb` may have `mac` in `vlan` as a learned address of p. That it is free is fdb_add()'s to say. */
-bool claims_may_learn(const struct fabric *f, const struct fdb *fdb, const struct fabric_port *p,
+bool claims_may_learn(const struct builtin_fabric *f, const struct fdb *fdb, const struct builtin_port *p,
 		      uint64_t mac, uint16_t vlan);
 /* The addresses that the port owns in `fdb`, as a configuration to publish; NULL without memory. */
-struct port_conf *claims_port_conf(const struct fabric_port *p, const struct fdb *fdb);
+struct port_conf *claims_port_conf(const struct builtin_port *p, const struct fdb *fdb);

@@ -17,10 +17,10 @@ static bool usable(uint64_t mac)
 	return mac && !mac_is_multicast(mac);
 }
 
-/* What a function claims to own; the first is its main address. At least one. */
-static unsigned int claims_of(const struct fabric_port *p, struct claim *claims)
+/* What a function claims to own; the first is its main address. None if another switch has it. */
+static unsigned int claims_of(const struct builtin_port *p, struct claim *claims)
 {
-	const struct function_settings *s = &p->settings;
+	const struct function_settings *s = &p->base.settings;
 	uint64_t main_mac = mac_load(s->mac), admin = mac_load(s->admin_mac);
 	const struct rx_filter *filter = p->filter && p->filter->known ? p->filter : NULL;
 	uint64_t driver = filter ? mac_load(filter->main_mac) : 0;
@@ -29,6 +29,8 @@ static unsigned int claims_of(const struct fabric_port *p, struct claim *claims)
 	bool driver_may = p->policy.driver_mac && filter && (!admin || s->trust);
 	unsigned int n = 0, extra;
 
+	if (p->base.elsewhere)
+		return 0;
 	if (admin)
 		claims[n++] = (struct claim){admin, FDB_ADMIN};
 	if (driver_may && usable(driver) && driver != main_mac && driver != admin)
@@ -64,7 +66,7 @@ static uint16_t claim_vlan(const struct function_settings *s)
 static bool taken_by_trunk(const struct fdb *fdb, uint64_t mac, uint16_t vlan, const struct sw_port *self)
 {
 	const struct fdb_slot *s;
-	const struct fabric_port *owner;
+	const struct builtin_port *owner;
 
 	if (vlan & VLAN_KEY_AD || !fdb->any)
 		return false;
@@ -72,7 +74,7 @@ static bool taken_by_trunk(const struct fdb *fdb, uint64_t mac, uint16_t vlan, c
 	if (!s || s->port == self)
 		return false;
 	owner = s->port->owner;
-	return vlan_trunk_allows(&owner->settings.vlan, vlan);
+	return vlan_trunk_allows(&owner->base.settings.vlan, vlan);
 }
 
 /* True if another port owns `mac` in one of the VLANs of a trunk. `single` has the addresses that are owned
@@ -89,12 +91,12 @@ static bool taken_in_trunk(const struct fdb *fdb, const struct fdb *single, uint
 }
 
 /* Adds the claims of one kind; the table holds those that come before it. */
-static int add_claims(struct fabric *f, struct fdb *fdb, struct fdb *single, enum fdb_kind kind,
+static int add_claims(struct builtin_fabric *f, struct fdb *fdb, struct fdb *single, enum fdb_kind kind,
 		      bool *conflict)
 {
 	for (unsigned int i = 0; i < f->n; i++) {
-		struct fabric_port *p = f->ports[i];
-		uint16_t vlan = claim_vlan(&p->settings);
+		struct builtin_port *p = f->ports[i];
+		uint16_t vlan = claim_vlan(&p->base.settings);
 		struct claim claims[MAX_CLAIMS];
 		unsigned int n = claims_of(p, claims);
 
@@ -104,7 +106,7 @@ static int add_claims(struct fabric *f, struct fdb *fdb, struct fdb *single, enu
 			if (claims[k].kind != kind)
 				continue;
 			if (vlan == VLAN_KEY_ANY
-				    ? taken_in_trunk(fdb, single, claims[k].mac, &p->settings.vlan)
+				    ? taken_in_trunk(fdb, single, claims[k].mac, &p->base.settings.vlan)
 				    : taken_by_trunk(fdb, claims[k].mac, vlan, p->port))
 				r = -EEXIST;
 			else
@@ -121,19 +123,19 @@ static int add_claims(struct fabric *f, struct fdb *fdb, struct fdb *single, enu
 	return 0;
 }
 
-bool claims_may_learn(const struct fabric *f, const struct fdb *fdb, const struct fabric_port *p,
+bool claims_may_learn(const struct builtin_fabric *f, const struct fdb *fdb, const struct builtin_port *p,
 		      uint64_t mac, uint16_t vlan)
 {
-	const struct vlan_settings *v = &p->settings.vlan;
+	const struct vlan_settings *v = &p->base.settings.vlan;
 
-	if (!f->settings.learning || p->settings.spoofchk || !usable(mac) ||
+	if (!f->base.settings.learning || p->base.settings.spoofchk || p->base.elsewhere || !usable(mac) ||
 	    taken_by_trunk(fdb, mac, vlan, NULL))
 		return false;
 	return v->mode == VLAN_TRUNK ? !(vlan & VLAN_KEY_AD) && vlan_trunk_allows(v, vlan)
-				     : vlan == claim_vlan(&p->settings);
+				     : vlan == claim_vlan(&p->base.settings);
 }
 
-int claims_build_fdb(struct fabric *f, struct fdb **ret)
+int claims_build_fdb(struct builtin_fabric *f, struct fdb **ret)
 {
 	static const enum fdb_kind owned[] = {FDB_ADMIN, FDB_PERMANENT, FDB_DRIVER};
 	const struct fdb *old = f->sw.fdb;
@@ -149,7 +151,7 @@ int claims_build_fdb(struct fabric *f, struct fdb **ret)
 	r = fdb_new(want, &single);
 	if (r < 0)
 		return r;
-	if (f->settings.learning)
+	if (f->base.settings.learning)
 		want += MIN(want, 4096u) + 256;
 	r = conflict ? fdb_new(want, &fdb) : -ENOMEM;
 	if (r < 0) {
@@ -173,7 +175,7 @@ int claims_build_fdb(struct fabric *f, struct fdb **ret)
 		/* A NULL port is an entry that was forgotten, or whose port is being deleted. */
 		if (!old->slot[i].key || old->meta[i].kind != FDB_LEARNED || !port)
 			continue;
-		if (port->learned >= f->settings.max_learned ||
+		if (port->learned >= f->base.settings.max_learned ||
 		    !claims_may_learn(f, fdb, port->owner, mac, vlan))
 			continue;
 		if (!fdb_add(fdb, mac, vlan, port, FDB_LEARNED,
@@ -184,19 +186,19 @@ int claims_build_fdb(struct fabric *f, struct fdb **ret)
 	}
 	f->learned = learned;
 	for (unsigned int i = 0; i < f->n; i++) {
-		struct fabric_port *p = f->ports[i];
-		bool was = p->mac_conflict;
+		struct builtin_port *p = f->ports[i];
+		bool was = p->base.mac_conflict;
 
-		p->mac_conflict = conflict[i];
-		__atomic_store_n(&p->port->learn_full, p->port->learned >= f->settings.max_learned,
+		p->base.mac_conflict = conflict[i];
+		__atomic_store_n(&p->port->learn_full, p->port->learned >= f->base.settings.max_learned,
 				 __ATOMIC_RELAXED);
-		if (conflict[i] && !was && f->events && f->events->mac_conflict) {
+		if (conflict[i] && !was && f->base.events && f->base.events->mac_conflict) {
 			struct claim claims[MAX_CLAIMS];
 			uint8_t mac[6];
 
 			claims_of(p, claims);
 			mac_store(mac, claims[0].mac);
-			f->events->mac_conflict(f->ctx, p, mac);
+			f->base.events->mac_conflict(f->base.ctx, &p->base, mac);
 		}
 	}
 	*ret = fdb;
@@ -211,9 +213,9 @@ static int by_number(const void *a, const void *b)
 }
 
 /* Which multicast frames the port gets. */
-static void set_groups(const struct fabric_port *p, const struct rx_filter *filter, struct port_conf *c)
+static void set_groups(const struct builtin_port *p, const struct rx_filter *filter, struct port_conf *c)
 {
-	bool may_more = p->settings.trust && p->policy.promisc;
+	bool may_more = p->base.settings.trust && p->policy.promisc;
 
 	/* Nothing heard; or a driver that leaves the device as it is after a reset (QEMU's
 	 * virtio_net_reset(): promiscuous, no addresses) and filters by itself: not having asked for groups,
@@ -233,10 +235,10 @@ static void set_groups(const struct fabric_port *p, const struct rx_filter *filt
 	qsort(c->macs + c->n_macs, c->n_groups, sizeof(c->macs[0]), by_number);
 }
 
-struct port_conf *claims_port_conf(const struct fabric_port *p, const struct fdb *fdb)
+struct port_conf *claims_port_conf(const struct builtin_port *p, const struct fdb *fdb)
 {
 	const struct rx_filter *filter = p->filter && p->filter->known ? p->filter : NULL;
-	const struct function_settings *s = &p->settings;
+	const struct function_settings *s = &p->base.settings;
 	uint64_t total = p->port->shaper.pool->cost;
 	uint16_t vlan = claim_vlan(s);
 	struct claim claims[MAX_CLAIMS];
@@ -246,11 +248,11 @@ struct port_conf *claims_port_conf(const struct fabric_port *p, const struct fdb
 
 	if (!c)
 		return NULL;
-	c->link_up = p->link_up;
+	c->link_up = p->base.link_up && !p->base.elsewhere;
 	c->spoofchk = s->spoofchk;
 	c->trusted = s->trust;
 	c->promisc = s->trust && p->policy.promisc && filter && filter->promiscuous;
-	c->learn = p->fabric->settings.learning && !s->spoofchk;
+	c->learn = p->base.fabric->settings.learning && !s->spoofchk;
 	c->mode = s->vlan.mode;
 	c->vlan = s->vlan.mode == VLAN_ACCESS ? vlan : 0;
 	c->pcp = s->vlan.pcp;

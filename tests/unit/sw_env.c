@@ -109,7 +109,7 @@ bool sw_env_notes(struct sw_env *e)
 		return false;
 	for (unsigned int i = 0; i < e->pool->n; i++) {
 		while (worker_next_note(e->pool->worker[i], &note)) {
-			struct fabric_port *p = note.port_id ? builtin_port_by_id(e->f, note.port_id) : NULL;
+			struct builtin_port *p = note.port_id ? builtin_port_by_id(e->f, note.port_id) : NULL;
 
 			if (!note.port_id)
 				broken = true;

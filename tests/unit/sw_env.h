@@ -9,8 +9,8 @@
 
 struct sw_env {
 	struct worker_pool *pool;
-	struct fabric *f;
-	struct fabric_port *p[SW_ENV_PORTS];
+	struct builtin_fabric *f;
+	struct builtin_port *p[SW_ENV_PORTS];
 	struct vguest g[SW_ENV_PORTS];
 	unsigned int n;
 	struct pf_policy policy; /* of their PF; in force with the next port or setting */

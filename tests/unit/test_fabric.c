@@ -19,8 +19,8 @@
 
 struct env {
 	struct worker_pool *pool;
-	struct fabric *f;
-	struct fabric_port *p[MAX_PORTS];
+	struct builtin_fabric *f;
+	struct builtin_port *p[MAX_PORTS];
 	unsigned int n;
 	/* events */
 	unsigned int conflicts, links;
@@ -105,7 +105,7 @@ static struct pf_policy policy(void)
 	return pf.policy;
 }
 
-static struct fabric_port *add(struct env *e, const struct function_settings *s, const struct pf_policy *p)
+static struct builtin_port *add(struct env *e, const struct function_settings *s, const struct pf_policy *p)
 {
 	struct pf_policy usual = policy();
 
@@ -114,26 +114,26 @@ static struct fabric_port *add(struct env *e, const struct function_settings *s,
 	return e->p[e->n++];
 }
 
-static struct fabric_port *add_mac(struct env *e, unsigned int n)
+static struct builtin_port *add_mac(struct env *e, unsigned int n)
 {
 	struct function_settings s = settings(n);
 
 	return add(e, &s, NULL);
 }
 
-static void set(struct fabric_port *p, const struct function_settings *s)
+static void set(struct builtin_port *p, const struct function_settings *s)
 {
 	builtin_port_set(p, s, NULL);
 }
 
-static struct fabric_port *owner(const struct env *e, unsigned int n, uint16_t vlan)
+static struct builtin_port *owner(const struct env *e, unsigned int n, uint16_t vlan)
 {
 	struct sw_port *p = fdb_lookup(e->f->sw.fdb, mac(n), vlan);
 
 	return p ? p->owner : NULL;
 }
 
-static bool may_send(const struct fabric_port *p, unsigned int n)
+static bool may_send(const struct builtin_port *p, unsigned int n)
 {
 	const struct port_conf *c = p->port->conf;
 
@@ -143,7 +143,7 @@ static bool may_send(const struct fabric_port *p, unsigned int n)
 	return false;
 }
 
-static void filter(struct fabric_port *p, unsigned int main_mac, unsigned int first, unsigned int n)
+static void filter(struct builtin_port *p, unsigned int main_mac, unsigned int first, unsigned int n)
 {
 	struct rx_filter f = {.known = true, .unicast_n = n};
 
@@ -156,7 +156,7 @@ static void filter(struct fabric_port *p, unsigned int main_mac, unsigned int fi
 static void test_permanent(void **state)
 {
 	struct env *e = *state;
-	struct fabric_port *a = add_mac(e, 1), *b = add_mac(e, 2);
+	struct builtin_port *a = add_mac(e, 1), *b = add_mac(e, 2);
 
 	assert_ptr_equal(owner(e, 1, 0), a);
 	assert_ptr_equal(owner(e, 2, 0), b);
@@ -174,11 +174,11 @@ static void test_permanent(void **state)
 static void test_same_mac(void **state)
 {
 	struct env *e = *state;
-	struct fabric_port *a = add_mac(e, 1), *b = add_mac(e, 1), *c = add_mac(e, 1);
+	struct builtin_port *a = add_mac(e, 1), *b = add_mac(e, 1), *c = add_mac(e, 1);
 
 	assert_ptr_equal(owner(e, 1, 0), a);
-	assert_false(a->mac_conflict);
-	assert_true(b->mac_conflict && c->mac_conflict);
+	assert_false(a->base.mac_conflict);
+	assert_true(b->base.mac_conflict && c->base.mac_conflict);
 	assert_int_equal(e->conflicts, 2);
 	assert_int_equal(mac_load(e->conflict_mac), mac(1));
 	assert_false(may_send(b, 1) || may_send(c, 1));
@@ -192,8 +192,8 @@ static void test_same_mac(void **state)
 	e->p[1] = c;
 	e->n = 2;
 	assert_ptr_equal(owner(e, 1, 0), b);
-	assert_false(b->mac_conflict);
-	assert_true(c->mac_conflict);
+	assert_false(b->base.mac_conflict);
+	assert_true(c->base.mac_conflict);
 	assert_int_equal(e->conflicts, 2);
 	assert_true(may_send(b, 1));
 }
@@ -203,7 +203,7 @@ static void test_precedence(void **state)
 {
 	struct env *e = *state;
 	struct function_settings s;
-	struct fabric_port *driver = add_mac(e, 1), *permanent, *admin;
+	struct builtin_port *driver = add_mac(e, 1), *permanent, *admin;
 
 	filter(driver, 50, 60, 2);
 	assert_ptr_equal(owner(e, 50, 0), driver);
@@ -211,15 +211,15 @@ static void test_precedence(void **state)
 	assert_null(owner(e, 1, 0)); /* it has another one now */
 	permanent = add_mac(e, 50);
 	assert_ptr_equal(owner(e, 50, 0), permanent);
-	assert_true(driver->mac_conflict);
+	assert_true(driver->base.mac_conflict);
 	assert_false(may_send(driver, 50));
 	assert_true(may_send(driver, 60));
 	s = settings(3);
 	make_mac(s.admin_mac, 50);
 	admin = add(e, &s, NULL);
 	assert_ptr_equal(owner(e, 50, 0), admin);
-	assert_true(permanent->mac_conflict && driver->mac_conflict);
-	assert_false(admin->mac_conflict);
+	assert_true(permanent->base.mac_conflict && driver->base.mac_conflict);
+	assert_false(admin->base.mac_conflict);
 	assert_null(owner(e, 3, 0));
 	make_mac(s.admin_mac, 60);
 	set(admin, &s);
@@ -240,7 +240,7 @@ static void test_driver_macs(void **state)
 	struct env *e = *state;
 	struct pf_policy p = policy();
 	struct function_settings s = settings(1);
-	struct fabric_port *a;
+	struct builtin_port *a;
 
 	p.max_driver_macs = 3;
 	a = add(e, &s, &p);
@@ -282,7 +282,7 @@ static void test_driver_macs(void **state)
 		for (unsigned int i = 0; i < f.unicast_n; i++)
 			memcpy(f.unicast[i], f.main_mac, 6);
 		builtin_port_filter(a, &f);
-		assert_false(a->mac_conflict);
+		assert_false(a->base.mac_conflict);
 		assert_int_equal(e->f->sw.fdb->used, 1);
 	}
 }
@@ -292,7 +292,7 @@ static void test_admin_and_driver(void **state)
 {
 	struct env *e = *state;
 	struct function_settings s = settings(1);
-	struct fabric_port *a;
+	struct builtin_port *a;
 
 	make_mac(s.admin_mac, 10);
 	a = add(e, &s, NULL);
@@ -308,7 +308,7 @@ static void test_admin_and_driver(void **state)
 	assert_true(may_send(a, 1) && may_send(a, 10));
 	filter(a, 10, 30, 0); /* it took the administrator's */
 	assert_int_equal(a->port->conf->n_macs, 1);
-	assert_false(a->mac_conflict);
+	assert_false(a->base.mac_conflict);
 }
 
 static void test_promiscuous(void **state)
@@ -319,7 +319,7 @@ static void test_promiscuous(void **state)
 		struct function_settings s = settings(1 + i);
 		struct pf_policy p = policy();
 		struct rx_filter f = {.known = i & 4, .promiscuous = i & 8};
-		struct fabric_port *a;
+		struct builtin_port *a;
 
 		s.trust = i & 1;
 		p.promisc = i & 2;
@@ -353,8 +353,8 @@ static void test_vlans(void **state)
 	struct env *e = *state;
 	struct function_settings s100 = access_vlan(1, 100, 0x8100), s200 = access_vlan(1, 200, 0x8100);
 	struct function_settings ad = access_vlan(1, 100, 0x88a8);
-	struct fabric_port *a = add_mac(e, 1), *b = add(e, &s100, NULL), *c = add(e, &s200, NULL),
-			   *d = add(e, &ad, NULL), *x;
+	struct builtin_port *a = add_mac(e, 1), *b = add(e, &s100, NULL), *c = add(e, &s200, NULL),
+			    *d = add(e, &ad, NULL), *x;
 
 	assert_int_equal(e->conflicts, 0);
 	assert_ptr_equal(owner(e, 1, 0), a);
@@ -363,10 +363,10 @@ static void test_vlans(void **state)
 	assert_ptr_equal(owner(e, 1, vlan_key(100, 0x88a8)), d);
 	assert_true(may_send(a, 1) && may_send(b, 1) && may_send(c, 1) && may_send(d, 1));
 	x = add(e, &s100, NULL);
-	assert_true(x->mac_conflict);
+	assert_true(x->base.mac_conflict);
 	set(x, &(struct function_settings){
 		       .mac = {2, 0, 0, 0, 0, 1}, .mtu = 1500, .vlan = access_vlan(1, 300, 0x8100).vlan});
-	assert_false(x->mac_conflict);
+	assert_false(x->base.mac_conflict);
 	assert_ptr_equal(owner(e, 1, 300), x);
 }
 
@@ -378,13 +378,13 @@ static void test_trunk_overlaps(void **state)
 	struct function_settings t = trunk(1, 100, 200), in = access_vlan(1, 150, 0x8100),
 				 out = access_vlan(1, 300, 0x8100);
 	struct function_settings ad = access_vlan(1, 150, 0x88a8);
-	struct fabric_port *a = add(e, &t, NULL), *b = add(e, &in, NULL), *c = add(e, &out, NULL),
-			   *d = add(e, &ad, NULL), *x;
+	struct builtin_port *a = add(e, &t, NULL), *b = add(e, &in, NULL), *c = add(e, &out, NULL),
+			    *d = add(e, &ad, NULL), *x;
 
-	assert_false(a->mac_conflict);
-	assert_true(b->mac_conflict);
-	assert_false(c->mac_conflict);
-	assert_false(d->mac_conflict); /* 802.1ad is another kind of VLAN */
+	assert_false(a->base.mac_conflict);
+	assert_true(b->base.mac_conflict);
+	assert_false(c->base.mac_conflict);
+	assert_false(d->base.mac_conflict); /* 802.1ad is another kind of VLAN */
 	assert_ptr_equal(owner(e, 1, 150), a);
 	assert_ptr_equal(owner(e, 1, 300), c);
 	/* The other way round. */
@@ -392,31 +392,31 @@ static void test_trunk_overlaps(void **state)
 	x = add(e, &in, NULL);
 	t = trunk(2, 100, 200);
 	a = add(e, &t, NULL);
-	assert_false(x->mac_conflict);
-	assert_true(a->mac_conflict);
+	assert_false(x->base.mac_conflict);
+	assert_true(a->base.mac_conflict);
 	assert_false(may_send(a, 2));
 	assert_ptr_equal(owner(e, 2, 150), x);
 	/* And where they do not meet. */
 	t = trunk(2, 200, 300);
 	set(a, &t);
-	assert_false(a->mac_conflict);
+	assert_false(a->base.mac_conflict);
 	assert_true(may_send(a, 2));
 	/* The administrator's trunk comes before an access port's own address. */
 	t = trunk(9, 100, 200);
 	make_mac(t.admin_mac, 2);
 	set(a, &t);
-	assert_false(a->mac_conflict);
-	assert_true(x->mac_conflict);
+	assert_false(a->base.mac_conflict);
+	assert_true(x->base.mac_conflict);
 	assert_ptr_equal(owner(e, 2, 150), a);
 	/* A driver behind a trunk programs an access port's address. */
 	t = trunk(9, 100, 200);
 	set(a, &t);
-	assert_false(x->mac_conflict);
+	assert_false(x->base.mac_conflict);
 	filter(a, 9, 2, 1);
 	assert_false(may_send(a, 2));
 	assert_true(may_send(a, 9));
 	assert_true(may_send(x, 2));
-	assert_false(a->mac_conflict || x->mac_conflict); /* not its main one */
+	assert_false(a->base.mac_conflict || x->base.mac_conflict); /* not its main one */
 }
 
 /* Whether two ports can be in one VLAN. */
@@ -445,7 +445,7 @@ static void test_random_settings(void **state)
 	for (unsigned int i = 0; i < 12; i++)
 		add_mac(e, 1 + i % 6);
 	for (unsigned int round = 0; round < 3000; round++) {
-		struct fabric_port *p = e->p[round % e->n];
+		struct builtin_port *p = e->p[round % e->n];
 		struct function_settings s;
 		unsigned int n;
 
@@ -485,12 +485,43 @@ static void test_random_settings(void **state)
 						assert_ptr_equal(fdb_lookup(e->f->sw.fdb, a->macs[m], v),
 								 e->p[i]->port);
 			}
-			assert_true(a->n_macs || e->p[i]->mac_conflict);
+			assert_true(a->n_macs || e->p[i]->base.mac_conflict);
 		}
 	}
 }
 
-static struct fabric_port *add_learner(struct env *e, unsigned int n)
+/* A function that another switch has claims nothing here, and gets nothing. */
+static void test_elsewhere(void **state)
+{
+	struct env *e = *state;
+	struct builtin_port *a = add_mac(e, 1), *b;
+	struct function_settings s = settings(1);
+	struct fabric_attach attach;
+	struct err err;
+
+	b = add(e, &s, NULL);
+	filter(a, 1, 20, 1);
+	assert_true(b->base.mac_conflict);
+	/* A port that is not open, or no more, keeps its place. */
+	assert_int_equal(fabric_builtin.port_open(&a->base, 1, &attach, &err), 0);
+	assert_ptr_equal(attach.sw_port, a->port);
+	fabric_builtin.port_close(&a->base);
+	assert_ptr_equal(owner(e, 1, 0), a);
+	fabric_builtin.port_elsewhere(&a->base, true);
+	assert_ptr_equal(owner(e, 1, 0), b);
+	assert_null(owner(e, 20, 0));
+	assert_false(b->base.mac_conflict || a->base.mac_conflict || a->port->conf->link_up);
+	assert_true(a->base.link_up);
+	assert_false(may_send(a, 1));
+	filter(a, 1, 30, 1);
+	assert_null(owner(e, 30, 0));
+	fabric_builtin.port_elsewhere(&a->base, false);
+	assert_ptr_equal(owner(e, 1, 0), a);
+	assert_ptr_equal(owner(e, 30, 0), a);
+	assert_true(b->base.mac_conflict && a->port->conf->link_up);
+}
+
+static struct builtin_port *add_learner(struct env *e, unsigned int n)
 {
 	struct function_settings s = settings(n);
 
@@ -501,8 +532,8 @@ static struct fabric_port *add_learner(struct env *e, unsigned int n)
 static void test_learning(void **state)
 {
 	struct env *e = *state;
-	struct fabric_port *a = add_learner(e, 1), *b = add_learner(e, 2), *checked = add_mac(e, 3);
-	struct fabric_settings s = e->f->settings;
+	struct builtin_port *a = add_learner(e, 1), *b = add_learner(e, 2), *checked = add_mac(e, 3);
+	struct fabric_settings s = e->f->base.settings;
 	struct err err;
 
 	assert_true(a->port->conf->learn);
@@ -527,10 +558,10 @@ static void test_learning(void **state)
 	builtin_learn(e->f, a, mac(4), 0, 1000);
 	assert_ptr_equal(owner(e, 4, 0), a);
 	{
-		struct fabric_port *late = add_mac(e, 4);
+		struct builtin_port *late = add_mac(e, 4);
 
 		assert_ptr_equal(owner(e, 4, 0), late);
-		assert_false(late->mac_conflict);
+		assert_false(late->base.mac_conflict);
 	}
 	assert_int_equal(e->f->learned, 1);
 	/* Learned ones survive other changes, but not spoof check, not another VLAN, not the end of learning.
@@ -538,7 +569,7 @@ static void test_learning(void **state)
 	builtin_recompute(e->f);
 	assert_ptr_equal(owner(e, 100, 0), a);
 	{
-		struct function_settings fs = a->settings;
+		struct function_settings fs = a->base.settings;
 
 		fs.spoofchk = true;
 		set(a, &fs);
@@ -565,7 +596,7 @@ static void test_learning_in_trunks(void **state)
 {
 	struct env *e = *state;
 	struct function_settings t = trunk(1, 10, 20), in = access_vlan(2, 15, 0x8100);
-	struct fabric_port *a, *b;
+	struct builtin_port *a, *b;
 
 	t.spoofchk = in.spoofchk = false;
 	a = add(e, &t, NULL);
@@ -588,14 +619,14 @@ static void test_learning_in_trunks(void **state)
 	assert_ptr_equal(owner(e, 200, 15), b);
 	filter(a, 200, 0, 0);
 	assert_ptr_equal(owner(e, 200, 15), a);
-	assert_false(a->mac_conflict);
+	assert_false(a->base.mac_conflict);
 }
 
 static void test_cap(void **state)
 {
 	struct env *e = *state;
-	struct fabric_settings s = e->f->settings;
-	struct fabric_port *a, *b;
+	struct fabric_settings s = e->f->base.settings;
+	struct builtin_port *a, *b;
 	struct err err;
 
 	s.max_learned = 50;
@@ -637,8 +668,8 @@ static void test_cap(void **state)
 static void test_ageing(void **state)
 {
 	struct env *e = *state;
-	struct fabric_settings s = e->f->settings;
-	struct fabric_port *a = add_learner(e, 1);
+	struct fabric_settings s = e->f->base.settings;
+	struct builtin_port *a = add_learner(e, 1);
 	const struct fdb_slot *slot;
 	struct err err;
 
@@ -733,20 +764,20 @@ static void test_link(void **state)
 {
 	struct env *e = *state;
 	struct function_settings s = settings(1);
-	struct fabric_port *a = add(e, &s, NULL);
+	struct builtin_port *a = add(e, &s, NULL);
 
 	/* Without an uplink, nothing can be wrong with it. */
-	assert_true(a->link_up && a->port->conf->link_up);
+	assert_true(a->base.link_up && a->port->conf->link_up);
 	assert_int_equal(e->links, 1);
 	s.link = LINK_DISABLE;
 	set(a, &s);
-	assert_false(a->link_up || a->port->conf->link_up);
+	assert_false(a->base.link_up || a->port->conf->link_up);
 	assert_int_equal(e->links, 2);
 	set(a, &s);
 	assert_int_equal(e->links, 2);
 	s.link = LINK_ENABLE;
 	set(a, &s);
-	assert_true(a->link_up && a->port->conf->link_up);
+	assert_true(a->base.link_up && a->port->conf->link_up);
 	/* A disabled function keeps its address: nobody else gets its traffic. */
 	s.link = LINK_DISABLE;
 	set(a, &s);
@@ -756,7 +787,7 @@ static void test_link(void **state)
 static void test_by_id(void **state)
 {
 	struct env *e = *state;
-	struct fabric_port *a = add_mac(e, 1);
+	struct builtin_port *a = add_mac(e, 1);
 	uint64_t id = a->port->id;
 
 	assert_ptr_equal(builtin_port_by_id(e->f, id), a);
@@ -780,6 +811,7 @@ int main(void)
 		TEST(test_vlans),
 		TEST(test_trunk_overlaps),
 		TEST(test_random_settings),
+		TEST(test_elsewhere),
 		TEST(test_learning),
 		TEST(test_learning_in_trunks),
 		TEST(test_cap),

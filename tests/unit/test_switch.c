@@ -942,14 +942,14 @@ static void test_fragments(void **state)
 static void test_two_fabrics(void **state)
 {
 	struct sw_env *e = *state;
-	struct fabric *first = e->f;
+	struct builtin_fabric *first = e->f;
 	struct vguest *a = sw_env_add(e, NULL, NULL), *b, other;
 	struct function_settings s = sw_env_settings(5);
 	struct vguest_options o = sw_env_options(0);
 	struct fabric_settings fs;
-	struct fabric_port *p;
+	struct builtin_port *p;
 	struct pf_settings pf;
-	struct fabric *f2;
+	struct builtin_fabric *f2;
 	struct err err;
 
 	b = sw_env_add(e, NULL, NULL);
@@ -959,7 +959,7 @@ static void test_two_fabrics(void **state)
 	/* The same address as the first fabric's second port, and one of its own. */
 	sw_env_mac(s.mac, 1);
 	assert_int_equal(builtin_port_add(f2, "pf2", 0, &s, &pf.policy, NULL, &p), 0);
-	assert_false(p->mac_conflict);
+	assert_false(p->base.mac_conflict);
 	vguest_start(&other, p, &o);
 	make(1, 0, 100, 1);
 	send_frame(a, NULL);
@@ -983,7 +983,7 @@ static void test_learning(void **state)
 {
 	struct sw_env *e = *state;
 	struct function_settings s = sw_env_settings(0);
-	struct fabric_settings fs = e->f->settings;
+	struct fabric_settings fs = e->f->base.settings;
 	struct vguest *a, *b;
 	struct err err;
 
@@ -1040,7 +1040,7 @@ static void test_learn_zero(void **state)
 {
 	struct sw_env *e = *state;
 	struct function_settings s = sw_env_settings(0);
-	struct fabric_settings fs = e->f->settings;
+	struct fabric_settings fs = e->f->base.settings;
 	struct vguest *a, *b;
 	struct err err;
 
@@ -1115,7 +1115,7 @@ static void test_broken_ring(void **state)
 static void test_broken_note_survives(void **state)
 {
 	struct sw_env *e = *state;
-	struct fabric_settings fs = e->f->settings;
+	struct fabric_settings fs = e->f->base.settings;
 	struct function_settings s = sw_env_settings(0);
 	struct vdriver_buf bad = {0, 100, false};
 	struct vguest *a, *b, *c;

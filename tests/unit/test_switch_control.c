@@ -160,8 +160,8 @@ static void test_dropped(void **state)
 	expect_none(e);
 
 	/* Too long; unfinished; no frame at all. */
-	e->p[0]->settings.mtu = 9000;
-	s = e->p[0]->settings;
+	e->p[0]->base.settings.mtu = 9000;
+	s = e->p[0]->base.settings;
 	sw_env_set(e, 0, &s);
 	make(0, 1515, 1);
 	send_frame(pf, NULL);

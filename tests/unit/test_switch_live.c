@@ -378,7 +378,7 @@ static void test_learning(void **state)
 {
 	struct sw_env *e = *state;
 	struct function_settings s = sw_env_settings(0);
-	struct fabric_settings fs = e->f->settings;
+	struct fabric_settings fs = e->f->base.settings;
 	struct vguest *a, *b;
 	static struct vguest_frame got;
 	struct frame f;

@@ -486,7 +486,7 @@ static void test_offloads(void **state)
 static void test_carrier(void **state)
 {
 	struct env *x = *state;
-	struct fabric *f;
+	struct builtin_fabric *f;
 	struct vguest *a;
 	uint8_t mac[6];
 
@@ -494,20 +494,20 @@ static void test_carrier(void **state)
 	f = x->e->f;
 	a = sw_env_add(x->e, NULL, NULL);
 	sw_env_mac(mac, 0);
-	assert_true(x->e->p[0]->link_up);
+	assert_true(x->e->p[0]->base.link_up);
 	builtin_netdev_changed(f, x->name, x->ifindex, false, false);
-	assert_false(x->e->p[0]->link_up);
+	assert_false(x->e->p[0]->base.link_up);
 	/* Some other netdev. */
 	builtin_netdev_changed(f, "other0", x->ifindex + 100, true, false);
-	assert_false(x->e->p[0]->link_up);
+	assert_false(x->e->p[0]->base.link_up);
 	builtin_netdev_changed(f, x->name, x->ifindex, true, false);
-	assert_true(x->e->p[0]->link_up);
+	assert_true(x->e->p[0]->base.link_up);
 	/* It is deleted: frames have nowhere to go, nothing spins, nothing leaks; and it comes back. */
 	if (x->v->type == UPLINK_TAP)
 		return;
 	assert_int_equal(system("ip link del vpfup0"), 0);
 	builtin_netdev_changed(f, x->name, x->ifindex, false, true);
-	assert_false(x->e->p[0]->link_up);
+	assert_false(x->e->p[0]->base.link_up);
 	assert_null(f->uplink);
 	{
 		struct function_settings s = sw_env_settings(0);
@@ -539,7 +539,7 @@ static void test_replace(void **state)
 	a = sw_env_add(x->e, NULL, NULL);
 	sw_env_mac(mac, 0);
 	make(outside, mac, 60, 1);
-	s = x->e->f->settings;
+	s = x->e->f->base.settings;
 	for (unsigned int i = 0; i < 20; i++) {
 		for (unsigned int k = 0; k < 10; k++)
 			vguest_send(a, 0, NULL, frame.data, frame.len);

@@ -49,7 +49,7 @@ void vguest_queue_stop(struct vguest *g, unsigned int index)
 		assert_int_equal(used, __atomic_load_n(&d->used->idx, __ATOMIC_ACQUIRE));
 }
 
-void vguest_start(struct vguest *g, struct fabric_port *fp, const struct vguest_options *o)
+void vguest_start(struct vguest *g, struct builtin_port *fp, const struct vguest_options *o)
 {
 	uint64_t ring = 70000;
 

@@ -36,7 +36,7 @@ struct vguest_frame { /* as received */
 struct vguest {
 	struct vguest_options o;
 	struct vmem vm;
-	struct fabric_port *fp;
+	struct builtin_port *fp;
 	struct sw_port *port;
 	unsigned int hdr_len;
 	struct vdriver rx[VGUEST_PAIRS], tx[VGUEST_PAIRS];
@@ -49,7 +49,7 @@ struct vguest {
 };
 
 /* Starts all queues. */
-void vguest_start(struct vguest *g, struct fabric_port *fp, const struct vguest_options *o);
+void vguest_start(struct vguest *g, struct builtin_port *fp, const struct vguest_options *o);
 /* Stops what is started; the port stays. */
 void vguest_stop(struct vguest *g);
 /* One queue, as vhost-user numbers them; where it stopped is where it starts. */

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "fabric/fabric.h"
+
+const struct fabric_ops *fabric_ops_of(enum fabric_type type)
+{
+	switch (type) {
+	case FABRIC_BUILTIN:
+		return &fabric_builtin;
+	case FABRIC_BRIDGE:
+		return NULL;
+	}
+	return NULL;
+}
