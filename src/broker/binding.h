@@ -48,6 +48,8 @@ struct binding_events {
 	/* Whether anything can serve the rings: the link. */
 	void (*usable)(void *ctx, bool usable);
 	void (*ring_error)(void *ctx, unsigned int queue, const char *why);
+	/* As datapath_events.doorbell; taken back (fd -1) whenever the ring leaves the datapath that gave it. May be NULL. */
+	void (*doorbell)(void *ctx, unsigned int queue, int fd, uint64_t offset, uint64_t size);
 	/* binding_quiesce() is done. */
 	void (*quiesced)(void *ctx);
 };

@@ -57,6 +57,10 @@ struct datapath_events {
 	/* One ring is broken by what the guest wrote; the others go on. It is not served any more, and stays among
 	 * those that stop() gives back. */
 	void (*ring_error)(void *ctx, unsigned int queue, const char *why);
+	/* Between start() and stopped() or failed(): the device's doorbell page for a ring, to be given to the
+	 * front-end (vhost_user_set_host_notifier()), which need not take it; fd -1: what was given is taken back. `fd`
+	 * is borrowed. A ring whose service ends in any other way than by fd -1 loses its page with it. May be NULL. */
+	void (*doorbell)(void *ctx, unsigned int queue, int fd, uint64_t offset, uint64_t size);
 };
 
 struct datapath_open {
