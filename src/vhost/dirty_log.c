@@ -46,6 +46,19 @@ void dirty_log_unref(struct dirty_log *log)
 	free(log);
 }
 
+int dirty_log_file(const struct dirty_log *log, uint64_t *ret_offset, uint64_t *ret_size)
+{
+	*ret_offset = log->map->offset;
+	*ret_size = log->map->size;
+	return log->map->fd;
+}
+
+uint8_t *dirty_log_bits(const struct dirty_log *log, uint64_t *ret_pages)
+{
+	*ret_pages = log->pages;
+	return log->map->hva;
+}
+
 void dirty_log_mark(struct dirty_log *log, uint64_t gpa, uint64_t len)
 {
 	uint64_t page = gpa >> DIRTY_LOG_PAGE_SHIFT, last;

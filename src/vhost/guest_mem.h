@@ -93,5 +93,10 @@ struct dirty_log;
 int dirty_log_new(int fd, uint64_t offset, uint64_t size, struct dirty_log **ret); /* fd is borrowed */
 struct dirty_log *dirty_log_ref(struct dirty_log *log);
 void dirty_log_unref(struct dirty_log *log);
+/* Where it is, for handing it on: bytes [*ret_offset, *ret_offset + *ret_size) of the file. The descriptor
+ * stays the log's. */
+int dirty_log_file(const struct dirty_log *log, uint64_t *ret_offset, uint64_t *ret_size);
+/* The bits themselves, for who writes them by itself, and for how many pages there are any. */
+uint8_t *dirty_log_bits(const struct dirty_log *log, uint64_t *ret_pages);
 /* Marks [gpa, gpa+len); what lies beyond the log is ignored. Any thread. */
 void dirty_log_mark(struct dirty_log *log, uint64_t gpa, uint64_t len);
