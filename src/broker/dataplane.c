@@ -10,6 +10,8 @@
 #include <systemd/sd-event.h>
 #include <time.h>
 
+#include "broker/binding.h"
+#include "broker/dataplane_check.h"
 #include "broker/function.h"
 #include "datapath/control_box.h"
 #include "datapath/counter_file.h"
@@ -278,6 +280,16 @@ static int do_fabric_set(void *ctx, const struct fabric_settings *s, struct err 
 	return 0;
 }
 
+static int do_list_check(void *ctx, const char *fabric, unsigned int queue_pairs, const struct datapath_list *list,
+			 struct datapath_ability *ret, struct err *err)
+{
+	const struct fabric *f = find_fabric(ctx, fabric);
+
+	if (!f)
+		return err_set(err, ENOENT, "fabric", "there is no fabric %s", fabric);
+	return dataplane_list_check(f, queue_pairs, list, ret, err);
+}
+
 static void do_fabric_del(void *ctx, const char *name)
 {
 	struct dataplane *dp = ctx;
@@ -449,17 +461,30 @@ static int do_function_get(void *ctx, const char *pf, unsigned int fn, struct fu
 	return 0;
 }
 
+static int do_function_binding(void *ctx, const char *pf, unsigned int fn, struct binding_info *ret)
+{
+	const struct function *f = find_function(ctx, pf, fn);
+
+	if (!f)
+		return -ENOENT;
+	*ret = (struct binding_info){.state = f->started ? BINDING_BOUND : BINDING_IDLE,
+				     .datapath = f->started ? "builtin" : "none"};
+	return 0;
+}
+
 const struct dataplane_ops dataplane_ops = {
 	.fabric_add = do_fabric_add,
 	.fabric_set = do_fabric_set,
 	.fabric_del = do_fabric_del,
 	.fabric_get = do_fabric_get,
 	.fabric_fdb = do_fabric_fdb,
+	.list_check = do_list_check,
 	.function_add = do_function_add,
 	.function_set = do_function_set,
 	.function_del = do_function_del,
 	.function_filter = do_function_filter,
 	.function_get = do_function_get,
+	.function_binding = do_function_binding,
 };
 
 int dataplane_new(const struct dataplane_config *config, struct dataplane **ret, struct err *err)

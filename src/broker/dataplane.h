@@ -85,8 +85,8 @@ struct function_state {    /* what is, as opposed to what is set */
 
 /* What a list of datapaths gives the functions of a virtual PF. */
 struct datapath_ability {
-	/* Virtio features that all of the list can serve. Of one that is not to be had now nobody knows what
-	 * it can: it does not count, and will refuse to serve what it cannot. */
+	/* Virtio features that all of the list can serve; 0: none is to be had now. Of one that is not nobody
+	 * knows what it can: it does not count, and will refuse to serve what it cannot. */
 	uint64_t features;
 	uint32_t enforces[VPF_MAX_DATAPATHS]; /* FABRIC_CAN_* (fabric/fabric.h) of each of the list */
 	char absent[200]; /* one sentence about the first that is not to be had now; empty: all are */
@@ -127,9 +127,8 @@ struct dataplane_ops {
 			  void *arg);
 
 	/* Whether a function with so many queue pairs on the fabric may have the list (not empty), and what
-	 * that gives it. `err` about "datapaths": -EOPNOTSUPP: one does not lead to this fabric, or is not
-	 * built in, or they have too few features in common, and which; -ENODEV: none of them is to be had
-	 * now. */
+	 * that gives it. -EOPNOTSUPP, `err` about "datapaths": one does not lead to this fabric, is not built
+	 * in, or has not the features that any guest needs. */
 	int (*list_check)(void *dp, const char *fabric, unsigned int queue_pairs,
 			  const struct datapath_list *list, struct datapath_ability *ret, struct err *err);
 

@@ -39,8 +39,10 @@ static int load(struct model *m, struct err *err)
 		r = model_save(m, err);
 	for (unsigned int i = 0; !r && i < m->fabrics_n; i++)
 		r = model_fabric_apply_loaded(m, m->fabrics[i], err);
-	for (unsigned int i = 0; !r && i < m->pfs_n; i++)
+	for (unsigned int i = 0; !r && i < m->pfs_n; i++) {
+		model_datapath_refused(m, m->pfs[i], -1);
 		r = model_pf_apply(m, m->pfs[i], err);
+	}
 	return r;
 }
 
@@ -159,6 +161,19 @@ int model_function_get(const struct model *m, const char *pf, unsigned int fn, s
 		       struct vhost_user_info *ret_vu, struct port_stats *ret_stats)
 {
 	return m->ops->function_get(m->dp, pf, fn, ret, ret_vu, ret_stats);
+}
+
+int model_function_binding(const struct model *m, const char *pf, unsigned int fn, struct binding_info *ret)
+{
+	return m->ops->function_binding(m->dp, pf, fn, ret);
+}
+
+struct datapath_list model_function_list(const struct model_pf *pf, unsigned int fn)
+{
+	struct function_settings s = pf->fn[fn].s;
+
+	model_datapath_effective(pf, fn, &s);
+	return s.datapaths;
 }
 
 const char *model_function_path(const struct model *m, const char *pf, unsigned int fn, char ret[108])

@@ -34,6 +34,7 @@ struct model;
 struct model_fabric {
 	struct fabric_settings s;
 	unsigned int pfs;       /* virtual PFs on it */
+	bool control;           /* the builtin datapath passes the control channel there */
 	bool uplink_absent;     /* the uplink could not be had at the start, and is tried again */
 	char uplink_error[256]; /* why */
 };
@@ -41,7 +42,12 @@ struct model_fabric {
 struct model_function {
 	struct function_settings s;
 	bool own_mtu; /* s.mtu was set for it; false: follows its PF */
-	char *saved;  /* for the model's own use: its part of the state file, NULL: to be made again */
+	/* Preferences of the list in force (bit by position) that are left out, as they cannot enforce the
+	 * settings any more; only after loading. */
+	uint8_t refused;
+	bool list_changed; /* for the model's own use: who serves it next does so because of a new list */
+	uint32_t failed[VPF_MAX_DATAPATHS]; /* likewise: what was last said of each that failed */
+	char *saved; /* for the model's own use: its part of the state file, NULL: to be made again */
 };
 
 /* Virtual PFs with the same settings.vm are of one VM. It is there while it has a virtual PF, and so is its
@@ -53,8 +59,8 @@ struct model_vm {
 };
 
 struct model_pf {
-	struct pf_settings s;
-	uint8_t mac[6]; /* of the PF; function n has this plus n (mac.h) */
+	struct pf_settings s; /* datapaths never empty */
+	uint8_t mac[6];       /* of the PF; function n has this plus n (mac.h) */
 	struct model_fabric *fabric;
 	struct model_vm *vm;
 	struct model_function *fn; /* s.vfs + 1, by VPF_FUNCTION_* */
@@ -69,11 +75,12 @@ enum model_topic {
 	TOPIC_FUNCTION, /* connected, disconnected, started, stopped, changed, filter */
 	TOPIC_LINK,     /* up, down */
 	TOPIC_PF,       /* added, changed, deleted */
-	TOPIC_FABRIC,   /* added, changed, deleted, uplink */
+	TOPIC_FABRIC,   /* added, changed, deleted, uplink, trouble */
 	TOPIC_FDB,      /* mac_conflict */
 	TOPIC_RING,     /* error */
 	TOPIC_QMP,      /* connected, disconnected, attached, detached, error */
 	TOPIC_CONTROL,  /* granted, refused: requests of the guest; and what the channel reports */
+	TOPIC_DATAPATH, /* bound, moved, returned, released, none, failed: who serves a function's rings */
 	MODEL_TOPICS
 };
 extern const char *const model_topic_names[MODEL_TOPICS + 1]; /* NULL-terminated */
@@ -134,18 +141,23 @@ int model_fabric_fdb(const struct model *m, const char *name,
 		     void (*row)(void *arg, const struct fdb_row *row), void *arg);
 int model_function_get(const struct model *m, const char *pf, unsigned int fn, struct function_state *ret,
 		       struct vhost_user_info *ret_vu, struct port_stats *ret_stats);
+int model_function_binding(const struct model *m, const char *pf, unsigned int fn, struct binding_info *ret);
+/* The list in force: of what may serve it, in order. */
+struct datapath_list model_function_list(const struct model_pf *pf, unsigned int fn);
 /* Path of the file with the VM's key, "vpf-key=" and 32 hexadecimal digits, for QEMU; returns ret. */
 const char *model_key_path(const struct model *m, const char *pf, char ret[108]);
 /* Path of the function's socket; returns ret. */
 const char *model_function_path(const struct model *m, const char *pf, unsigned int fn, char ret[108]);
 
-/* Errors of all that follow: -EINVAL (see `err->field`), -ENOENT, -EEXIST (name or MAC taken), -EBUSY (in
- * use), -ENOSPC and others from saving, those of the data plane. */
+/* Errors of all that follow: -EOPNOTSUPP (no datapath of a list may be unable to enforce a setting), -EINVAL
+ * (see `err->field`), -ENOENT, -EEXIST (name or MAC taken), -EBUSY (in use), -ENOSPC and others from saving,
+ * those of the data plane. */
 int model_fabric_add(struct model *m, const struct fabric_settings *s, struct err *err);
 int model_fabric_set(struct model *m, const struct fabric_settings *s,
 		     struct err *err);                                    /* s->name tells which */
 int model_fabric_del(struct model *m, const char *name, struct err *err); /* -EBUSY: has PFs */
 
+/* s->datapaths empty, here and in model_pf_set(): the default for the fabric. */
 int model_pf_add(struct model *m, const struct pf_settings *s, const uint8_t *mac /* NULL: generate */,
 		 struct err *err);
 /* s->name tells which; `fabric`, `vfs`, `queue_pairs` must be as they are. `mac` NULL: keep; else no function
@@ -163,7 +175,8 @@ int model_function_set(struct model *m, const char *pf, unsigned int fn, const s
  * {"requested": {…}, "rule": err->field}; asking for what is so already is granted without an event. The text
  * in `err` is for the guest's log: at most 119 bytes for the errors named here.
  * -EPERM: `err->field` is the rule, "pinned" or "policy.…"; -EINVAL; -ENOENT: no such PF or function;
- * -EEXIST: the MAC is taken; others: it could not be saved, and counts as neither. */
+ * -EEXIST: the MAC is taken; -EOPNOTSUPP: a datapath cannot enforce it; others: it could not be saved, and
+ * counts as neither. */
 int model_function_request(struct model *m, const char *pf, unsigned int fn, uint32_t mask,
 			   const struct function_settings *s, struct err *err);
 

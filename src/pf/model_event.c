@@ -11,7 +11,8 @@
 const char *const model_topic_names[MODEL_TOPICS + 1] = {
 	[TOPIC_FUNCTION] = "function", [TOPIC_LINK] = "link",       [TOPIC_PF] = "pf",
 	[TOPIC_FABRIC] = "fabric",     [TOPIC_FDB] = "fdb",         [TOPIC_RING] = "ring",
-	[TOPIC_QMP] = "qmp",           [TOPIC_CONTROL] = "control", [MODEL_TOPICS] = NULL,
+	[TOPIC_QMP] = "qmp",           [TOPIC_CONTROL] = "control", [TOPIC_DATAPATH] = "datapath",
+	[MODEL_TOPICS] = NULL,
 };
 
 const char *model_function_name(unsigned int fn, char ret[16])
@@ -153,6 +154,12 @@ static void on_uplink_changed(void *ctx, const char *fabric, bool carrier)
 		      carrier ? "a" : "no");
 }
 
+static void on_fabric_trouble(void *ctx, const char *fabric, const char *pf, unsigned int fn, const char *why)
+{
+	model_reportf(ctx, TOPIC_FABRIC, "trouble", LOG_LVL_WARNING, fabric, pf, pf ? (int)fn : -1, NULL,
+		      "%s", why);
+}
+
 const struct dataplane_events model_dataplane_events = {
 	.function_connected = on_function_connected,
 	.function_started = on_function_started,
@@ -160,4 +167,7 @@ const struct dataplane_events model_dataplane_events = {
 	.ring_error = on_ring_error,
 	.mac_conflict = on_mac_conflict,
 	.uplink_changed = on_uplink_changed,
+	.datapath_changed = model_on_datapath_changed,
+	.datapath_failed = model_on_datapath_failed,
+	.fabric_trouble = on_fabric_trouble,
 };

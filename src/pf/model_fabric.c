@@ -22,6 +22,10 @@ int model_fabric_check(const struct model *m, const struct fabric_settings *s,
 		if (!strcmp(f->s.name, s->name))
 			return err_set(err, EEXIST, "name",
 				       "there is already a fabric %s: choose another name", s->name);
+		if (s->type == FABRIC_BRIDGE && f->s.type == FABRIC_BRIDGE && !strcmp(f->s.bridge, s->bridge))
+			return err_set(err, EBUSY, "bridge",
+				       "%s is the bridge of the fabric %s: fabrics do not share bridges",
+				       s->bridge, f->s.name);
 		if (s->uplink != UPLINK_NONE && f->s.uplink != UPLINK_NONE &&
 		    !strcmp(f->s.uplink_name, s->uplink_name))
 			return err_set(err, EBUSY, "uplink.name",
@@ -108,8 +112,10 @@ int model_fabric_apply_loaded(struct model *m, struct model_fabric *f, struct er
 	int r;
 
 	r = m->ops->fabric_add(m->dp, &f->s, &why);
-	if (r == 0)
+	if (r == 0) {
+		model_fabric_learn(m, f);
 		return 0;
+	}
 	if (f->s.uplink == UPLINK_NONE) {
 		if (err)
 			*err = why;
@@ -119,6 +125,7 @@ int model_fabric_apply_loaded(struct model *m, struct model_fabric *f, struct er
 	r = m->ops->fabric_add(m->dp, &bare, err);
 	if (r < 0)
 		return r;
+	model_fabric_learn(m, f);
 	uplink_absent(m, f, why.text);
 	return 0;
 }
@@ -142,12 +149,14 @@ int model_fabric_add(struct model *m, const struct fabric_settings *s, struct er
 	r = m->ops->fabric_add(m->dp, s, err);
 	if (r < 0)
 		goto free_object;
+	model_fabric_learn(m, f);
 	m->fabrics[m->fabrics_n++] = f;
 	r = model_save(m, err);
 	if (r < 0)
 		goto take_back;
 	model_reportf(m, TOPIC_FABRIC, "added", LOG_LVL_NOTICE, s->name, NULL, -1, NULL,
-		      "fabric added, uplink %s%s%s", uplink_type_name(s->uplink),
+		      "fabric added, type %s%s%s, uplink %s%s%s", fabric_type_name(s->type),
+		      s->bridge[0] ? " " : "", s->bridge, uplink_type_name(s->uplink),
 		      s->uplink == UPLINK_NONE ? "" : " ", s->uplink_name);
 	return 0;
 
@@ -191,6 +200,9 @@ int model_fabric_set(struct model *m, const struct fabric_settings *s, struct er
 	r = model_fabric_check(m, s, f, err);
 	if (r < 0)
 		return r;
+	if (s->type != f->s.type || strcmp(s->bridge, f->s.bridge) != 0)
+		return err_set(err, EINVAL, s->type != f->s.type ? "type" : "bridge",
+			       "cannot be changed: delete the fabric and add it again");
 	changed = model_difference(fabric_settings_json(&f->s), fabric_settings_json(s));
 	if (!changed)
 		return 0;

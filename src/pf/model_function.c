@@ -16,6 +16,7 @@ struct function_settings model_function_effective(const struct model_pf *pf, uns
 	if (pf->fabric->uplink_absent && s.link == LINK_AUTO)
 		s.link = LINK_DISABLE;
 	policy_limit(&pf->s.policy, fn, &s);
+	model_datapath_effective(pf, fn, &s);
 	return s;
 }
 
@@ -46,12 +47,13 @@ json_t *model_function_json(const struct model_function *f)
 {
 	char mac[MAC_TEXT_MAX];
 
-	return json_pack("{s:s, s:o, s:b, s:b, s:s, s:o, s:I, s:I, s:o}", "mac",
+	return json_pack("{s:s, s:o, s:b, s:b, s:s, s:o, s:I, s:I, s:o, s:o}", "mac",
 			 mac_format(f->s.admin_mac, mac), "vlan", vlan_json(&f->s.vlan), "spoofchk",
 			 f->s.spoofchk, "trust", f->s.trust, "link", link_mode_name(f->s.link), "mtu",
 			 f->own_mtu ? json_integer(f->s.mtu) : json_null(), "min_rate",
 			 (json_int_t)f->s.min_rate, "max_rate", (json_int_t)f->s.max_rate, "pinned",
-			 pinned_json(f->s.pinned));
+			 pinned_json(f->s.pinned), "datapaths",
+			 f->s.datapaths.n ? datapath_list_to_json(&f->s.datapaths) : json_null());
 }
 
 static int need_function(const struct model *m, const char *pf_name, unsigned int fn, struct model_pf **ret,
@@ -84,6 +86,7 @@ int model_function_change(struct model *m, struct model_pf *pf, unsigned int fn,
 
 	before = pf->fn[fn];
 	after = (struct model_function){.s = *s, .own_mtu = own_mtu};
+	memcpy(after.failed, before.failed, sizeof(after.failed));
 	memcpy(after.s.mac, before.s.mac, 6);
 	if (!own_mtu)
 		after.s.mtu = pf->s.mtu;
@@ -99,6 +102,9 @@ int model_function_change(struct model *m, struct model_pf *pf, unsigned int fn,
 	r = model_mac_check_admin(m, pf, fn, after.s.admin_mac, err);
 	if (r < 0)
 		return r;
+	r = model_datapath_check_function(m, pf, fn, &after.s, false, err);
+	if (r < 0)
+		return r;
 	changed = model_difference(model_function_json(&before), model_function_json(&after));
 	if (!changed)
 		return 0;
@@ -112,6 +118,10 @@ int model_function_change(struct model *m, struct model_pf *pf, unsigned int fn,
 		return r;
 	}
 	free(before.saved);
+	if (before.refused)
+		model_datapath_refused(m, pf, (int)fn);
+	if (!datapath_list_equal(&before.s.datapaths, &after.s.datapaths))
+		model_datapath_new_list(pf, fn);
 	model_function_apply(m, pf, fn);
 	model_reportf(m, TOPIC_FUNCTION, "changed", level, NULL, pf->s.name, (int)fn, changed,
 		      "settings changed");

@@ -41,8 +41,12 @@ int model_pf_object_new(struct model *m, const struct pf_settings *s, const uint
 	pf->s = *s;
 	memcpy(pf->mac, mac, 6);
 	pf->fabric = fabric;
-	for (unsigned int fn = 0; fn <= s->vfs; fn++)
+	for (unsigned int fn = 0; fn <= s->vfs; fn++) {
 		function_settings_init(&pf->fn[fn].s);
+		pf->fn[fn].s.spoofchk = s->spoofchk;
+	}
+	if (!pf->s.datapaths.n)
+		datapath_list_init(&pf->s.datapaths, fabric->s.type);
 	inherit(pf);
 	*ret = pf;
 	return 0;
@@ -208,6 +212,9 @@ int model_pf_add(struct model *m, const struct pf_settings *s, const uint8_t *ma
 	r = model_pf_object_new(m, s, chosen, fabric, &pf, err);
 	if (r < 0)
 		return r;
+	r = model_datapath_check_pf(m, &pf->s, fabric, NULL, pf->fn, err);
+	if (r < 0)
+		goto free_object;
 
 	r = model_pf_apply(m, pf, err);
 	if (r < 0)
@@ -246,8 +253,10 @@ static json_t *pf_changeable_json(const struct model_pf *pf)
 {
 	char mac[MAC_TEXT_MAX];
 
-	return json_pack("{s:s, s:i, s:s, s:s, s:o}", "mac", mac_format(pf->mac, mac), "mtu", pf->s.mtu, "vm",
-			 pf->s.vm, "qmp", pf->s.qmp, "policy", policy_json(&pf->s.policy));
+	return json_pack("{s:s, s:i, s:s, s:s, s:o, s:b, s:o}", "mac", mac_format(pf->mac, mac), "mtu",
+			 pf->s.mtu, "vm", pf->s.vm, "qmp", pf->s.qmp, "datapaths",
+			 datapath_list_to_json(&pf->s.datapaths), "failback", pf->s.failback, "policy",
+			 policy_json(&pf->s.policy));
 }
 
 /* What is checked before a virtual PF changes. */
@@ -268,6 +277,9 @@ static int pf_set_check(const struct model *m, const struct model_pf *pf, const 
 		return err_set(err, EINVAL, s->vfs != pf->s.vfs ? "vfs" : "queue_pairs",
 			       "cannot be changed: delete the virtual PF and add it again");
 	r = policy_check_minimums(&s->policy, model_sum_minimums(pf, -1), "policy.max_rate_total", err);
+	if (r < 0)
+		return r;
+	r = model_datapath_check_pf(m, s, pf->fabric, pf, pf->fn, err);
 	if (r < 0)
 		return r;
 	if (new_mac)
@@ -291,10 +303,27 @@ static void pf_move(struct model_pf *pf, struct model_vm *vm)
 	vm->pfs++;
 }
 
-int model_pf_set(struct model *m, const struct pf_settings *s, const uint8_t *mac, struct err *err)
+/* Lists and what they have to enforce may be others. */
+static void after_set(struct model *m, struct model_pf *pf, const struct pf_settings *old)
+{
+	bool refused = false;
+
+	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++) {
+		struct datapath_list was = model_list_in_force(old, pf->fabric, fn, &pf->fn[fn].s);
+		struct datapath_list is = model_list_in_force(&pf->s, pf->fabric, fn, &pf->fn[fn].s);
+
+		refused |= pf->fn[fn].refused != 0;
+		if (!datapath_list_equal(&was, &is))
+			model_datapath_new_list(pf, fn);
+	}
+	if (refused)
+		model_datapath_refused(m, pf, -1);
+}
+
+int model_pf_set(struct model *m, const struct pf_settings *wanted, const uint8_t *mac, struct err *err)
 {
 	struct model_vm *vm = NULL, *old_vm;
-	struct pf_settings old_settings;
+	struct pf_settings old_settings, complete = *wanted, *s = &complete;
 	struct model_pf *pf = NULL;
 	uint8_t old_mac[6];
 	json_t *before, *changed;
@@ -303,6 +332,8 @@ int model_pf_set(struct model *m, const struct pf_settings *s, const uint8_t *ma
 	r = model_need_pf(m, s->name, "name", &pf, err);
 	if (r < 0)
 		return r;
+	if (!s->datapaths.n)
+		datapath_list_init(&s->datapaths, pf->fabric->s.type);
 	r = pf_set_check(m, pf, s, mac, err);
 	if (r < 0)
 		return r;
@@ -343,6 +374,7 @@ int model_pf_set(struct model *m, const struct pf_settings *s, const uint8_t *ma
 		return r;
 	}
 	model_vms_tidy(m);
+	after_set(m, pf, &old_settings);
 	model_functions_apply(m, pf);
 	model_reportf(m, TOPIC_PF, "changed", LOG_LVL_NOTICE, NULL, s->name, -1, changed,
 		      "virtual PF changed");

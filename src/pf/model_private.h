@@ -2,8 +2,9 @@
 #pragma once
 
 /* Shared by the files of the model: model.c (life, look-up), model_event.c (what happened), model_fabric.c,
- * model_pf.c, model_function.c (changes), model_request.c (what the guest asks for), model_mac.c (who owns
- * which MAC), model_vm.c (VMs and their keys), model_state.c (state file). */
+ * model_pf.c, model_function.c (changes), model_datapath.c (what may serve functions), model_datapath_event.c
+ * (what does), model_request.c (what the guest asks for), model_mac.c (who owns which MAC), model_vm.c (VMs
+ * and their keys), model_state.c (state file). */
 
 #include <systemd/sd-event.h>
 
@@ -92,6 +93,27 @@ int model_function_change(struct model *m, struct model_pf *pf, unsigned int fn,
 uint64_t model_sum_minimums(const struct model_pf *pf, int but);
 json_t *model_function_json(const struct model_function *f);
 
+/* model_datapath.c */
+/* A function's own list or its PF's. */
+struct datapath_list model_list_in_force(const struct pf_settings *pf, const struct model_fabric *fabric,
+					 unsigned int fn, const struct function_settings *s);
+/* What the model keeps about a fabric that the data plane has now. */
+void model_fabric_learn(struct model *m, struct model_fabric *f);
+/* Whether the lists can be had and keep what settings and policy promise. `pf` NULL: a new one, else it is to
+ * be as `s` says; `functions`: its s->vfs + 1. What does not change is not looked at. -EOPNOTSUPP, -ENODEV,
+ * -EBUSY (a front-end was offered more), -EINVAL. */
+int model_datapath_check_pf(const struct model *m, const struct pf_settings *s,
+			    const struct model_fabric *fabric, const struct model_pf *pf,
+			    const struct model_function *functions, struct err *err);
+int model_datapath_check_function(const struct model *m, const struct model_pf *pf, unsigned int fn,
+				  const struct function_settings *s, bool guest, struct err *err);
+/* Finds out, and logs, what of the lists has to be left out. `only`: one function, -1: all. */
+void model_datapath_refused(struct model *m, struct model_pf *pf, int only);
+/* Who serves the function from now on does so because of another list. */
+void model_datapath_new_list(struct model_pf *pf, unsigned int fn);
+/* The list in force without what is left out, and failback. */
+void model_datapath_effective(const struct model_pf *pf, unsigned int fn, struct function_settings *s);
+
 /* model_mac.c; -EEXIST with `err` about "mac". */
 /* A PF with `mac` on the fabric, beside everything but `self`. */
 int model_mac_check_pf(const struct model *m, const struct model_fabric *fabric, const uint8_t mac[6],
@@ -104,6 +126,12 @@ int model_mac_check_all(const struct model *m, struct err *err);
 /* A MAC that no function of any fabric has. */
 int model_mac_generate(const struct model *m, const char *name, uint32_t vfs, uint8_t ret[6],
 		       struct err *err);
+
+/* model_datapath_event.c: of dataplane_events. */
+void model_on_datapath_changed(void *ctx, const char *pf, unsigned int fn, const struct datapath_pref *from,
+			       const struct datapath_pref *to, uint64_t gap_us, const char *why);
+void model_on_datapath_failed(void *ctx, const char *pf, unsigned int fn, const struct datapath_pref *pref,
+			      const char *why);
 
 /* model_event.c */
 /* Reports with a sentence; `detail` is consumed, and may be NULL. */

@@ -116,7 +116,7 @@ static int check(const struct model *m, const struct model_pf *pf, unsigned int 
 	if (r < 0)
 		/* Whose it is is none of the guest's business. */
 		return err_set(err, -r, "mac", "is the MAC of another function: choose another");
-	return 0;
+	return model_datapath_check_function(m, pf, fn, wanted, true, err);
 }
 
 static void report(struct model *m, struct model_pf *pf, unsigned int fn, json_t *requested,

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The model as the root object of the state file, version 2:
+/* The model as the root object of the state file, version 3:
  *
- *	{"format": "vpf-state", "version": 2,
- *	 "fabrics": [{"name", "uplink", "learning", "ageing", "max_learned"}],
+ *	{"format": "vpf-state", "version": 3,
+ *	 "fabrics": [{"name", "type", "bridge", "uplink", "learning", "ageing", "max_learned"}],
  *	 "vms": [{"name", "key": 32 hexadecimal digits}],
- *	 "pfs": [{"name", "fabric", "vfs", "queue_pairs", "mac", "mtu", "vm", "qmp", "policy",
+ *	 "pfs": [{"name", "fabric", "vfs", "queue_pairs", "mac", "mtu", "vm", "qmp", "datapaths", "failback",
+ *		  "policy",
  *		  "functions": [{"vf": null | 0…, "mac", "vlan", "spoofchk", "trust", "link", "mtu",
- *				 "min_rate", "max_rate", "pinned"}]}]}
+ *				 "min_rate", "max_rate", "pinned", "datapaths"}]}]}
  *
- * "vms", "vm" and what the policy has besides the drivers' part may be missing: files of version 1 have
- * no such thing, and get the defaults and new keys. Members mean what they mean in the API. "functions" has
- *those with settings other than the defaults, and of each only what differs: most functions of most machines
- *need no line. Reading checks as much as the API does, and anything unknown is an error: a state that is
- *understood in part would be lost in part with the next save. */
+ * What older files do not have is the default: those of version 2 no fabrics but builtin and no datapaths;
+ * those of version 1, besides, no "vms" and "vm" (new keys are made) and of the policy the drivers' part
+ *only. Members mean what they mean in the API. "functions" has those with settings other than the defaults,
+ *and of each only what differs: most functions of most machines need no line. Reading checks as much as the
+ *API does, but for what depends on the host's state, such as devices that may be back in a moment
+ *(model_datapath.c); and anything unknown is an error: a state that is understood in part would be lost in
+ *part with the next save. */
 
 #include <stdio.h>
 #include <string.h>
@@ -105,6 +108,8 @@ static json_t *function_state_json(const struct model_function *f, unsigned int 
 		json_object_set_new(o, "max_rate", json_integer(f->s.max_rate));
 	if (f->s.pinned)
 		json_object_set_new(o, "pinned", pinned_json(f->s.pinned));
+	if (f->s.datapaths.n)
+		json_object_set_new(o, "datapaths", datapath_list_to_json(&f->s.datapaths));
 	return o;
 }
 
@@ -148,11 +153,12 @@ static int append_function(struct buffer *b, struct model_function *f, unsigned 
 static int append_pf(struct buffer *b, struct model_pf *pf)
 {
 	char mac[MAC_TEXT_MAX];
-	_cleanup_free_ char *head = text_of(
-		json_pack("{s:s, s:s, s:I, s:I, s:s, s:i, s:s, s:s, s:o}", "name", pf->s.name, "fabric",
-			  pf->s.fabric, "vfs", (json_int_t)pf->s.vfs, "queue_pairs",
-			  (json_int_t)pf->s.queue_pairs, "mac", mac_format(pf->mac, mac), "mtu", pf->s.mtu,
-			  "vm", pf->s.vm, "qmp", pf->s.qmp, "policy", policy_json(&pf->s.policy)));
+	_cleanup_free_ char *head = text_of(json_pack(
+		"{s:s, s:s, s:I, s:I, s:s, s:i, s:s, s:s, s:o, s:b, s:o}", "name", pf->s.name, "fabric",
+		pf->s.fabric, "vfs", (json_int_t)pf->s.vfs, "queue_pairs", (json_int_t)pf->s.queue_pairs,
+		"mac", mac_format(pf->mac, mac), "mtu", pf->s.mtu, "vm", pf->s.vm, "qmp", pf->s.qmp,
+		"datapaths", datapath_list_to_json(&pf->s.datapaths), "failback", pf->s.failback, "policy",
+		policy_json(&pf->s.policy)));
 	bool first = true;
 	int r;
 

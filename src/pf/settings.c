@@ -18,6 +18,7 @@ void pf_settings_init(struct pf_settings *s, const char *name)
 	*s = (struct pf_settings){
 		.queue_pairs = 1,
 		.mtu = 1500,
+		.spoofchk = true,
 		.policy = {.guest_control = true,
 			   .max_vfs = VPF_MAX_VFS,
 			   .driver_mac = true,

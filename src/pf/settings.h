@@ -129,6 +129,8 @@ struct pf_settings {
 	 * fabric. */
 	struct datapath_list datapaths;
 	bool failback; /* default false: back to a better one of the list when it is to be had again */
+	bool spoofchk; /* what its functions begin with when it is added, default true; then each has its own
+			*/
 	struct pf_policy policy;
 };
 

@@ -11,6 +11,8 @@
 #define TPID_8021Q  0x8100
 #define TPID_8021AD 0x88a8
 
+const char *const fabric_type_choices[] = {"builtin", "bridge", NULL};
+static const char *const datapath_choices[] = {"builtin", "vhost-net", "vhost-user", "vdpa", NULL};
 static const char *const uplink_choices[] = {"none", "tap", "netdev", NULL};
 static const char *const vlan_mode_choices[] = {"none", "access", "trunk", NULL};
 static const char *const vlan_proto_choices[] = {"802.1q", "802.1ad", NULL};
@@ -26,6 +28,38 @@ const struct json_field uplink_json_fields[] = {
 	 .choices = uplink_choices,
 	 .doc = "none; tap: vpfd creates it; netdev: an existing one"},
 	{.name = "name", .kind = JSON_KIND_STRING, .max = IFNAMSIZ - 1, .doc = "of the network interface"},
+	{0},
+};
+
+const struct json_field datapath_json_fields[] = {
+	{.name = "type",
+	 .kind = JSON_KIND_STRING,
+	 .flags = JSON_REQUIRED,
+	 .choices = datapath_choices,
+	 .doc = "builtin: vpfd's workers; vhost-net: the kernel's, on a bridge; vhost-user: another "
+		"back-end; vdpa: "
+		"a kernel vhost-vdpa device"},
+	{.name = "path",
+	 .kind = JSON_KIND_STRING,
+	 .min = 1,
+	 .max = VPF_DATAPATH_PARAM - 1,
+	 .doc = "vhost-user: the back-end's socket; {pf} and {vf} stand for the names of PF and VF"},
+	{.name = "server",
+	 .kind = JSON_KIND_BOOL,
+	 .doc = "vhost-user: vpfd listens and the back-end connects (default false)"},
+	{.name = "offload",
+	 .kind = JSON_KIND_BOOL,
+	 .doc = "vhost-user: the back-end takes checksum and segmentation offload (default false)"},
+	{.name = "device",
+	 .kind = JSON_KIND_STRING,
+	 .min = 1,
+	 .max = VPF_DATAPATH_PARAM - 1,
+	 .doc = "vdpa: pattern (as of file names) of existing vDPA devices that may be used"},
+	{.name = "mgmtdev",
+	 .kind = JSON_KIND_STRING,
+	 .min = 1,
+	 .max = 63,
+	 .doc = "vdpa: pattern of management devices on which one may be made"},
 	{0},
 };
 
@@ -110,6 +144,11 @@ static int choice(const json_t *v, const char *const *choices)
 	return 0;
 }
 
+const char *fabric_type_name(enum fabric_type type)
+{
+	return fabric_type_choices[type];
+}
+
 const char *uplink_type_name(enum uplink_type type)
 {
 	return uplink_choices[type];
@@ -124,6 +163,14 @@ void fabric_settings_read(const json_t *o, struct fabric_settings *s)
 {
 	const json_t *v;
 
+	v = json_object_get(o, "type");
+	if (v)
+		s->type = (enum fabric_type)choice(v, fabric_type_choices);
+	v = json_object_get(o, "bridge");
+	if (v) {
+		memset(s->bridge, 0, sizeof(s->bridge));
+		snprintf(s->bridge, sizeof(s->bridge), "%s", json_string_value(v));
+	}
 	v = json_object_get(o, "uplink");
 	if (v) {
 		const char *name = json_string_value(json_object_get(v, "name"));
@@ -146,13 +193,16 @@ void fabric_settings_read(const json_t *o, struct fabric_settings *s)
 
 json_t *fabric_settings_json(const struct fabric_settings *s)
 {
-	json_t *uplink = json_pack("{s:s}", "type", uplink_type_name(s->uplink));
+	json_t *uplink = json_pack("{s:s}", "type", uplink_type_name(s->uplink)), *o;
 
 	if (s->uplink != UPLINK_NONE)
 		json_object_set_new(uplink, "name", json_string(s->uplink_name));
-	return json_pack("{s:s, s:o, s:b, s:I, s:I}", "name", s->name, "uplink", uplink, "learning",
-			 s->learning, "ageing", (json_int_t)s->ageing, "max_learned",
-			 (json_int_t)s->max_learned);
+	o = json_pack("{s:s, s:s, s:o, s:b, s:I, s:I}", "name", s->name, "type", fabric_type_name(s->type),
+		      "uplink", uplink, "learning", s->learning, "ageing", (json_int_t)s->ageing,
+		      "max_learned", (json_int_t)s->max_learned);
+	if (s->type == FABRIC_BRIDGE)
+		json_object_set_new(o, "bridge", json_string(s->bridge));
+	return o;
 }
 
 static void read_bool(const json_t *o, const char *name, bool *to)
@@ -259,10 +309,24 @@ static int policy_read(const json_t *o, struct pf_policy *p, struct err *err)
 	return 0;
 }
 
+/* Null: none. */
+static int datapaths_read(const json_t *o, struct datapath_list *ret, struct err *err)
+{
+	const json_t *v = json_object_get(o, "datapaths");
+
+	if (!v)
+		return 0;
+	if (!json_is_null(v))
+		return datapath_list_from_json(v, ret, err);
+	*ret = (struct datapath_list){0};
+	return 0;
+}
+
 int pf_settings_read(const json_t *o, struct pf_settings *s, uint8_t mac[6], bool *ret_has_mac,
 		     struct err *err)
 {
 	const json_t *v;
+	int r;
 
 	v = json_object_get(o, "mac");
 	if (v) {
@@ -278,6 +342,10 @@ int pf_settings_read(const json_t *o, struct pf_settings *s, uint8_t mac[6], boo
 	v = json_object_get(o, "qmp");
 	if (v)
 		snprintf(s->qmp, sizeof(s->qmp), "%s", json_is_null(v) ? "" : json_string_value(v));
+	read_bool(o, "failback", &s->failback);
+	r = datapaths_read(o, &s->datapaths, err);
+	if (r < 0)
+		return r;
 	v = json_object_get(o, "policy");
 	return v ? policy_read(v, &s->policy, err) : 0;
 }
@@ -358,14 +426,14 @@ json_t *pinned_json(uint32_t pinned)
 int function_settings_read(const json_t *o, struct function_settings *s, bool *own_mtu, struct err *err)
 {
 	const json_t *v;
+	int r;
 
 	v = json_object_get(o, "mac");
 	if (v)
 		mac_parse(json_string_value(v), s->admin_mac);
 	v = json_object_get(o, "vlan");
 	if (v) {
-		int r = vlan_read(v, &s->vlan, err);
-
+		r = vlan_read(v, &s->vlan, err);
 		if (r < 0)
 			return r;
 	}
@@ -379,6 +447,9 @@ int function_settings_read(const json_t *o, struct function_settings *s, bool *o
 	v = json_object_get(o, "pinned");
 	if (v)
 		s->pinned = pinned_read(v);
+	r = datapaths_read(o, &s->datapaths, err);
+	if (r < 0)
+		return r;
 	v = json_object_get(o, "mtu");
 	if (v) {
 		*own_mtu = !json_is_null(v);

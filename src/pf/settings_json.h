@@ -11,10 +11,18 @@
 
 /* The members of each kind of settings, for use in tables. */
 #define FABRIC_SETTINGS_FIELDS                                                                               \
-	{.name = "uplink",                                                                                   \
-	 .kind = JSON_KIND_OBJECT,                                                                           \
-	 .fields = uplink_json_fields,                                                                       \
-	 .doc = "where frames for MACs that no function owns go"},                                           \
+	{.name = "type",                                                                                     \
+	 .kind = JSON_KIND_STRING,                                                                           \
+	 .choices = fabric_type_choices,                                                                     \
+	 .doc = "builtin: vpfd's own switch; bridge: one of the kernel's (default builtin); fixed"},         \
+		{.name = "bridge",                                                                           \
+		 .kind = JSON_KIND_STRING,                                                                   \
+		 .max = IFNAMSIZ - 1,                                                                        \
+		 .doc = "type bridge: its netdev, made if there is none of that name; fixed"},               \
+		{.name = "uplink",                                                                           \
+		 .kind = JSON_KIND_OBJECT,                                                                   \
+		 .fields = uplink_json_fields,                                                               \
+		 .doc = "where frames for MACs that no function owns go"},                                   \
 		{.name = "learning",                                                                         \
 		 .kind = JSON_KIND_BOOL,                                                                     \
 		 .doc = "learn the source MACs of functions (default false)"},                               \
@@ -48,6 +56,17 @@
 		 .flags = JSON_NULLABLE,                                                                     \
 		 .max = 107,                                                                                 \
 		 .doc = "path of a QMP socket of the VM for vpfd's own use; null or empty: none"},           \
+		{.name = "datapaths",                                                                        \
+		 .kind = JSON_KIND_ARRAY,                                                                    \
+		 .flags = JSON_NULLABLE,                                                                     \
+		 .min = 1,                                                                                   \
+		 .max = VPF_MAX_DATAPATHS,                                                                   \
+		 .fields = datapath_json_fields,                                                             \
+		 .doc = "what may serve the functions, best first (default null: the default of the kind "   \
+			"of fabric)"},                                                                       \
+		{.name = "failback",                                                                         \
+		 .kind = JSON_KIND_BOOL,                                                                     \
+		 .doc = "go back to a better datapath when it is to be had again (default false)"},          \
 	{                                                                                                    \
 		.name = "policy", .kind = JSON_KIND_OBJECT, .fields = policy_json_fields,                    \
 		.doc = "what the guest may do, and gets at most"                                             \
@@ -88,6 +107,13 @@
 		 .choices = pinned_choices,                                                                  \
 		 .doc = "what the guest cannot change, whatever the policy: any of mac, vlan, rate, "        \
 			"spoofchk, trust, link (default none)"},                                             \
+		{.name = "datapaths",                                                                        \
+		 .kind = JSON_KIND_ARRAY,                                                                    \
+		 .flags = JSON_NULLABLE,                                                                     \
+		 .min = 1,                                                                                   \
+		 .max = VPF_MAX_DATAPATHS,                                                                   \
+		 .fields = datapath_json_fields,                                                             \
+		 .doc = "what may serve it, best first; null: as its PF says (default null)"},               \
 	{                                                                                                    \
 		.name = "mtu", .kind = JSON_KIND_INT, .flags = JSON_NULLABLE, .min = VPF_MTU_MIN,            \
 		.max = VPF_MTU_MAX,                                                                          \
@@ -97,9 +123,12 @@
 extern const struct json_field uplink_json_fields[];
 extern const struct json_field policy_json_fields[];
 extern const struct json_field vlan_json_fields[];
+extern const struct json_field datapath_json_fields[];
+extern const char *const fabric_type_choices[];
 extern const char *const link_choices[];
 extern const char *const pinned_choices[];
 
+const char *fabric_type_name(enum fabric_type type);
 const char *uplink_type_name(enum uplink_type type);
 const char *link_mode_name(enum link_mode mode);
 
@@ -107,14 +136,15 @@ void fabric_settings_read(const json_t *o, struct fabric_settings *s);
 json_t *fabric_settings_json(const struct fabric_settings *s);
 
 /* `mac` and `ret_has_mac`: whether the object has "mac", and which; both untouched if not. -EINVAL: lists in
- * "policy" that cannot be read; `s` is then half read. */
+ * "policy", or "datapaths", that cannot be read; `s` is then half read. "datapaths" null: s->datapaths.n is
+ * 0. */
 int pf_settings_read(const json_t *o, struct pf_settings *s, uint8_t mac[6], bool *ret_has_mac,
 		     struct err *err);
 json_t *policy_json(const struct pf_policy *p);
 
 /* "mac" is the administrative one. `own_mtu`: whether "mtu" was last a number (true) or null (false: s->mtu
- * is left for the caller to fill in). -EINVAL: members of "vlan" that its mode does not have or needs; `s` is
- * then half read. */
+ * is left for the caller to fill in). -EINVAL: members of "vlan" that its mode does not have or needs,
+ * "datapaths" that cannot be read; `s` is then half read. */
 int function_settings_read(const json_t *o, struct function_settings *s, bool *own_mtu, struct err *err);
 json_t *vlan_json(const struct vlan_settings *v);
 json_t *pinned_json(uint32_t pinned); /* ["mac", …] */

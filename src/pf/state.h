@@ -14,8 +14,10 @@
 
 #include "util/err.h"
 
-#define STATE_FORMAT  "vpf-state"
-#define STATE_VERSION 2 /* 1: without VMs, rates, pins and the guest's part of the policy */
+#define STATE_FORMAT "vpf-state"
+#define STATE_VERSION                                                                                        \
+	3 /* 2: without datapaths and kinds of fabric; 1: also without VMs, rates, pins and the guest's part \
+	     of the policy */
 
 struct state_store;
 

@@ -53,6 +53,19 @@ int validate_fabric(const struct fabric_settings *s, struct err *err)
 			       "must name a network interface: 1 to %d visible ASCII characters without '/', "
 			       "':' and '%%'",
 			       IFNAMSIZ - 1);
+	if (s->type != FABRIC_BUILTIN && s->type != FABRIC_BRIDGE)
+		return err_set(err, EINVAL, "type", "must be builtin or bridge");
+	if (s->type == FABRIC_BUILTIN && s->bridge[0])
+		return err_set(err, EINVAL, "bridge",
+			       "belongs to a fabric of type bridge, not of type builtin");
+	if (s->type == FABRIC_BRIDGE && !ifname_ok(s->bridge))
+		return err_set(err, EINVAL, "bridge",
+			       "must name the bridge, which is made if there is none: 1 to %d visible ASCII "
+			       "characters "
+			       "without '/', ':' and '%%'",
+			       IFNAMSIZ - 1);
+	if (s->type == FABRIC_BRIDGE && s->uplink != UPLINK_NONE && !strcmp(s->bridge, s->uplink_name))
+		return err_set(err, EINVAL, "uplink.name", "cannot be the bridge itself");
 	if (s->ageing < 1 || s->ageing > 1000000)
 		return err_set(err, EINVAL, "ageing", "must be 1 to 1000000 seconds");
 	if (s->max_learned > 65536)
@@ -141,6 +154,18 @@ static int validate_policy(const struct pf_policy *p, struct err *err)
 	return 0;
 }
 
+/* What the list says by itself, its readers have checked. */
+static int validate_datapaths(const struct datapath_list *list, struct err *err)
+{
+	if (list->n > VPF_MAX_DATAPATHS)
+		return err_set(err, EINVAL, "datapaths", "must have at most %d preferences",
+			       VPF_MAX_DATAPATHS);
+	for (unsigned int i = 0; i < list->n; i++)
+		if ((unsigned int)list->pref[i].type >= DATAPATH_TYPES)
+			return err_set(err, EINVAL, "datapaths", "has a datapath of no known type");
+	return 0;
+}
+
 int validate_pf(const struct pf_settings *s, const uint8_t *mac, struct err *err)
 {
 	int r = validate_name(s->name, "name", err);
@@ -166,6 +191,9 @@ int validate_pf(const struct pf_settings *s, const uint8_t *mac, struct err *err
 	if (r < 0)
 		return r;
 	r = validate_policy(&s->policy, err);
+	if (r < 0)
+		return r;
+	r = validate_datapaths(&s->datapaths, err);
 	if (r < 0)
 		return r;
 	return mac ? validate_pf_mac(mac, s->vfs, err) : 0;
@@ -223,5 +251,6 @@ int validate_function(const struct function_settings *s, struct err *err)
 	if (s->pinned & ~SETTING_ALL)
 		return err_set(err, EINVAL, "pinned",
 			       "must be any of mac, vlan, rate, spoofchk, trust, link");
-	return validate_mtu(s->mtu, err);
+	r = validate_datapaths(&s->datapaths, err);
+	return r < 0 ? r : validate_mtu(s->mtu, err);
 }

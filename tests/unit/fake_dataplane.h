@@ -9,7 +9,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "broker/binding.h"
 #include "broker/dataplane.h"
+#include "fabric/fabric.h"
 #include "vhost/vhost_user.h"
 
 #define FAKE_FUNCTIONS 16384
@@ -20,6 +22,8 @@ struct fake_function {
 	struct function_settings s;
 	struct pf_policy policy;
 	struct rx_filter filter;
+	struct binding_info binding;
+	uint64_t offered;
 	bool connected, started;
 };
 
@@ -33,6 +37,10 @@ struct fake_dataplane {
 	int fail_function_add;                /* errno at the function_add in `fail_countdown` calls */
 	unsigned int fail_countdown;
 	unsigned int function_sets;
+	/* Of each type of datapath: what is taken away from "everything". */
+	uint32_t cannot[DATAPATH_TYPES];
+	uint64_t lacks[DATAPATH_TYPES]; /* virtio features; all: it is not to be had */
+	unsigned int list_checks;
 };
 
 static inline void fake_init(struct fake_dataplane *d)
@@ -140,12 +148,43 @@ static inline int fake_fabric_fdb(void *dp, const char *name,
 	return 0;
 }
 
+static inline int fake_list_check(void *dp, const char *fabric, unsigned int queue_pairs,
+				  const struct datapath_list *list, struct datapath_ability *ret,
+				  struct err *err)
+{
+	struct fake_dataplane *d = dp;
+	const struct fabric_settings *f = fake_fabric(d, fabric);
+	struct datapath_ability ability = {.features = UINT64_MAX};
+	unsigned int present = 0;
+
+	d->list_checks++;
+	assert(f && queue_pairs && list->n && list->n <= VPF_MAX_DATAPATHS);
+	for (unsigned int i = 0; i < list->n; i++) {
+		enum datapath_type type = list->pref[i].type;
+
+		if (type == DATAPATH_VHOST_NET && f->type != FABRIC_BRIDGE)
+			return err_set(err, EOPNOTSUPP, "datapaths", "scripted: leads elsewhere");
+		ability.enforces[i] = ~d->cannot[type];
+		if (d->lacks[type] == UINT64_MAX) {
+			snprintf(ability.absent, sizeof(ability.absent), "scripted: absent");
+			continue;
+		}
+		ability.features &= ~d->lacks[type];
+		present++;
+	}
+	if (!present)
+		ability.features = 0;
+	*ret = ability;
+	return 0;
+}
+
 static inline int fake_function_add(void *dp, const struct pf_settings *pf, unsigned int fn,
 				    const struct function_settings *s, const char *path, struct err *err)
 {
 	struct fake_dataplane *d = dp;
 	struct fake_function *f = &d->functions[d->functions_n];
 
+	assert(s->datapaths.n && s->failback == pf->failback);
 	assert(d->functions_n < FAKE_FUNCTIONS && strlen(path) < 108 && fake_fabric(d, pf->fabric));
 	if (d->fail_function_add && d->fail_countdown-- == 0)
 		return err_set(err, d->fail_function_add, NULL, "scripted");
@@ -161,7 +200,7 @@ static inline void fake_function_set(void *dp, const char *pf, unsigned int fn,
 	struct fake_dataplane *d = dp;
 	struct fake_function *f = fake_function(d, pf, fn);
 
-	assert(f);
+	assert(f && s->datapaths.n);
 	f->s = *s;
 	f->policy = *policy;
 	d->function_sets++;
@@ -196,7 +235,11 @@ static inline int fake_function_get(void *dp, const char *pf, unsigned int fn, s
 		return -ENOENT;
 	if (ret)
 		*ret = (struct function_state){
-			.link_up = f->s.link != LINK_DISABLE, .datapath = "none", .filter = &f->filter};
+			.link_up = f->s.link != LINK_DISABLE,
+			.datapath = f->binding.datapath ? f->binding.datapath : "none",
+			.offered = f->offered,
+			.filter = &f->filter,
+		};
 	if (ret_vu)
 		*ret_vu = (struct vhost_user_info){
 			.connected = f->connected, .peer = 4711, .queues_started = f->started ? 2 : 0};
@@ -207,15 +250,29 @@ static inline int fake_function_get(void *dp, const char *pf, unsigned int fn, s
 	return 0;
 }
 
+static inline int fake_function_binding(void *dp, const char *pf, unsigned int fn, struct binding_info *ret)
+{
+	const struct fake_function *f = fake_function(dp, pf, fn);
+
+	if (!f)
+		return -ENOENT;
+	*ret = f->binding;
+	if (!ret->datapath)
+		ret->datapath = "none";
+	return 0;
+}
+
 static const struct dataplane_ops fake_ops = {
 	.fabric_add = fake_fabric_add,
 	.fabric_set = fake_fabric_set,
 	.fabric_del = fake_fabric_del,
 	.fabric_get = fake_fabric_get,
 	.fabric_fdb = fake_fabric_fdb,
+	.list_check = fake_list_check,
 	.function_add = fake_function_add,
 	.function_set = fake_function_set,
 	.function_del = fake_function_del,
 	.function_filter = fake_function_filter,
 	.function_get = fake_function_get,
+	.function_binding = fake_function_binding,
 };
