@@ -151,12 +151,16 @@ static int map_file(struct guest_map *map, int fd, uint64_t page)
 {
 	uint64_t start = map->offset & ~(page - 1);
 	uint64_t end = (map->offset + map->size + page - 1) & ~(page - 1);
+	_cleanup_close_ int own = -1;
 
 	if (end <= start || end > INT64_MAX)
 		return -EINVAL;
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (own < 0)
+		return -errno;
 	map->len = end - start;
 	map->base =
-		mmap(NULL, map->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)start);
+		mmap(NULL, map->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, own, (off_t)start);
 	if (map->base == MAP_FAILED)
 		return -errno;
 	/* A core dump of this process must not hold guests' memory. */
@@ -167,6 +171,7 @@ static int map_file(struct guest_map *map, int fd, uint64_t page)
 		munmap(map->base, map->len);
 		return -ENOSPC;
 	}
+	map->fd = steal_fd(&own);
 	return 0;
 }
 
@@ -237,6 +242,7 @@ void guest_map_unref(struct guest_map *map)
 	*p = map->next;
 	munmap(map->base, map->len);
 	guard_remove(map->guard);
+	close_fd(&map->fd);
 	free(map);
 }
 

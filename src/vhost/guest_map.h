@@ -14,6 +14,9 @@
  * wrap, so a process that creates files for a few hours can get the number of another VM's memory, and must
  * not get its mapping.
  *
+ * A mapping keeps a descriptor of its file, one however many tables share it: where guest memory is handed on
+ * to another back-end, the file is what is handed.
+ *
  * Thread-safety: main thread, but for guest_map_bad() and the handler. */
 
 #include <sys/types.h>
@@ -31,6 +34,7 @@ struct guest_map {
 	dev_t dev;
 	ino_t ino;
 	uint64_t offset, size; /* bytes, as asked for */
+	int fd;                /* of the file: its own, not what was passed */
 	uint8_t *hva;          /* where `offset` of the file is mapped */
 	uint8_t *base;         /* what munmap() takes: aligned down and up to the file's pages */
 	size_t len;
@@ -39,7 +43,8 @@ struct guest_map {
 
 /* Maps [offset, offset+size) of `fd` (borrowed) for reading and writing, or finds it mapped already. -EINVAL:
  * size 0, wrap, not a regular file, file too short, or a file system whose pages another process provides
- * (FUSE, network): a fault there could hang a worker forever. -ENOSPC: too many mappings. Else as mmap. */
+ * (FUSE, network): a fault there could hang a worker forever. -ENOSPC: too many mappings. Else as mmap, dup.
+ */
 int guest_map_get(uint64_t domain, int fd, uint64_t offset, uint64_t size, struct guest_map **ret);
 struct guest_map *guest_map_ref(struct guest_map *map);
 void guest_map_unref(struct guest_map *map); /* takes NULL */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Framing. A stream has no message boundaries, and descriptors arrive with the bytes that they were sent
- * with: never reading beyond the end of the current message makes them belong to it for certain. A message
- * may come in any number of pieces; what is there is kept in the connection and the loop goes on. */
+/* Framing, of requests and of replies. A stream has no message boundaries, and descriptors arrive with the
+ * bytes that they were sent with: never reading beyond the end of the current message makes them belong to it
+ * for certain. A message may come in any number of pieces; what is there is kept and the loop goes on. */
 
 #include <string.h>
 #include <sys/socket.h>
@@ -43,7 +43,7 @@ static bool take_fds(struct vu_msg *msg, struct msghdr *mh)
 	return fit;
 }
 
-static ssize_t receive_part(struct vu_conn *conn, void *p, size_t len, const char **why)
+static ssize_t receive_part(int sock, struct vu_msg *msg, size_t *got, void *p, size_t len, const char **why)
 {
 	/* What does not fit the kernel closes, and says so with MSG_CTRUNC. */
 	union {
@@ -56,31 +56,30 @@ static ssize_t receive_part(struct vu_conn *conn, void *p, size_t len, const cha
 	ssize_t n;
 
 	do {
-		n = recvmsg(conn->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		n = recvmsg(sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : errno == ECONNRESET ? -ENOTCONN : -errno;
-	if (!take_fds(&conn->in, &mh)) {
+	if (!take_fds(msg, &mh)) {
 		*why = "more descriptors than a message may have";
 		return -EPROTO;
 	}
 	if (n == 0) {
-		if (conn->got == 0)
+		if (*got == 0)
 			return -ENOTCONN;
 		*why = "the connection was closed in the middle of a message";
 		return -EPROTO;
 	}
-	conn->got += (size_t)n;
+	*got += (size_t)n;
 	return n;
 }
 
-int vu_msg_receive(struct vu_conn *conn, const char **why)
+int vu_frame_receive(int sock, bool replies, struct vu_msg *msg, size_t *got, const char **why)
 {
-	struct vu_msg *msg = &conn->in;
 	ssize_t n;
 
-	while (conn->got < VU_HEADER_SIZE) {
-		n = receive_part(conn, (uint8_t *)&msg->hdr + conn->got, VU_HEADER_SIZE - conn->got, why);
+	while (*got < VU_HEADER_SIZE) {
+		n = receive_part(sock, msg, got, (uint8_t *)&msg->hdr + *got, VU_HEADER_SIZE - *got, why);
 		if (n <= 0)
 			return (int)n;
 	}
@@ -88,18 +87,18 @@ int vu_msg_receive(struct vu_conn *conn, const char **why)
 		*why = "unknown protocol version";
 		return -EPROTO;
 	}
-	if (msg->hdr.flags & VU_FLAG_REPLY) {
-		*why = "a reply where a request is due";
+	if (replies != !!(msg->hdr.flags & VU_FLAG_REPLY)) {
+		*why = replies ? "a request where a reply is due" : "a reply where a request is due";
 		return -EPROTO;
 	}
 	if (msg->hdr.size > sizeof(msg->payload)) {
 		*why = "payload longer than any message's";
 		return -EPROTO;
 	}
-	while (conn->got < VU_HEADER_SIZE + msg->hdr.size) {
-		size_t have = conn->got - VU_HEADER_SIZE;
+	while (*got < VU_HEADER_SIZE + msg->hdr.size) {
+		size_t have = *got - VU_HEADER_SIZE;
 
-		n = receive_part(conn, (uint8_t *)&msg->payload + have, msg->hdr.size - have, why);
+		n = receive_part(sock, msg, got, (uint8_t *)&msg->payload + have, msg->hdr.size - have, why);
 		if (n <= 0)
 			return (int)n;
 	}
@@ -108,32 +107,45 @@ int vu_msg_receive(struct vu_conn *conn, const char **why)
 	return 1;
 }
 
-ssize_t vu_send(int sock, const struct vu_header *hdr, const void *payload, uint32_t size, int fd)
+int vu_msg_receive(struct vu_conn *conn, const char **why)
+{
+	return vu_frame_receive(conn->fd, false, &conn->in, &conn->got, why);
+}
+
+ssize_t vu_send_fds(int sock, const struct vu_header *hdr, const void *payload, uint32_t size, const int *fds,
+		    unsigned int nfds)
 {
 	struct iovec iov[2] = {{.iov_base = (void *)(uintptr_t)hdr, .iov_len = VU_HEADER_SIZE},
 			       {.iov_base = (void *)(uintptr_t)payload, .iov_len = size}};
 	union {
 		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
+		char buf[CMSG_SPACE(VU_MAX_FDS * sizeof(int))];
 	} control = {0};
 	struct msghdr mh = {.msg_iov = iov, .msg_iovlen = 2};
 	ssize_t n;
 
-	if (fd >= 0) {
+	if (nfds > VU_MAX_FDS)
+		return -EINVAL;
+	if (nfds) {
 		struct cmsghdr *c;
 
 		mh.msg_control = &control;
-		mh.msg_controllen = sizeof(control);
+		mh.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
 		c = CMSG_FIRSTHDR(&mh);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(fd));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+		c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
 	}
 	do {
 		n = sendmsg(sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
+}
+
+ssize_t vu_send(int sock, const struct vu_header *hdr, const void *payload, uint32_t size, int fd)
+{
+	return vu_send_fds(sock, hdr, payload, size, &fd, fd >= 0);
 }
 
 int vu_msg_reply(struct vu_conn *conn, struct vu_msg *msg, uint32_t size, int fd)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the files of the vhost-user back-end share. Nobody else includes this, but for tests and the fuzzer.
+/* What the files of the vhost-user back-end share, and its framing with the front-end role
+ * (vhost_user_front.c, vhost_user_reach.c). Nobody else includes this, but for tests and fuzzers.
  *
  *	vhost_user.c		the device: life, listening, accepting
  *	vhost_user_socket.c	making and removing the socket file
@@ -133,11 +134,16 @@ void vu_conn_end(struct vu_conn *conn, const char *fmt, ...) printf_like(2, 3);
 void vu_conn_reset(struct vu_conn *conn);
 
 /* vhost_user_msg.c */
-/* 1: conn->in is complete; 0: more has to come; -ENOTCONN: orderly end; -EPROTO: malformed, `why` says how;
- * else the system call's. */
+/* Reads on at byte *got of `msg`, a reply or a request. 1: it is complete; 0: more has to come; -ENOTCONN: orderly
+ * end; -EPROTO: malformed, `why` says how; else the system call's. */
+int vu_frame_receive(int sock, bool replies, struct vu_msg *msg, size_t *got, const char **why);
+/* The same for the next request of a connection. */
 int vu_msg_receive(struct vu_conn *conn, const char **why);
-/* Sends header and payload with at most one descriptor (borrowed, -1: none). Never waits. The bytes that
- * went, or negative errno. */
+/* Sends header and payload with descriptors (borrowed; at most VU_MAX_FDS). Never waits. The bytes that went, or
+ * negative errno. */
+ssize_t vu_send_fds(int sock, const struct vu_header *hdr, const void *payload, uint32_t size, const int *fds,
+		    unsigned int nfds);
+/* The same with one, or none: -1. */
 ssize_t vu_send(int sock, const struct vu_header *hdr, const void *payload, uint32_t size, int fd);
 /* Sends the message as a reply of `size` bytes with at most one descriptor (borrowed, -1: none). Never waits:
  * -EAGAIN means that the front-end does not read its replies. */
