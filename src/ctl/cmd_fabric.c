@@ -23,6 +23,21 @@
 
 static const struct arg add_args[] = {
 	{.name = "NAME", .flags = ARG_REQUIRED, .param = "name", .help = "What to call it."},
+	{.name = "--type",
+	 .value = "builtin|bridge",
+	 .param = "type",
+	 .complete = COMPLETE_WORDS,
+	 .words = words_fabric_type,
+	 .help = "builtin: vpfd's own switch (the default). bridge: a bridge of the host's kernel, with a "
+		 "tap for each "
+		 "function in use."},
+	{.name = "--bridge",
+	 .value = "BRIDGE",
+	 .param = "bridge",
+	 .complete = COMPLETE_NETDEV,
+	 .help = "For --type bridge: the bridge. If there is none of that name it is made, and removed with "
+		 "the "
+		 "fabric."},
 	{UPLINK, .complete = COMPLETE_UPLINK, .help = UPLINK_HELP},
 	{LEARNING, .complete = COMPLETE_WORDS, .words = words_on_off, .help = LEARNING_HELP},
 	{AGEING, .help = AGEING_HELP},
@@ -47,9 +62,9 @@ static const struct arg name_args[] = {
 static void print_list(struct out *out, const json_t *fabrics)
 {
 	static const struct column columns[] = {
-		{"FABRIC", ALIGN_LEFT},   {"UPLINK", ALIGN_LEFT}, {"CARRIER", ALIGN_LEFT},
-		{"LEARNING", ALIGN_LEFT}, {"PFS", ALIGN_RIGHT},   {"PORTS", ALIGN_RIGHT},
-		{"MACS", ALIGN_RIGHT},
+		{"FABRIC", ALIGN_LEFT},  {"TYPE", ALIGN_LEFT},     {"UPLINK", ALIGN_LEFT},
+		{"CARRIER", ALIGN_LEFT}, {"LEARNING", ALIGN_LEFT}, {"PFS", ALIGN_RIGHT},
+		{"PORTS", ALIGN_RIGHT},  {"MACS", ALIGN_RIGHT},
 	};
 	_cleanup_table_ struct table *t = table_new(columns, ARRAY_SIZE(columns));
 	char text[VIEW_TEXT_MAX];
@@ -61,6 +76,8 @@ static void print_list(struct out *out, const json_t *fabrics)
 		bool carrier = view_flag(uplink, "carrier");
 
 		table_cell(t, STYLE_PLAIN, "%s", view_string(fabric, "name"));
+		table_cell(t, STYLE_PLAIN, "%s%s%s", view_string(fabric, "type"),
+			   *view_string(fabric, "bridge") ? " " : "", view_string(fabric, "bridge"));
 		table_cell(t, STYLE_PLAIN, "%s", view_uplink(uplink, text));
 		if (*view_string(uplink, "absent"))
 			table_cell(t, STYLE_BAD, "absent");
@@ -81,6 +98,8 @@ static void print_fabric(struct out *out, const json_t *fabric)
 	char text[VIEW_TEXT_MAX];
 
 	out_field(out, "Fabric", STYLE_HEAD, "%s", view_string(fabric, "name"));
+	out_field(out, "Type", STYLE_PLAIN, "%s%s%s", view_string(fabric, "type"),
+		  *view_string(fabric, "bridge") ? " " : "", view_string(fabric, "bridge"));
 	out_field(out, "Uplink", STYLE_PLAIN, "%s", view_uplink(uplink, text));
 	out_field(out, "Uplink carrier", carrier ? STYLE_GOOD : STYLE_DIM, "%s", carrier ? "up" : "down");
 	if (*view_string(uplink, "absent"))
@@ -114,6 +133,8 @@ const struct command fabric_commands[] = {
 				 "One whose uplink is a tap that the host can route or bridge."},
 				{"fabric add f2 --uplink netdev:eth1 --learning on",
 				 "One that is connected to the host's eth1, for VMs that bridge."},
+				{"fabric add f3 --type bridge --bridge br0",
+				 "The kernel's bridge br0, which the kernel's vhost-net can serve."},
 				{0},
 			},
 		.args = add_args,

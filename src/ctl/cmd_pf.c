@@ -16,6 +16,16 @@
 
 #define VM .name = "--vm", .value = "NAME", .param = "vm", .parse = value_name_or_default
 
+#define DATAPATH                                                                                             \
+	.name = "--datapath", .value = "LIST", .param = "datapaths", .parse = value_datapaths,               \
+	.complete = COMPLETE_DATAPATHS, .words = words_datapaths,                                            \
+	.help = DATAPATH_HELP "what its fabric has: builtin; vhost-net,builtin on a bridge."
+#define FAILBACK                                                                                             \
+	.name = "--failback", .value = "on|off", .param = "failback", .parse = value_on_off,                 \
+	.complete = COMPLETE_WORDS, .words = words_on_off,                                                   \
+	.help = "When a better datapath of the list than the one in use is to be had again, go back to it. " \
+		"Default: off."
+
 static const char policy_help[] =
 	"What the VM may do with its PF. Of its VFs' settings it may change: guest_control=on|off (any at "
 	"all; "
@@ -55,6 +65,16 @@ static const struct arg add_args[] = {
 	{QMP, .complete = COMPLETE_FILE,
 	 .help = "A QMP socket of the VM, for vpfd alone: for link states, the drivers' MAC filters, and "
 		 "attach and detach."},
+	{DATAPATH},
+	{FAILBACK},
+	{.name = "--spoofchk",
+	 .value = "on|off",
+	 .param = "spoofchk",
+	 .parse = value_on_off,
+	 .complete = COMPLETE_WORDS,
+	 .words = words_on_off,
+	 .help = "Whether its functions begin with the spoof check, which not every datapath has. Default: "
+		 "on."},
 	{POLICY, .complete = COMPLETE_POLICY, .help = policy_help},
 	{0},
 };
@@ -67,6 +87,8 @@ static const struct arg set_args[] = {
 	{QMP, .complete = COMPLETE_FILE, .help = "A QMP socket of the VM, for vpfd alone; none: no longer."},
 	{MAC,
 	 .help = "Permanent MAC of the PF; VF n gets the one n + 1 above it. Only while no VM is connected."},
+	{DATAPATH},
+	{FAILBACK},
 	{POLICY, .complete = COMPLETE_POLICY, .help = policy_help},
 	{0},
 };
@@ -166,6 +188,8 @@ static void print_pf(struct out *out, const json_t *pf)
 			  !view_flag(qmp, "connected") ? "away"
 			  : view_flag(qmp, "present")  ? "connected, the VM has the PF"
 						       : "connected, the VM does not have the PF");
+	print_datapaths(out, "Datapaths", json_object_get(pf, "datapaths"));
+	out_field(out, "Failback", STYLE_PLAIN, "%s", view_on_off(view_flag(pf, "failback")));
 	print_control(out, json_object_get(pf, "control"));
 	if (json_is_object(requests))
 		out_field(out, "Guest's requests", STYLE_PLAIN, "%lld granted, %lld refused",
@@ -196,6 +220,9 @@ const struct command pf_commands[] = {
 				 "driver_mac=off",
 				 "One whose VM can be asked over QMP, and whose drivers keep to the MACs "
 				 "they are given."},
+				{"pf add pf3 --fabric f0 --vfs 8 --spoofchk off --datapath "
+				 "vhost-user:path=/run/ovs/{pf}-{vf}.sock,builtin --failback on",
+				 "One whose VFs another switch serves while it runs, and vpfd while not."},
 				{0},
 			},
 		.args = add_args,

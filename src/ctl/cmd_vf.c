@@ -8,6 +8,7 @@
 #include "ctl/ctl.h"
 #include "ctl/value.h"
 #include "ctl/view.h"
+#include "pf/datapath_list.h"
 
 #define PF_ARG .name = "PF", .flags = ARG_REQUIRED, .param = "pf", .complete = COMPLETE_PF
 
@@ -89,6 +90,18 @@ static const struct arg set_args[] = {
 	 .complete = COMPLETE_WORDS,
 	 .words = words_default,
 	 .help = "Largest packet that passes; default: the virtual PF's MTU, whatever it is."},
+	{.name = "--datapath",
+	 .value = "LIST",
+	 .param = "datapaths",
+	 .parse = value_datapaths,
+	 .complete = COMPLETE_DATAPATHS,
+	 .words = words_datapaths,
+	 .help = DATAPATH_HELP "as its virtual PF. If it is in use it moves, and the outcome is printed."},
+	{0},
+};
+
+static const struct arg list_args[] = {
+	{.name = "PF", .param = "pf", .complete = COMPLETE_PF, .help = "A virtual PF. Default: all."},
 	{0},
 };
 
@@ -149,6 +162,52 @@ void print_functions(struct out *out, const json_t *functions)
 	table_print(out, t);
 }
 
+/* Who serves it; the first of several wishes, or another one? */
+static void print_serving(struct out *out, const json_t *f)
+{
+	const json_t *binding = json_object_get(f, "binding");
+	const char *serving = view_string(binding, "serving"), *error = view_string(binding, "last_error");
+	size_t n = json_array_size(json_object_get(binding, "list"));
+
+	if (!json_is_object(binding)) { /* an older vpfd */
+		out_field(out, "Datapath", STYLE_PLAIN, "%s", view_string(f, "datapath"));
+		return;
+	}
+	if (*serving)
+		out_field(out, "Datapath", view_number(binding, "position") ? STYLE_WARN : STYLE_GOOD,
+			  "%s (%lld of %zu)", serving, view_number(binding, "position") + 1, n);
+	else
+		out_field(out, "Datapath",
+			  strcmp(view_string(binding, "state"), "none") ? STYLE_DIM : STYLE_BAD, "none (%s)",
+			  view_string(binding, "state"));
+	print_datapaths(out, "Datapaths", json_object_get(f, "datapaths"));
+	if (!json_array_size(json_object_get(f, "datapaths")))
+		print_datapaths(out, "", json_object_get(binding, "list"));
+	out_field(out, "Bound", STYLE_PLAIN, "%lld times, moved %lld, failed %lld",
+		  view_number(binding, "binds"), view_number(binding, "moves"),
+		  view_number(binding, "failures"));
+	if (view_number(binding, "moves"))
+		out_field(out, "Last move", STYLE_PLAIN, "not served for %lld us",
+			  view_number(binding, "last_gap_us"));
+	if (*error)
+		out_field(out, "Last failure", STYLE_WARN, "%s", error);
+}
+
+void print_datapaths(struct out *out, const char *name, const json_t *list)
+{
+	struct datapath_list datapaths;
+	_cleanup_free_ char *text = NULL;
+
+	if (!json_is_array(list)) {
+		out_field(out, name, STYLE_DIM, "those of the virtual PF");
+		return;
+	}
+	/* Of a newer vpfd perhaps, with what this vpfctl does not know. */
+	text = datapath_list_from_json(list, &datapaths, NULL) < 0 ? view_any(list)
+								   : datapath_list_text(&datapaths);
+	out_field(out, name, STYLE_PLAIN, "%s", text ? text : "");
+}
+
 static void print_driver(struct out *out, const json_t *driver)
 {
 	const json_t *unicast = json_object_get(driver, "unicast");
@@ -191,11 +250,142 @@ void print_function(struct out *out, const json_t *f)
 		out_field(out, "Guest", STYLE_GOOD, "connected, process %lld", view_number(f, "peer_pid"));
 	else
 		out_field(out, "Guest", STYLE_DIM, "not connected");
-	out_field(out, "Datapath", STYLE_PLAIN, "%s", view_string(f, "datapath"));
+	print_serving(out, f);
 	out_field(out, "Queues", STYLE_PLAIN, "%lld started, %lld enabled", view_number(f, "queues_started"),
 		  view_number(f, "queues_enabled"));
 	out_field(out, "Features", STYLE_PLAIN, "%s", view_string(f, "features"));
 	print_driver(out, json_object_get(f, "driver"));
+}
+
+/* What became of a new list: an error if it is not its first that serves the function now. */
+static int move_outcome(struct out *out, const json_t *f, struct err *err)
+{
+	const json_t *move = json_object_get(f, "move"), *failed = json_object_get(move, "failed"), *first;
+	const char *from = view_string(move, "from"), *to = view_string(move, "to");
+	char text[VIEW_TEXT_MAX];
+
+	view_function(f, text);
+	first = json_array_get(failed, 0);
+	if (first)
+		return err_set(err, EIO, NULL, "%s is %s%s, because %s failed: %s", text,
+			       *to ? "served by " : "not served", to, view_string(first, "datapath"),
+			       view_string(first, "reason"));
+	if (!json_is_object(move) || (!*to && !*from))
+		return 0;
+	if (!*to)
+		return err_set(err, EIO, NULL, "%s is not served: %s", text,
+			       view_string(json_object_get(f, "binding"), "last_error"));
+	if (!view_flag(move, "settled"))
+		return err_set(err, ETIMEDOUT, NULL, "%s is still on its way from %s", text,
+			       *from ? from : "nothing");
+	if (out->json || strcmp(from, to) == 0)
+		return 0;
+	if (json_object_get(move, "gap_us"))
+		out_text(out, STYLE_PLAIN, "%s moved from %s to %s, gap %lld us\n", text, from, to,
+			 view_number(move, "gap_us"));
+	else
+		out_text(out, STYLE_PLAIN, "%s is served by %s\n", text, to);
+	return 0;
+}
+
+static int run_set(struct ctl *ctl, const struct invocation *inv, struct err *err)
+{
+	json_t *result;
+	int r;
+
+	if (!json_object_get(inv->params, "datapaths"))
+		return run_method(ctl, inv, err);
+	json_object_set_new(inv->params, "wait", json_true());
+	r = ctl_call(ctl, "vf.set", inv->params, &result, err);
+	if (r < 0)
+		return r;
+	if (ctl->out.json)
+		out_json(&ctl->out, result);
+	r = move_outcome(&ctl->out, result, err);
+	json_decref(result);
+	return r;
+}
+
+static void add_row(struct table *t, const json_t *f)
+{
+	const json_t *binding = json_object_get(f, "binding");
+	const char *serving = view_string(binding, "serving"), *error = view_string(binding, "last_error");
+	size_t n = json_array_size(json_object_get(binding, "list"));
+	bool connected = view_flag(f, "connected");
+	char text[VIEW_TEXT_MAX];
+
+	table_cell(t, STYLE_PLAIN, "%s", view_function(f, text));
+	table_cell(t, connected ? STYLE_GOOD : STYLE_DIM, "%s", connected ? "connected" : "-");
+	table_cell(t, link_style(f), "%s", link_text(f));
+	table_cell(t, STYLE_PLAIN, "%s", view_string(binding, "state"));
+	table_cell(t, *serving ? STYLE_PLAIN : STYLE_DIM, "%s", *serving ? serving : "-");
+	if (*serving)
+		table_cell(t, view_number(binding, "position") ? STYLE_WARN : STYLE_GOOD, "%lld of %zu",
+			   view_number(binding, "position") + 1, n);
+	else
+		table_cell(t, STYLE_DIM, "- of %zu", n);
+	table_cell(t, STYLE_PLAIN, "%lld", view_number(binding, "moves"));
+	table_cell(t, view_number(binding, "failures") ? STYLE_WARN : STYLE_PLAIN, "%lld",
+		   view_number(binding, "failures"));
+	table_cell(t, STYLE_PLAIN, "%s", *error ? error : "-");
+}
+
+/* The functions of one virtual PF, or of all. */
+static int all_functions(struct ctl *ctl, const char *pf, json_t **ret, struct err *err)
+{
+	json_t *names = pf ? json_pack("[{s:s}]", "name", pf) : NULL, *all = json_array(),
+	       *params = json_object(), *o;
+	size_t i;
+	int r = 0;
+
+	if (!pf)
+		r = ctl_call(ctl, "pf.list", params, &names, err);
+	json_decref(params);
+	for (i = 0; !r && i < json_array_size(names); i++) {
+		params = json_pack("{s:s}", "name", view_string(json_array_get(names, i), "name"));
+		r = ctl_call(ctl, "pf.show", params, &o, err);
+		json_decref(params);
+		if (r < 0)
+			break;
+		json_array_extend(all, json_object_get(o, "functions"));
+		json_decref(o);
+	}
+	json_decref(names);
+	if (r < 0) {
+		if (strcmp(err->field, "name") == 0)
+			snprintf(err->field, sizeof(err->field), "pf");
+		json_decref(all);
+		return r;
+	}
+	*ret = all;
+	return 0;
+}
+
+/* Who serves what. */
+static int run_list(struct ctl *ctl, const struct invocation *inv, struct err *err)
+{
+	static const struct column columns[] = {
+		{"FUNCTION", ALIGN_LEFT}, {"GUEST", ALIGN_LEFT},    {"LINK", ALIGN_LEFT},
+		{"STATE", ALIGN_LEFT},    {"DATAPATH", ALIGN_LEFT}, {"WISH", ALIGN_LEFT},
+		{"MOVES", ALIGN_RIGHT},   {"FAILED", ALIGN_RIGHT},  {"LAST FAILURE", ALIGN_LEFT},
+	};
+	_cleanup_table_ struct table *t = NULL;
+	json_t *functions = NULL;
+	int r;
+
+	r = all_functions(ctl, json_string_value(json_object_get(inv->params, "pf")), &functions, err);
+	if (r < 0)
+		return r;
+	if (ctl->out.json) {
+		out_json(&ctl->out, functions);
+	} else {
+		t = table_new(columns, ARRAY_SIZE(columns));
+		for (size_t i = 0; i < json_array_size(functions); i++)
+			add_row(t, json_array_get(functions, i));
+		table_print(&ctl->out, t);
+	}
+	json_decref(functions);
+	return 0;
 }
 
 /* One function is vf.show; all of them are a part of pf.show. */
@@ -244,11 +434,29 @@ const struct command vf_commands[] = {
 				{"vf set pf0 3 --max-rate 1000 --pinned rate,vlan",
 				 "1 Gb/s at most; the guest can change neither that nor the VLAN."},
 				{"vf set pf0 pf --link disable", "Take the link of the PF itself down."},
+				{"vf set pf0 3 --datapath vhost-user:path=/run/ovs/vf3.sock,builtin",
+				 "Move VF 3 to another switch while its guest runs, and print the gap."},
+				{"vf set pf0 3 --datapath default", "And back to what pf0 says."},
 				{0},
 			},
 		.args = set_args,
 		.method = "vf.set",
-		.run = run_method,
+		.run = run_set,
+	},
+	{
+		.name = "list",
+		.summary = "List who serves each function",
+		.about = "A line for each function: who serves its rings, which wish of its list that is, "
+			 "how often "
+			 "it has moved, and what failed last.",
+		.examples =
+			(const struct example[]){
+				{"vf list", "All functions of all virtual PFs."},
+				{"vf list pf0", "Those of pf0."},
+				{0},
+			},
+		.args = list_args,
+		.run = run_list,
 	},
 	{
 		.name = "show",

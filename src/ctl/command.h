@@ -28,6 +28,8 @@ enum complete {
 	COMPLETE_PF,
 	COMPLETE_FUNCTION, /* of the virtual PF named before it */
 	COMPLETE_UPLINK,
+	COMPLETE_NETDEV,
+	COMPLETE_DATAPATHS, /* arg.words, separated by commas; "path=" goes on with a file */
 	COMPLETE_POLICY,
 	COMPLETE_COMMAND,
 };

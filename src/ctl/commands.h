@@ -17,6 +17,17 @@ void print_status(struct out *out, const json_t *status);
 /* Rows of a statistics table for an uplink's or a function's counters, in full: for `show`. */
 void print_counters(struct out *out, const json_t *stats);
 
+/* The help of --datapath, up to what "default" means. */
+#define DATAPATH_HELP                                                                                        \
+	"What may serve its rings, best first, with commas between: builtin (vpfd), vhost-net (the kernel, " \
+	"on a fabric "                                                                                       \
+	"of type bridge), vhost-user:path=SOCKET[:server=on][:offload=on] (another back-end; {pf} and {vf} " \
+	"in the path stand "                                                                                 \
+	"for the function's), vdpa:device=GLOB or vdpa:mgmtdev=GLOB (a vDPA device that exists, or that is " \
+	"made); default: "
+/* A field with a list of datapaths (an array, or null) as text. */
+void print_datapaths(struct out *out, const char *name, const json_t *list);
+
 /* A table of function objects, and one of them in full. */
 void print_functions(struct out *out, const json_t *functions);
 void print_function(struct out *out, const json_t *function);

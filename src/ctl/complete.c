@@ -166,11 +166,22 @@ static void offer_functions(const struct completion *c)
 	json_decref(list);
 }
 
+static void offer_netdevs(const struct completion *c)
+{
+	const struct dirent *entry;
+	DIR *dir = opendir("/sys/class/net");
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			offer_name(c, entry->d_name);
+	closedir(dir);
+}
+
 static void offer_uplinks(struct completion *c)
 {
 	static const char netdev[] = "netdev:";
-	const struct dirent *entry;
-	DIR *dir;
 
 	if (strncmp(c->word + c->value, netdev, strlen(netdev)) != 0) {
 		offer(c, "none");
@@ -179,13 +190,7 @@ static void offer_uplinks(struct completion *c)
 		return;
 	}
 	c->value += strlen(netdev);
-	dir = opendir("/sys/class/net");
-	if (!dir)
-		return;
-	while ((entry = readdir(dir)))
-		if (entry->d_name[0] != '.')
-			offer_name(c, entry->d_name);
-	closedir(dir);
+	offer_netdevs(c);
 }
 
 static void offer_words(const struct completion *c, const char *const *words)
@@ -201,6 +206,17 @@ static void skip_items(struct completion *c)
 
 	if (comma)
 		c->value = (size_t)(comma + 1 - c->word);
+}
+
+/* A list is not the default, and where the default is a choice the list says so. */
+static void offer_datapaths(struct completion *c, const char *const *words)
+{
+	size_t start = c->value;
+
+	skip_items(c);
+	for (; *words; words++)
+		if (c->value == start || strcmp(*words, "default") != 0)
+			offer(c, *words);
 }
 
 static void offer_policy_value(struct completion *c, enum policy_kind kind)
@@ -255,6 +271,12 @@ static void offer_values(struct completion *c, const struct arg *arg)
 		break;
 	case COMPLETE_WORDS:
 		offer_words(c, arg->words);
+		break;
+	case COMPLETE_NETDEV:
+		offer_netdevs(c);
+		break;
+	case COMPLETE_DATAPATHS:
+		offer_datapaths(c, arg->words);
 		break;
 	case COMPLETE_LIST:
 		skip_items(c);

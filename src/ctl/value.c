@@ -6,13 +6,19 @@
 #include <math.h>
 #include <string.h>
 
+#include "pf/datapath_list.h"
+
 const char *const words_on_off[] = {"on", "off", NULL};
 const char *const words_default[] = {"default", NULL};
 const char *const words_color[] = {"auto", "always", "never", NULL};
 const char *const words_link[] = {"auto", "enable", "disable", NULL};
 const char *const words_shell[] = {"bash", NULL};
-const char *const words_topics[] = {"function", "link", "pf",      "fabric", "fdb",
-				    "ring",     "qmp",  "control", NULL};
+const char *const words_topics[] = {"function", "link", "pf",      "fabric",   "fdb",
+				    "ring",     "qmp",  "control", "datapath", NULL};
+/* What ends in = goes on. */
+const char *const words_datapaths[] = {
+	"builtin", "vhost-net", "vhost-user:path=", "vdpa:device=", "vdpa:mgmtdev=", "default", NULL};
+const char *const words_fabric_type[] = {"builtin", "bridge", NULL};
 
 const char *const words_none[] = {"none", NULL};
 const char *const words_macs[] = {"own", "list", "any", NULL};
@@ -163,6 +169,25 @@ int value_uplink(const char *text, json_t **ret, struct err *err)
 		return err_set(err, EINVAL, NULL,
 			       "'%.64s' is not an uplink: write none, tap:NAME or netdev:NAME", text);
 	return give(json_pack("{ss%ss}", "type", text, (size_t)(colon - text), "name", colon + 1), ret, err);
+}
+
+int value_datapaths(const char *text, json_t **ret, struct err *err)
+{
+	struct datapath_list list;
+	int r;
+
+	if (strcmp(text, "default") == 0)
+		return give(json_null(), ret, err);
+	r = datapath_list_parse(text, &list, err);
+	if (!r && !list.n)
+		r = err_set(err, EINVAL, NULL,
+			    "'' is no list of datapaths: write such as vhost-net,builtin, or default");
+	if (r < 0) {
+		if (err)
+			err->field[0] = '\0';
+		return r;
+	}
+	return give(datapath_list_to_json(&list), ret, err);
 }
 
 int value_vlan(const char *text, json_t **ret, struct err *err)

@@ -24,6 +24,7 @@ int value_policy(const char *text, json_t **ret, struct err *err); /* "key=value
 int value_rate(const char *text, json_t **ret, struct err *err);   /* "none" → 0 */
 int value_pinned(const char *text, json_t **ret, struct err *err); /* "mac,vlan", "none", "all" → an array */
 int value_name_or_default(const char *text, json_t **ret, struct err *err); /* "default" → null */
+int value_datapaths(const char *text, json_t **ret, struct err *err);       /* "default" → null */
 int value_shell(const char *text, json_t **ret, struct err *err);
 
 /* What a policy's values look like; for keys that are not here it is guessed. */
@@ -41,6 +42,7 @@ struct policy_key {
 };
 extern const struct policy_key policy_keys[];
 
+extern const char *const words_datapaths[], *const words_fabric_type[];
 extern const char *const words_macs[], *const words_pinned[], *const words_none[];
 extern const char *const words_on_off[],
 	*const words_color[], *const words_link[], *const words_shell[], *const words_topics[],
