@@ -7,12 +7,14 @@
 #include "pf/model.h"
 
 struct control;
+struct moves;
 struct pf_qemu;
 
 struct api_env {
 	struct model *model;
 	struct pf_qemu *qemu;
 	struct control *control;
+	struct moves *moves;
 	/* As dataplane_workers(). */
 	unsigned int (*workers)(void *dp, struct worker_info *ret, unsigned int max);
 	void *dp;

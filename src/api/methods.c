@@ -17,7 +17,7 @@ static const struct json_field params_events[] = {
 	 .min = 1,
 	 .max = MODEL_TOPICS,
 	 .choices = model_topic_names,
-	 .doc = "any of function, link, pf, fabric, fdb, ring, qmp, control (default: all)"},
+	 .doc = "any of function, link, pf, fabric, fdb, ring, qmp, control, datapath (default: all)"},
 	{0},
 };
 

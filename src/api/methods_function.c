@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "api/methods.h"
+#include "api/moves.h"
 #include "api/objects.h"
 #include "pf/settings_json.h"
 
@@ -16,7 +17,15 @@
 	}
 
 const struct json_field params_vf_show[] = {PARAM_PF, PARAM_VF, {0}};
-const struct json_field params_vf_set[] = {PARAM_PF, PARAM_VF, FUNCTION_SETTINGS_FIELDS, {0}};
+const struct json_field params_vf_set[] = {
+	PARAM_PF,
+	PARAM_VF,
+	FUNCTION_SETTINGS_FIELDS,
+	{.name = "wait",
+	 .kind = JSON_KIND_BOOL,
+	 .doc = "answer when it is known who serves the function now, with \"move\" (default false)"},
+	{0},
+};
 const struct json_field params_stats[] = {
 	{.name = "pf", .kind = JSON_KIND_STRING, .doc = "only of this virtual PF"},
 	{.name = "vf",
@@ -48,6 +57,7 @@ int method_vf_set(struct api_call *call, const json_t *params, json_t **ret, str
 	const struct api_env *env = api_call_env(call);
 	const struct model_pf *pf = NULL;
 	struct function_settings s;
+	struct binding_info before = {0};
 	unsigned int fn = 0;
 	bool own_mtu;
 	int r;
@@ -63,9 +73,14 @@ int method_vf_set(struct api_call *call, const json_t *params, json_t **ret, str
 	r = function_settings_read(params, &s, &own_mtu, err);
 	if (r < 0)
 		return r;
+	model_function_binding(env->model, pf->s.name, fn, &before);
 	r = model_function_set(env->model, pf->s.name, fn, &s, own_mtu, err);
 	if (r < 0)
 		return r;
+	if (json_is_true(json_object_get(params, "wait")) && env->moves) {
+		r = moves_wait(env->moves, call, pf->s.name, fn, &before, err);
+		return r < 0 ? r : RPC_DEFERRED;
+	}
 	*ret = object_function(env, pf, fn);
 	return 0;
 }

@@ -25,6 +25,9 @@ const struct json_field params_pf_add[] = {
 	 .min = 1,
 	 .max = VHOST_USER_MAX_QUEUE_PAIRS,
 	 .doc = "of each function (default 1)"},
+	{.name = "spoofchk",
+	 .kind = JSON_KIND_BOOL,
+	 .doc = "what its functions begin with, each to be changed by vf.set (default true)"},
 	PF_SETTINGS_FIELDS,
 	{0},
 };
@@ -46,6 +49,7 @@ int method_pf_add(struct api_call *call, const json_t *params, json_t **ret, str
 {
 	const struct api_env *env = api_call_env(call);
 	const json_t *queue_pairs = json_object_get(params, "queue_pairs");
+	const json_t *spoofchk = json_object_get(params, "spoofchk");
 	struct pf_settings s;
 	bool has_mac = false;
 	uint8_t mac[6];
@@ -54,6 +58,9 @@ int method_pf_add(struct api_call *call, const json_t *params, json_t **ret, str
 	pf_settings_init(&s, param_string(params, "name"));
 	snprintf(s.fabric, sizeof(s.fabric), "%s", param_string(params, "fabric"));
 	s.vfs = (uint32_t)json_integer_value(json_object_get(params, "vfs"));
+	s.datapaths.n = 0; /* the default is that of the fabric */
+	if (spoofchk)
+		s.spoofchk = json_is_true(spoofchk);
 	if (queue_pairs)
 		s.queue_pairs = (uint32_t)json_integer_value(queue_pairs);
 	r = pf_settings_read(params, &s, mac, &has_mac, err);

@@ -96,6 +96,32 @@ static json_t *driver_json(const struct rx_filter *filter)
 			 "unicast", unicast, "unicast_overflow", filter->unicast_overflow);
 }
 
+json_t *object_serving(const struct binding_info *info)
+{
+	char text[256];
+
+	if (!info->datapath || !strcmp(info->datapath, "none"))
+		return json_null();
+	return json_string(datapath_pref_text(&info->pref, text));
+}
+
+static json_t *binding_json(const struct api_env *env, const struct model_pf *pf, unsigned int fn)
+{
+	struct datapath_list list = model_function_list(pf, fn);
+	struct binding_info info = {0};
+	json_t *serving;
+
+	if (model_function_binding(env->model, pf->s.name, fn, &info) < 0)
+		return json_null();
+	serving = object_serving(&info);
+	return json_pack("{s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:o}", "state",
+			 binding_state_name(info.state), "list", datapath_list_to_json(&list), "position",
+			 json_is_null(serving) ? json_null() : json_integer(info.position), "serving",
+			 serving, "binds", (json_int_t)info.binds, "moves", (json_int_t)info.moves,
+			 "failures", (json_int_t)info.failures, "last_gap_us", (json_int_t)info.last_gap_us,
+			 "last_error", info.last_error[0] ? rpc_text(info.last_error) : json_null());
+}
+
 json_t *object_function(const struct api_env *env, const struct model_pf *pf, unsigned int fn)
 {
 	const struct function_settings *s = &pf->fn[fn].s;
@@ -106,7 +132,7 @@ json_t *object_function(const struct api_env *env, const struct model_pf *pf, un
 	model_function_get(env->model, pf->s.name, fn, &state, &vu, NULL);
 	snprintf(features, sizeof(features), "0x%" PRIx64, vu.features);
 	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:i, s:I, s:I, s:o, s:b, s:b, s:s, s:s, "
-			 "s:b, s:o, s:s, s:I, s:I, s:o}",
+			 "s:b, s:o, s:s, s:I, s:I, s:o, s:o, s:o}",
 			 "pf", pf->s.name, "vf", object_vf(fn), "mac", mac_json(s->mac), "admin_mac",
 			 mac_is_zero(s->admin_mac) ? json_null() : mac_json(s->admin_mac), "vlan",
 			 vlan_json(&s->vlan), "spoofchk", s->spoofchk, "trust", s->trust, "link",
@@ -117,7 +143,9 @@ json_t *object_function(const struct api_env *env, const struct model_pf *pf, un
 			 model_function_path(env->model, pf->s.name, fn, path), "connected", vu.connected,
 			 "peer_pid", vu.connected ? json_integer(vu.peer) : json_null(), "features", features,
 			 "queues_started", (json_int_t)vu.queues_started, "queues_enabled",
-			 (json_int_t)vu.queues_enabled, "driver", driver_json(state.filter));
+			 (json_int_t)vu.queues_enabled, "driver", driver_json(state.filter), "datapaths",
+			 s->datapaths.n ? datapath_list_to_json(&s->datapaths) : json_null(), "binding",
+			 binding_json(env, pf, fn));
 }
 
 static json_t *control_json(const struct control *control, const char *pf)
@@ -155,10 +183,11 @@ json_t *object_pf(const struct api_env *env, const struct model_pf *pf, bool fun
 		pf_qemu_state(env->qemu, pf->s.name, &qmp_connected, &present);
 	qmp = json_pack("{s:o, s:b, s:b}", "path", pf->s.qmp[0] ? json_string(pf->s.qmp) : json_null(),
 			"connected", qmp_connected, "present", present);
-	o = json_pack("{s:s, s:s, s:I, s:I, s:o, s:i, s:s, s:s, s:o, s:o, s:{s:I, s:I}}", "name", pf->s.name,
-		      "fabric", pf->s.fabric, "vfs", (json_int_t)pf->s.vfs, "queue_pairs",
+	o = json_pack("{s:s, s:s, s:I, s:I, s:o, s:i, s:s, s:s, s:o, s:o, s:b, s:o, s:{s:I, s:I}}", "name",
+		      pf->s.name, "fabric", pf->s.fabric, "vfs", (json_int_t)pf->s.vfs, "queue_pairs",
 		      (json_int_t)pf->s.queue_pairs, "mac", mac_json(pf->mac), "mtu", pf->s.mtu, "vm",
 		      pf->s.vm, "key_file", model_key_path(env->model, pf->s.name, key_file), "qmp", qmp,
+		      "datapaths", datapath_list_to_json(&pf->s.datapaths), "failback", pf->s.failback,
 		      "policy", policy_json(&pf->s.policy), "guest_requests", "granted",
 		      (json_int_t)pf->granted, "refused", (json_int_t)pf->refused);
 	if (functions) {

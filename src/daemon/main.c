@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "api/env.h"
+#include "api/moves.h"
 #include "api/server.h"
 #include "broker/dataplane.h"
 #include "control/control.h"
@@ -38,6 +39,7 @@ struct daemon {
 	struct control *control;
 	struct pf_qemu *qemu;
 	struct api_server *server;
+	struct moves *moves;
 	struct api_env env;
 };
 
@@ -163,11 +165,15 @@ static int daemon_start(struct daemon *d, const struct options *o, struct err *e
 	if (r < 0)
 		return r;
 
+	r = moves_new(d->event, d->model, &d->moves);
+	if (r < 0)
+		return err_set(err, -r, NULL, "out of memory");
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	d->env = (struct api_env){
 		.model = d->model,
 		.qemu = d->qemu,
 		.control = d->control,
+		.moves = d->moves,
 		.workers = workers,
 		.dp = d->dp,
 		.started_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000,
@@ -192,7 +198,8 @@ static int daemon_start(struct daemon *d, const struct options *o, struct err *e
 
 static void daemon_free(struct daemon *d)
 {
-	pf_qemu_free(d->qemu); /* ends deferred API calls */
+	pf_qemu_free(d->qemu); /* ends deferred API calls, and so does the next */
+	moves_free(d->moves);
 	control_free(d->control);
 	dataplane_free(d->dp); /* reports to the model, and subscribers hear of it */
 	model_free(d->model);

@@ -121,7 +121,7 @@ void model_free(struct model *m);
 /* What the data plane reports goes here, with the model as ctx. */
 extern const struct dataplane_events model_dataplane_events;
 
-/* At most 4 listeners. They may look at the model, not change it. */
+/* At most 6 listeners. They may look at the model, not change it. */
 void model_listen(struct model *m, model_listener listener, void *ctx);
 /* Not from within a listener. */
 void model_unlisten(struct model *m, model_listener listener, void *ctx);

@@ -11,7 +11,7 @@
 #include "pf/model.h"
 #include "pf/state.h"
 
-#define MODEL_LISTENERS 4
+#define MODEL_LISTENERS 6
 
 struct model {
 	sd_event *event;

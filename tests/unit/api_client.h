@@ -16,6 +16,7 @@
 #include <systemd/sd-event.h>
 
 #include "api/env.h"
+#include "api/moves.h"
 #include "api/server.h"
 #include "daemon/pf_qemu.h"
 #include "fake_dataplane.h"
@@ -31,6 +32,7 @@ struct fixture {
 	struct fake_dataplane dp;
 	struct model *model;
 	struct pf_qemu *qemu;
+	struct moves *moves;
 	struct api_env env;
 	struct api_server *server;
 };
@@ -73,7 +75,8 @@ static inline int setup_with(void **state, const struct api_method *methods)
 	assert_int_equal(model_new(&config, &t->model, NULL), 0);
 	assert_int_equal(model_load(t->model, &fake_ops, &t->dp, NULL), 0);
 	assert_int_equal(pf_qemu_new(t->event, t->model, &t->qemu, NULL), 0);
-	t->env = (struct api_env){.model = t->model, .qemu = t->qemu};
+	assert_int_equal(moves_new(t->event, t->model, &t->moves), 0);
+	t->env = (struct api_env){.model = t->model, .qemu = t->qemu, .moves = t->moves};
 	assert_int_equal(listen_at(t, methods, &t->server, NULL), 0);
 	model_listen(t->model, api_on_model_event, t->server);
 	*state = t;
@@ -85,6 +88,7 @@ static inline int teardown(void **state)
 	struct fixture *t = *state;
 
 	pf_qemu_free(t->qemu);
+	moves_free(t->moves);
 	model_free(t->model);
 	api_server_free(t->server);
 	assert_int_equal(access(t->path, F_OK), -1);

@@ -179,14 +179,16 @@ static int load_file(const char *text, size_t size, struct err *err)
 	return r;
 }
 
-static const char good[] = "{\"format\": \"vpf-state\", \"version\": 2,\n"
+static const char good[] = "{\"format\": \"vpf-state\", \"version\": 3,\n"
 			   " \"fabrics\": [{\"name\": \"f0\", \"uplink\": {\"type\": \"tap\", \"name\": "
 			   "\"t0\"}, \"ageing\": 9}],\n"
 			   " \"vms\": [{\"name\": \"vm0\", \"key\": "
 			   "\"00112233445566778899aabbccddeeff\"}],\n"
 			   " \"pfs\": [{\"name\": \"pf0\", \"fabric\": \"f0\", \"vfs\": 2, \"queue_pairs\": "
 			   "1, \"mac\": \"02:00:00:00:01:00\",\n"
-			   "   \"mtu\": 9000, \"qmp\": \"\", \"policy\": {\"promisc\": true,\n"
+			   "   \"mtu\": 9000, \"qmp\": \"\", \"datapaths\": [{\"type\": \"vhost-user\", "
+			   "\"path\": \"/b/{vf}\"}],\n"
+			   "   \"failback\": true, \"policy\": {\"promisc\": true,\n"
 			   "   \"vlans\": \"5,7\", \"mac_list\": [\"02:00:00:00:09:00\"]}, \"vm\": "
 			   "\"vm0\",\n"
 			   "   \"functions\": [{\"vf\": null, \"trust\": true}, {\"vf\": 1, \"mac\": "
@@ -228,12 +230,22 @@ static void refused_contents(void **state)
 		int code;
 		const char *says;
 	} cases[] = {
-		{"\"version\": 2", "\"version\": 3", EPROTONOSUPPORT, "newer"},
-		{"\"version\": 2", "\"version\": 0", EBADMSG, "no state file"},
-		{"\"version\": 2", "\"version\": \"1\"", EBADMSG, "no state file"},
+		{"\"version\": 3", "\"version\": 4", EPROTONOSUPPORT, "newer"},
+		{"\"version\": 3", "\"version\": 0", EBADMSG, "no state file"},
+		{"\"version\": 3", "\"version\": \"1\"", EBADMSG, "no state file"},
 		{"vpf-state", "other", EBADMSG, "no state file"},
 		{"\"format\": \"vpf-state\", ", "", EBADMSG, "no state file"},
 		{"{\"format\"", "{\"extra\": 1, \"format\"", EBADMSG, "extra"},
+		{"\"ageing\"", "\"type\": \"ovs\", \"ageing\"", EBADMSG, "fabrics[0].type"},
+		{"\"ageing\"", "\"type\": \"bridge\", \"ageing\"", EBADMSG, "fabrics[0].bridge"},
+		{"\"ageing\"", "\"bridge\": \"b0\", \"ageing\"", EBADMSG, "fabrics[0].bridge"},
+		{"\"vhost-user\", \"path\"", "\"vhost-user\", \"pth\"", EBADMSG, "pfs[0].datapaths[0].pth"},
+		{"\"vhost-user\", \"path\"", "\"builtin\", \"path\"", EBADMSG, "pfs[0].datapaths"},
+		{"/b/{vf}", "b/{vf}", EBADMSG, "pfs[0].datapaths"},
+		{"\"failback\": true", "\"failback\": 1", EBADMSG, "pfs[0].failback"},
+		{"\"trust\": true", "\"datapaths\": []", EBADMSG, "pfs[0].functions[0].datapaths"},
+		{"\"trust\": true", "\"datapaths\": [{\"type\": \"ovs\"}]", EBADMSG,
+		 "pfs[0].functions[0].datapaths[0].type"},
 		{"\"ageing\"", "\"aging\"", EBADMSG, "fabrics[0].aging"},
 		{"\"promisc\"", "\"promiscuous\"", EBADMSG, "pfs[0].policy.promiscuous"},
 		{"\"trust\": true", "\"thrust\": true", EBADMSG, "pfs[0].functions[0].thrust"},
@@ -331,6 +343,46 @@ static void older_version(void **state)
 	}
 }
 
+/* One that knew VMs, but served everything itself. */
+static void version_2(void **state)
+{
+	static const char old[] =
+		"{\"format\": \"vpf-state\", \"version\": 2, \"fabrics\": [{\"name\": \"f0\"}],\n"
+		" \"vms\": [{\"name\": \"vm0\", \"key\": \"00112233445566778899aabbccddeeff\"}],\n"
+		" \"pfs\": [{\"name\": \"pf0\", \"fabric\": \"f0\", \"vfs\": 1, \"queue_pairs\": 1, \"vm\": "
+		"\"vm0\","
+		" \"mac\": \"02:00:00:00:01:00\", \"functions\": [{\"vf\": 0, \"spoofchk\": false}]}]}\n";
+	struct model_config config = {.state_dir = dir, .run_dir = scratch.path, .socket_group = UINT32_MAX};
+	struct state_store *store = open_store();
+	struct fake_dataplane dp;
+	struct model *m = NULL;
+	const struct model_pf *pf;
+	char *text;
+	size_t size;
+
+	(void)state;
+	state_store_free(store);
+	scratch_write(file, old, strlen(old));
+	fake_init(&dp);
+	assert_int_equal(model_new(&config, &m, NULL), 0);
+	assert_int_equal(model_load(m, &fake_ops, &dp, NULL), 0);
+	pf = model_pf_find(m, "pf0");
+	assert_int_equal(model_fabric_find(m, "f0")->s.type, FABRIC_BUILTIN);
+	text = datapath_list_text(&pf->s.datapaths);
+	assert_string_equal(text, "builtin");
+	free(text);
+	assert_false(pf->s.failback);
+	assert_int_equal(pf->fn[1].s.datapaths.n, 0);
+	assert_false(pf->fn[1].s.spoofchk);
+	assert_string_equal(pf->vm->name, "vm0");
+	/* Nothing has changed: an older vpfd may still have it back. */
+	text = scratch_read(file, &size);
+	assert_int_equal(size, strlen(old));
+	free(text);
+	model_free(m);
+	fake_destroy(&dp);
+}
+
 /* Keys are in it. */
 static void private_file(void **state)
 {
@@ -393,6 +445,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(disk_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(cut_short, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused_contents, setup, teardown),
+		cmocka_unit_test_setup_teardown(version_2, setup, teardown),
 		cmocka_unit_test_setup_teardown(older_version, setup, teardown),
 		cmocka_unit_test_setup_teardown(private_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(garbage, setup, teardown),
