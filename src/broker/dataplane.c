@@ -51,6 +51,7 @@ static const char *const drop_names[DROP_REASONS] = {
 	[DROP_NO_ROUTE] = "no_route",   [DROP_UNKNOWN_MAC] = "unknown_mac",
 	[DROP_CONTROL] = "control",     [DROP_UPLINK] = "uplink",
 	[DROP_RING] = "ring",           [DROP_CONTROL_FULL] = "control_full",
+	[DROP_RATE] = "rate",
 };
 
 const char *drop_reason_name(enum drop_reason reason)

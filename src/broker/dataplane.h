@@ -33,6 +33,7 @@ enum drop_reason {
 	DROP_UPLINK,       /* the uplink did not take the frame */
 	DROP_RING,         /* the ring was found broken with the frame in it, or is disabled */
 	DROP_CONTROL_FULL, /* control frame from the PF that vpfd has not come round to taking */
+	DROP_RATE,         /* beyond the function's rate, on a fabric that cannot make it wait */
 	DROP_REASONS
 };
 const char *drop_reason_name(enum drop_reason reason); /* "link_down", … */

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* A socket of one netlink family for requests that are few and local: each is sent, and its answer awaited
+ * for at most a second. The kernel's own words about a refusal (extended acknowledgement) come back with it.
+ *
+ * Thread-safety: one socket, one thread. The socket belongs to the network namespace that its maker was in.
+ */
+
+#include <libmnl/libmnl.h>
+
+#include "util/err.h"
+
+#define RTNL_ROOM 16384 /* bytes of a request, at most: room for 4094 VLANs by ranges, or 400 addresses */
+
+struct rtnl;
+
+/* family: NETLINK_…. -EPROTONOSUPPORT, -ENOMEM, … */
+int rtnl_new(int family, struct rtnl **ret);
+void rtnl_free(struct rtnl *nl); /* takes NULL */
+
+/* Begins a request in the socket's own buffer, where it stays until it was talked about. The header that
+ * follows (struct ifinfomsg, …) is `extra` bytes, zeroed: *ret_extra. flags: NLM_F_… besides REQUEST and ACK.
+ */
+struct nlmsghdr *rtnl_request(struct rtnl *nl, uint16_t type, uint16_t flags, size_t extra, void **ret_extra);
+/* Sends the request, and waits for its acknowledgement, or with NLM_F_DUMP for the last part of the answer.
+ * `each` (NULL: not wanted) gets every message of an answer. The kernel's error; -ETIMEDOUT. */
+int rtnl_talk(struct rtnl *nl, struct nlmsghdr *nlh, void (*each)(void *arg, const struct nlmsghdr *nlh),
+	      void *arg);
+/* What the kernel said beside the last error; empty: nothing. */
+const char *rtnl_words(const struct rtnl *nl);
+/* Fills `err` for what rtnl_talk() returned: "cannot WHAT: reason". Returns r. */
+int rtnl_err(const struct rtnl *nl, int r, struct err *err, const char *fmt, ...) printf_like(4, 5);
