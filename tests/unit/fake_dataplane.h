@@ -201,6 +201,8 @@ static inline void fake_function_set(void *dp, const char *pf, unsigned int fn,
 	struct fake_function *f = fake_function(d, pf, fn);
 
 	assert(f && s->datapaths.n);
+	if (f->binding.state == BINDING_BOUND && !datapath_list_equal(&f->s.datapaths, &s->datapaths))
+		f->binding.state = BINDING_MOVING; /* until the test says what becomes of it */
 	f->s = *s;
 	f->policy = *policy;
 	d->function_sets++;
