@@ -117,6 +117,20 @@ static void params_of_each_kind(void **state)
 	check_params("vf set p 0 --mtu default", "{\"pf\": \"p\", \"vf\": 0, \"mtu\": null}");
 	check_params("vf set p 1 --trunk 0,10-20",
 		     "{\"pf\": \"p\", \"vf\": 1, \"vlan\": {\"mode\": \"trunk\", \"vids\": \"0,10-20\"}}");
+	check_params("vf set p 1 --datapath default", "{\"pf\": \"p\", \"vf\": 1, \"datapaths\": null}");
+	check_params(
+		"vf set p 1 --datapath vhost-user:path=/b/{vf}:server=on,vdpa:mgmtdev=pci/0:3b:0.2,builtin",
+		"{\"pf\": \"p\", \"vf\": 1, \"datapaths\": [{\"type\": \"vhost-user\", \"path\": \"/b/{vf}\","
+		" \"server\": true}, {\"type\": \"vdpa\", \"mgmtdev\": \"pci/0:3b:0.2\"},"
+		" {\"type\": \"builtin\"}]}");
+	check_params(
+		"pf add p --fabric f --vfs 1 --datapath vhost-net --failback on --spoofchk off",
+		"{\"name\": \"p\", \"fabric\": \"f\", \"vfs\": 1, \"datapaths\": [{\"type\": \"vhost-net\"}],"
+		" \"failback\": true, \"spoofchk\": false}");
+	check_params("fabric add f --type bridge --bridge br0",
+		     "{\"name\": \"f\", \"type\": \"bridge\", \"bridge\": \"br0\"}");
+	check_params("vf list", "{}");
+	check_params("vf list p", "{\"pf\": \"p\"}");
 	check_params("stats", "{}");
 	check_params("stats p 2 --watch --interval 0.5 --count 3", "{\"pf\": \"p\", \"vf\": 2}");
 	check_params("monitor link pf --count 1", "{\"topics\": [\"link\", \"pf\"]}");
@@ -149,6 +163,10 @@ static void syntax_errors(void **state)
 {
 	(void)state;
 	check_refused("", "a command is missing");
+	check_refused("vf set p 1 --datapath hardware", "--datapath: there is no datapath hardware");
+	check_refused("vf set p 1 --datapath vhost-user", "--datapath: vhost-user needs path=");
+	check_refused("vf set p 1 --datapath=", "--datapath: '' is no list of datapaths");
+	check_refused("vf set p 1 --datapath default,builtin", "there is no datapath default");
 	check_refused("pf", "add, set, del, list, show, attach, detach");
 	check_refused("fabirc list", "did you mean 'fabric'");
 	check_refused("pf lst", "did you mean 'list'");
@@ -240,6 +258,9 @@ static void fields_to_options(void **state)
 {
 	(void)state;
 	check_field("vf set p 1 --vlan 1", "vlan.vid", "--vlan");
+	check_field("vf set p 1 --datapath builtin", "datapaths", "--datapath");
+	check_field("pf add p --fabric f --vfs 1", "datapaths[0].type", "--datapath");
+	check_field("fabric add f", "bridge", "--bridge");
 	check_field("vf set p 1 --trunk 1", "vlan.vids", "--trunk");
 	check_field("vf set p 1 --trunk 1", "pf", "PF");
 	check_field("vf set p 1", "mtu", "--mtu");
