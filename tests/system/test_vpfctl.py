@@ -59,7 +59,7 @@ PF = {
 }  # fmt: skip
 PF_LISTED = {**{key: value for key, value in PF.items() if key not in ("functions", "control")}, "connected": 2}
 FABRIC = {
-    "name": "f0", "uplink": {"type": "tap", "name": "vpf0", "carrier": True}, "learning": False, "ageing": 300,
+    "name": "f0", "type": "builtin", "uplink": {"type": "tap", "name": "vpf0", "carrier": True}, "learning": False, "ageing": 300,
     "max_learned": 256, "pfs": ["pf0"], "ports": 3, "fdb_entries": 4, "fdb_learned": 1,
     "uplink_stats": {"tx": {"packets": 7, "bytes": 700, "dropped": 0, "drops": {}},
                      "rx": {"packets": 8, "bytes": 800, "dropped": 1, "drops": {"unknown_mac": 1, "mtu": 0}}},
@@ -173,9 +173,11 @@ def table(text: str) -> list[list[str]]:
 
 def test_lists_are_tables(fake: FakeVpfd) -> None:
     assert table(ok(fake, "fabric", "list")) == [
-        ["FABRIC", "UPLINK", "CARRIER", "LEARNING", "PFS", "PORTS", "MACS"],
-        ["f0", "tap vpf0", "up", "off", "1", "3", "4"],
+        ["FABRIC", "TYPE", "UPLINK", "CARRIER", "LEARNING", "PFS", "PORTS", "MACS"],
+        ["f0", "builtin", "tap vpf0", "up", "off", "1", "3", "4"],
     ]
+    fake.methods["fabric.list"] = [{**FABRIC, "type": "bridge", "bridge": "br0"}]
+    assert table(ok(fake, "fabric", "list"))[1][1] == "bridge br0"
     assert table(ok(fake, "pf", "list")) == [
         ["PF", "FABRIC", "VFS", "QUEUE PAIRS", "MTU", "QMP", "CONNECTED"],
         ["pf0", "f0", "2", "1", "1500", "connected", "2 of 3"],
@@ -233,6 +235,73 @@ def test_one_function_in_full(fake: FakeVpfd) -> None:
     shown = ok(fake, "vf", "show", "pf0", "0")
     assert re.search(r"^Guest +connected, process 4711$", shown, re.M)
     assert re.search(r"^Driver's others +02:00:00:00:aa:01$", shown, re.M)
+
+
+OTHER = [{"type": "vhost-user", "path": "/b/{vf}", "server": True}, {"type": "builtin"}]
+BINDING = {
+    "state": "bound", "list": OTHER, "position": 1, "serving": "builtin", "binds": 3, "moves": 2, "failures": 1,
+    "last_gap_us": 250, "last_error": "the back-end has gone",
+}  # fmt: skip
+IDLE = {**BINDING, "state": "idle", "position": None, "serving": None, "moves": 0, "failures": 0, "last_error": None}
+
+
+def test_who_serves_whom(fake: FakeVpfd) -> None:
+    functions = [{**PF_ITSELF, "binding": IDLE}, {**FUNCTION, "binding": BINDING, "datapaths": OTHER}]
+    fake.methods["pf.show"] = {**PF, "datapaths": OTHER, "failback": True, "functions": functions}
+    rows = table(ok(fake, "vf", "list"))
+    assert fake.calls == [("pf.list", {}), ("pf.show", {"name": "pf0"})]
+    assert rows[0] == ["FUNCTION", "GUEST", "LINK", "STATE", "DATAPATH", "WISH", "MOVES", "FAILED", "LAST FAILURE"]
+    assert rows[1:] == [
+        ["pf0 pf", "connected", "up", "idle", "-", "- of 2", "0", "0", "-"],
+        ["pf0 vf 0", "connected", "up", "bound", "builtin", "2 of 2", "2", "1", "the back-end has gone"],
+    ]
+    assert ok(fake, "vf", "list", "pf0") == ok(fake, "vf", "list")
+    assert json.loads(ok(fake, "vf", "list", "--json")) == functions
+    shown = ok(fake, "pf", "show", "pf0")
+    assert re.search(r"^Datapaths +vhost-user:path=/b/{vf}:server=on,builtin\nFailback +on$", shown, re.M)
+
+    fake.methods["vf.show"] = functions[1]
+    shown = ok(fake, "vf", "show", "pf0", "0")
+    assert re.search(r"^Datapath +builtin \(2 of 2\)\nDatapaths +vhost-user:path=/b/{vf}:server=on,builtin$", shown, re.M)
+    assert re.search(r"^Bound +3 times, moved 2, failed 1\nLast move +not served for 250 us$", shown, re.M)
+    assert re.search(r"^Last failure +the back-end has gone$", shown, re.M)
+    # Of a list that a newer vpfd has, and this vpfctl cannot write as it would read it.
+    fake.methods["vf.show"] = {**FUNCTION, "binding": IDLE, "datapaths": [{"type": "nic"}]}
+    assert re.search(r'^Datapath +none \(idle\)\nDatapaths +\[{"type": "nic"}\]$', ok(fake, "vf", "show", "pf0", "0"), re.M)
+    assert ctl(fake, "vf", "list", "x").returncode == 0
+
+
+def test_moves_are_waited_for(fake: FakeVpfd) -> None:
+    def answer(failed: tuple = (), **move: object) -> None:
+        fake.methods["vf.set"] = {
+            **FUNCTION, "binding": BINDING, "move": {"from": "builtin", "settled": True, "failed": list(failed), **move}
+        }  # fmt: skip
+
+    args = ["vf", "set", "pf0", "0", "--datapath", "vhost-user:path=/b/{vf}:server=on,builtin"]
+    answer(to="vhost-user:path=/b/{vf}", gap_us=321)
+    assert ok(fake, *args) == "pf0 vf 0 moved from builtin to vhost-user:path=/b/{vf}, gap 321 us\n"
+    assert fake.calls == [("vf.set", {"pf": "pf0", "vf": 0, "wait": True, "datapaths": OTHER})]
+    assert json.loads(ok(fake, *args, "--json"))["move"]["gap_us"] == 321
+    answer(to="builtin")
+    assert ok(fake, *args) == ""
+    answer(to=None, **{"from": None})
+    assert ok(fake, *args) == ""
+    answer(to="builtin", **{"from": None})
+    assert ok(fake, *args) == "pf0 vf 0 is served by builtin\n"
+
+    failure = {"datapath": "vhost-user:path=/b/0", "reason": "nobody listens there"}
+    for move, why in [
+        ({"to": "builtin", "failed": (failure,)},
+         "pf0 vf 0 is served by builtin, because vhost-user:path=/b/0 failed: nobody listens there"),
+        ({"to": None, "failed": (failure,)}, "pf0 vf 0 is not served, because vhost-user:path=/b/0 failed: nobody listens there"),
+        ({"to": None}, "pf0 vf 0 is not served: the back-end has gone"),
+        ({"to": "builtin", "settled": False}, "pf0 vf 0 is still on its way from builtin"),
+    ]:  # fmt: skip
+        answer(**move)
+        done = ctl(fake, *args)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"vpfctl: {why}\n")
+        done = ctl(fake, *args, "--json")
+        assert done.returncode == 1 and json.loads(done.stdout)["move"]["to"] == move["to"]
 
 
 def test_status(fake: FakeVpfd) -> None:
@@ -593,6 +662,13 @@ def test_candidates(fake: FakeVpfd) -> None:
     assert candidates(fake, "vpfctl fabric add f1 --uplink ") == ["none", "tap:", "netdev:"]
     assert "lo" in candidates(fake, "vpfctl fabric add f1 --uplink netdev:l")
     assert candidates(fake, "vpfctl pf set pf0 --qmp /r") == ["@files"]
+    assert candidates(fake, "vpfctl fabric add f1 --type b") == ["builtin", "bridge"]
+    assert "lo" in candidates(fake, "vpfctl fabric add f1 --bridge l")
+    assert candidates(fake, "vpfctl vf set pf0 1 --datapath v") == ["vhost-net", "vhost-user:path=", "vdpa:device=", "vdpa:mgmtdev="]
+    assert candidates(fake, "vpfctl vf set pf0 1 --datapath d") == ["default"]
+    assert candidates(fake, "vpfctl pf add x --datapath vhost-net,b") == ["vhost-net,builtin"]
+    assert candidates(fake, "vpfctl pf add x --datapath vhost-net,d") == []
+    assert candidates(fake, "vpfctl vf list ") == ["pf0"]
     # nothing to offer
     assert candidates(fake, "vpfctl nonsense ") == []
     assert candidates(fake, "vpfctl pf add x") == []
@@ -680,7 +756,7 @@ def test_every_command_is_vpfds_too(vpfd: Vpfd) -> None:
     """Each command and option reaches vpfd as it expects it. (What vpfd does then is tested with vpfd.)"""
     assert real(vpfd, "fabric", "add", "f0", "--uplink", "none", "--learning", "off", "--ageing", "60", "--max-learned", "9") == ""
     assert real(vpfd, "fabric", "set", "f0", "--learning", "on") == ""
-    assert table(real(vpfd, "fabric", "list"))[1][:4] == ["f0", "none", "down", "on"]
+    assert table(real(vpfd, "fabric", "list"))[1][:5] == ["f0", "builtin", "none", "down", "on"]
     assert re.search(r"^Ageing +60 s$", real(vpfd, "fabric", "show", "f0"), re.M)
 
     assert real(vpfd, "pf", "add", "pf0", "--fabric", "f0", "--vfs", "3", "--queue-pairs", "2", "--mac", "02:00:00:00:10:00",
@@ -701,6 +777,20 @@ def test_every_command_is_vpfds_too(vpfd: Vpfd) -> None:
     assert real(vpfd, "vf", "set", "pf0", "1", "--mac", "none", "--vlan", "none", "--mtu", "default") == ""
     assert table(real(vpfd, "vf", "show", "pf0"))[3][2:4] == ["-", "-"]
     assert re.search(r"^MTU +1400$", real(vpfd, "vf", "show", "pf0", "1"), re.M)
+
+    assert real(vpfd, "pf", "set", "pf0", "--failback", "on") == ""
+    other = "vhost-user:path=/nowhere/{pf}-{vf}.sock:server=on,builtin"
+    done = ctl(vpfd.socket_path, "vf", "set", "pf0", "2", "--datapath", other)
+    assert done.returncode == 1 and "--datapath: the datapath vhost-user:path=/nowhere" in done.stderr
+    assert "cannot enforce the spoof check: turn spoofchk off there" in done.stderr
+    assert real(vpfd, "vf", "set", "pf0", "2", "--datapath", other, "--spoofchk", "off") == ""
+    assert re.search(rf"^Datapaths +{re.escape(other)}$", real(vpfd, "vf", "show", "pf0", "2"), re.M)
+    assert table(real(vpfd, "vf", "list", "pf0"))[4][3:6] == ["idle", "-", "- of 2"]
+    done = ctl(vpfd.socket_path, "vf", "set", "pf0", "2", "--spoofchk", "on")
+    assert done.returncode == 1 and "vpfctl: --spoofchk: the datapath vhost-user" in done.stderr
+    assert real(vpfd, "vf", "set", "pf0", "2", "--datapath", "default", "--spoofchk", "on") == ""
+    done = ctl(vpfd.socket_path, "pf", "set", "pf0", "--datapath", "vhost-net")
+    assert done.returncode == 1 and "vhost-net leads to a tap of a bridge" in done.stderr
 
     assert [row[:4] for row in table(real(vpfd, "fdb", "show", "f0"))][0] == ["MAC", "VLAN", "KIND", "FUNCTION"]
     assert [row[0] for row in table(real(vpfd, "stats"))[1:]] == ["pf0 pf", "pf0 vf 0", "pf0 vf 1", "pf0 vf 2"]
