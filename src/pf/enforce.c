@@ -34,11 +34,10 @@ uint32_t enforce_needs(const struct function_settings *s, const struct pf_policy
 	uint32_t set = s->spoofchk ? FABRIC_CAN_SPOOFCHK : FABRIC_CAN_NO_SPOOFCHK;
 
 	if (s->vlan.mode == VLAN_ACCESS) {
-		set |= FABRIC_CAN_VLAN;
+		/* Not in addition: a bridge has one kind of tags. */
+		set |= s->vlan.tpid == 0x8100 ? FABRIC_CAN_VLAN : FABRIC_CAN_VLAN_AD;
 		if (s->vlan.pcp)
 			set |= FABRIC_CAN_VLAN_PCP;
-		if (s->vlan.tpid != 0x8100)
-			set |= FABRIC_CAN_VLAN_AD;
 	}
 	if (s->vlan.mode == VLAN_TRUNK)
 		set |= FABRIC_CAN_TRUNK;

@@ -194,6 +194,7 @@ static void what_cannot_be_enforced(void **state)
 		{FABRIC_CAN_LINK, "link", "{\"link\": \"enable\"}"},
 	};
 	struct fixture *t = *state;
+	struct function_settings ad;
 
 	add_fabric(t, "f0", NULL);
 	add(t, "a", "builtin");
@@ -240,6 +241,12 @@ static void what_cannot_be_enforced(void **state)
 			s.spoofchk = false;
 		assert_int_equal(model_function_set(t->model, "a", 1, &s, false, &err), 0);
 	}
+
+	/* A bridge has one kind of tags. */
+	t->dp.cannot[DATAPATH_BUILTIN] = FABRIC_CAN_VLAN;
+	ad = settings_of(t, "a", 1);
+	ad.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 5, .tpid = 0x88a8};
+	assert_int_equal(model_function_set(t->model, "a", 1, &ad, false, NULL), 0);
 }
 
 static void policy_cannot_be_enforced(void **state)
