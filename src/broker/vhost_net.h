@@ -63,17 +63,18 @@ struct vhost_net {
 uint64_t vhost_net_kernel_features(struct err *err);
 
 int vhost_net_new(struct vhost_net **ret); /* opens nothing. -ENOMEM */
-void vhost_net_free(void *vn);             /* closes what is open; nothing is attached; takes NULL */
+void vhost_net_free(void *arg);            /* closes what is open; nothing is attached; takes NULL */
 
-/* Opens what is not open, sets features and memory. */
-void vhost_net_prepare(void *vn);
+/* `arg` is a struct vhost_net, here and below: these are side_fn. Opens what is not open, sets features and
+ * memory. */
+void vhost_net_prepare(void *arg);
 /* Gives the kernel the rings, and attaches those that are enabled. On failure as after vhost_net_stop(). */
-void vhost_net_start(void *vn);
+void vhost_net_start(void *arg);
 /* Attaches and detaches as `enabled` says. On failure as after vhost_net_stop(), and it does nothing until
  * the next start. */
-void vhost_net_apply(void *vn);
+void vhost_net_apply(void *arg);
 /* Takes all rings back: avail_idx is the next one that the kernel would have taken. */
-void vhost_net_stop(void *vn);
+void vhost_net_stop(void *arg);
 
 /* How the last of prepare, start and apply ended: negative errno, and a sentence. */
 int vhost_net_result(struct vhost_net *vn, char why[VHOST_NET_WHY]);
