@@ -88,7 +88,7 @@ static int do_open(const struct datapath_open *args, struct datapath **ret, stru
 	struct instance *in;
 
 	if (args->port->fabric->settings.type == FABRIC_BUILTIN)
-		return err_set(err, EINVAL, "datapath",
+		return err_set(err, EINVAL, "datapaths",
 			       "vhost-net needs a tap, which fabric %s does not have: use one of type bridge",
 			       args->port->fabric->settings.name);
 	in = calloc(1, sizeof(*in));

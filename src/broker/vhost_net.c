@@ -64,16 +64,17 @@ uint64_t vhost_net_kernel_features(struct err *err)
 		return known;
 	fd = open_device();
 	if (fd < 0) {
-		err_set(err, -fd, "datapath", "vhost-net: no %s: %s", VHOST_NET_PATH, open_hint(fd));
+		err_set(err, -fd, "datapaths", "vhost-net: no %s: %s", VHOST_NET_PATH, open_hint(fd));
 		return 0;
 	}
 	if (ioctl(fd, VHOST_GET_FEATURES, &features) < 0) {
-		err_set(err, errno, "datapath", "%s does not say what it can: %s", VHOST_NET_PATH,
+		err_set(err, errno, "datapaths", "%s does not say what it can: %s", VHOST_NET_PATH,
 			strerror(errno));
 		return 0;
 	}
 	if (!virtio_has(features, VIRTIO_F_VERSION_1) || !virtio_has(features, VIRTIO_NET_F_MRG_RXBUF)) {
-		err_set(err, EOPNOTSUPP, "datapath", "this kernel's vhost-net is too old: it lacks virtio 1");
+		err_set(err, EOPNOTSUPP, "datapaths",
+			"this kernel's vhost-net is too old: it lacks virtio 1");
 		return 0;
 	}
 	known = features;

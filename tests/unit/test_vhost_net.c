@@ -253,7 +253,7 @@ static void test_not_here(void **state)
 	if (have_vhost_net())
 		skip();
 	assert_int_equal(ops->features(&pref, 1, &err), 0);
-	assert_string_equal(err.field, "datapath");
+	assert_string_equal(err.field, "datapaths");
 	assert_non_null(strstr(err.text, "vhost_net"));
 	open_datapath();
 	assert_int_equal(prepare(VIRTIO_BIT(VIRTIO_F_VERSION_1), NULL), -ENODEV);
