@@ -61,7 +61,10 @@ struct nlmsghdr *rtnl_request(struct rtnl *nl, uint16_t type, uint16_t flags, si
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(nl->request);
 
 	nlh->nlmsg_type = type;
-	nlh->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags | (flags & NLM_F_DUMP ? 0 : NLM_F_ACK));
+	/* A dump ends by itself. NLM_F_EXCL and NLM_F_REPLACE are the same bits with another meaning. */
+	nlh->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
+	if ((flags & NLM_F_DUMP) != NLM_F_DUMP)
+		nlh->nlmsg_flags |= NLM_F_ACK;
 	nlh->nlmsg_seq = ++nl->seq;
 	*ret_extra = mnl_nlmsg_put_extra_header(nlh, extra);
 	memset(*ret_extra, 0, extra);
