@@ -147,6 +147,8 @@ const struct api_method api_methods[] = {
 	{"vf.set", params_vf_set, true, method_vf_set, "function",
 	 "Changes the settings given of a function, all or none."},
 	{"vf.show", params_vf_show, false, method_vf_show, "function", "One function."},
+	{"vdpa.list", params_none, false, method_vdpa_list, "object",
+	 "The host's vDPA management devices and devices, and who uses each."},
 	{"stats", params_stats, false, method_stats, "array", "Counters of functions and uplinks."},
 
 	{"events.subscribe", params_events, false, method_subscribe, "true",

@@ -23,6 +23,7 @@ METHOD(pf_attach);
 /* With no parameters. */
 int method_fabric_list(struct api_call *call, const json_t *params, json_t **ret, struct err *err);
 int method_pf_list(struct api_call *call, const json_t *params, json_t **ret, struct err *err);
+int method_vdpa_list(struct api_call *call, const json_t *params, json_t **ret, struct err *err);
 /* With the parameter "name" only. */
 int method_fabric_show(struct api_call *call, const json_t *params, json_t **ret, struct err *err);
 int method_fabric_del(struct api_call *call, const json_t *params, json_t **ret, struct err *err);

@@ -258,11 +258,15 @@ static void die(struct vdpa *v, int r, const char *why)
 
 static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
 {
+	char why[sizeof(((struct vdpa *)0)->why)] = "the vDPA device does not answer in time";
 	struct vdpa *v = userdata;
 
 	(void)source;
 	(void)usec;
-	die(v, -ETIMEDOUT, v->state == VDPA_FAILING ? v->why : "the vDPA device does not answer in time");
+	if (v->step == step_ping)
+		snprintf(why, sizeof(why), "the program behind vDPA device %s does not answer",
+			 v->work->dev.lease.name);
+	die(v, -ETIMEDOUT, v->state == VDPA_FAILING ? v->why : why);
 	return 0;
 }
 

@@ -18,7 +18,8 @@
 struct user {
 	struct user *next;
 	char name[VDPA_NAME_MAX];
-	char who[VPF_NAME_MAX + 16];
+	char pf[VPF_NAME_MAX];
+	unsigned int fn;
 };
 
 static pthread_mutex_t users_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -32,10 +33,8 @@ static bool reserve(const char *name, const struct vdpa_request *req)
 	if (!u)
 		return false;
 	snprintf(u->name, sizeof(u->name), "%s", name);
-	if (req->fn == VPF_FUNCTION_PF)
-		snprintf(u->who, sizeof(u->who), "%s", req->pf);
-	else
-		snprintf(u->who, sizeof(u->who), "%s vf %u", req->pf, req->fn - 1);
+	snprintf(u->pf, sizeof(u->pf), "%s", req->pf);
+	u->fn = req->fn;
 	pthread_mutex_lock(&users_mutex);
 	for (const struct user *o = users; o && free_one; o = o->next)
 		free_one = strcmp(o->name, name) != 0;
@@ -64,15 +63,19 @@ static void unreserve(const char *name)
 	free(found);
 }
 
-const char *vdpa_pool_user(const char *name, char buf[VPF_NAME_MAX + 16])
+bool vdpa_pool_user(const char *name, char ret_pf[VPF_NAME_MAX], unsigned int *ret_fn)
 {
-	buf[0] = '\0';
+	bool found = false;
+
 	pthread_mutex_lock(&users_mutex);
-	for (const struct user *u = users; u; u = u->next)
-		if (strcmp(u->name, name) == 0)
-			snprintf(buf, VPF_NAME_MAX + 16, "%s", u->who);
+	for (const struct user *u = users; u && !found; u = u->next)
+		if (strcmp(u->name, name) == 0) {
+			found = true;
+			snprintf(ret_pf, VPF_NAME_MAX, "%s", u->pf);
+			*ret_fn = u->fn;
+		}
 	pthread_mutex_unlock(&users_mutex);
-	return buf;
+	return found;
 }
 
 /* -- what sysfs knows of a device */
@@ -86,8 +89,7 @@ static int write_file(const char *path, const char *text)
 	return write(fd, text, strlen(text)) < 0 ? -errno : 0;
 }
 
-/* Name of the driver; "" none. */
-static void driver_of(const char *name, char ret[64])
+void vdpa_pool_driver(const char *name, char ret[64])
 {
 	char path[256], target[256];
 	ssize_t n;
@@ -134,7 +136,7 @@ static int bind_driver(const char *name, struct vdpa_lease *lease, struct err *e
 	snprintf(path, sizeof(path), "%s/bus/vdpa/drivers/" DRIVER, vdpa_sys->sysfs);
 	if (access(path, F_OK) != 0)
 		return err_set(err, ENOENT, NULL, "kernel module " DRIVER " is not loaded");
-	driver_of(name, driver);
+	vdpa_pool_driver(name, driver);
 	if (strcmp(driver, DRIVER) == 0)
 		return 0;
 	if (*driver && !lease->created)
@@ -364,13 +366,14 @@ static bool search_vduse(struct search *s)
 	snprintf(path, sizeof(path), "%s/vduse", vdpa_sys->dev);
 	n = names_in(path, "*", &names);
 	for (int i = 0; i < n && !found; i++) {
-		char user[VPF_NAME_MAX + 16];
+		char pf[VPF_NAME_MAX];
+		unsigned int fn;
 
 		if (strcmp(names[i], "control") == 0)
 			continue;
 		if (exists(names[i]))
 			found = try_one(s, names[i], false);
-		else if (!*vdpa_pool_user(names[i], user))
+		else if (!vdpa_pool_user(names[i], pf, &fn))
 			found = create_one(s, names[i], "vduse");
 	}
 	names_free(names, n);

@@ -41,8 +41,10 @@ int vdpa_pool_acquire(const struct vdpa_request *req, vdpa_try_fn *try, void *ar
 /* Closes it, unbinds or deletes it if it was bound or created here; it is free after. */
 void vdpa_pool_release(struct vdpa_lease *lease);
 
-/* Who has a device: "PF", "PF vf N", "" nobody here. Main thread, too. Returns buf. */
-const char *vdpa_pool_user(const char *name, char buf[VPF_NAME_MAX + 16]);
+/* Which function has a device; false: none of this process. Main thread, too. */
+bool vdpa_pool_user(const char *name, char ret_pf[VPF_NAME_MAX], unsigned int *ret_fn);
+/* The name of the kernel's driver that a device is on; "" none. Main thread, too. */
+void vdpa_pool_driver(const char *name, char ret[64]);
 
 /* What the kernel has, without waiting for it longer than 300 ms: then what was known last, or -ETIMEDOUT.
  * The caller frees. Main thread, too. */

@@ -107,6 +107,12 @@ static const struct command commands[] = {
 		.sub = fdb_commands,
 	},
 	{
+		.name = "vdpa",
+		.summary = "vDPA devices of the host, for the datapath of that name",
+		.about = "A vDPA device is a part of a NIC, or a program, that serves virtio rings by itself.",
+		.sub = vdpa_commands,
+	},
+	{
 		.name = "status",
 		.summary = "The state of vpfd: version, workers, numbers of things",
 		.examples =

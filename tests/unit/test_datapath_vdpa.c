@@ -177,14 +177,15 @@ static bool all_closed(void)
 
 static int teardown(void **state)
 {
-	char user[VPF_NAME_MAX + 16];
+	char pf[VPF_NAME_MAX];
+	unsigned int fn;
 
 	if (env->o.dp)
 		env->o.dp->ops->close(env->o.dp);
 	await_field(all_closed());
-	for (unsigned int i = 0; i < 100 && *vdpa_pool_user("v0", user); i++)
+	for (unsigned int i = 0; i < 100 && vdpa_pool_user("v0", pf, &fn); i++)
 		sd_event_run(env->event, 10000);
-	assert_string_equal(vdpa_pool_user("v0", user), "");
+	assert_false(vdpa_pool_user("v0", pf, &fn));
 	guest_mem_unref(env->mem);
 	close(env->callfd);
 	close(env->kickfd);
@@ -594,7 +595,8 @@ static void test_lacks(void **state)
 static void test_next_will_do(void **state)
 {
 	struct fake_vdpa *other = fake_vdpa_add("v1", "vhost_vdpa");
-	char user[VPF_NAME_MAX + 16];
+	char pf[VPF_NAME_MAX];
+	unsigned int fn = 0;
 
 	(void)state;
 	env->d->features &= ~VIRTIO_BIT(VIRTIO_NET_F_CSUM);
@@ -602,8 +604,10 @@ static void test_next_will_do(void **state)
 	prepare(FEATURES, 0);
 	assert_int_equal(env->d->fd, -1);
 	assert_true(other->fd >= 0);
-	assert_string_equal(vdpa_pool_user("v1", user), "pf0 vf 2");
-	assert_string_equal(vdpa_pool_user("v0", user), "");
+	assert_true(vdpa_pool_user("v1", pf, &fn));
+	assert_string_equal(pf, "pf0");
+	assert_int_equal(fn, VPF_FUNCTION_VF(2));
+	assert_false(vdpa_pool_user("v0", pf, &fn));
 }
 
 static void test_refused_ioctl(void **state)
