@@ -4,7 +4,7 @@
 
 /* NULL: not built in; a list that names it is refused. */
 static const struct datapath_ops *const datapaths[DATAPATH_TYPES] = {
-	[DATAPATH_BUILTIN] = NULL,
+	[DATAPATH_BUILTIN] = &datapath_builtin,
 	[DATAPATH_VHOST_NET] = &datapath_vhost_net,
 	[DATAPATH_VHOST_USER] = &datapath_vhost_user,
 	[DATAPATH_VDPA] = NULL,

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "broker/binding.h"
+#include "broker/datapath_builtin.h"
 #include "broker/dataplane_check.h"
 #include "broker/function.h"
 #include "datapath/control_box.h"
@@ -109,8 +110,9 @@ static struct function *find_function(const struct dataplane *dp, const char *pf
 static void on_link_changed(void *ctx, struct fabric_port *p, bool up)
 {
 	struct dataplane *dp = ctx;
+	const struct function *f = find_function(dp, p->pf, p->fn);
 
-	if (dp->config.events->link_changed)
+	if (dp->config.events->link_changed && !(f && f->unusable))
 		dp->config.events->link_changed(dp->config.ctx, p->pf, p->fn, up);
 }
 
@@ -132,14 +134,11 @@ static void on_uplink_changed(void *ctx, struct fabric *f, bool carrier)
 
 static void on_trouble(void *ctx, struct fabric *f, struct fabric_port *p, const char *why)
 {
-	struct log_scope scope = {.fabric = f->settings.name, .vf = LOG_VF_NONE};
+	struct dataplane *dp = ctx;
 
-	(void)ctx;
-	if (p) {
-		scope.pf = p->pf;
-		scope.vf = p->fn == VPF_FUNCTION_PF ? LOG_VF_PF : (int)p->fn - 1;
-	}
-	log_write(LOG_LVL_WARNING, &scope, "%s", why);
+	if (dp->config.events->fabric_trouble)
+		dp->config.events->fabric_trouble(dp->config.ctx, f->settings.name, p ? p->pf : NULL,
+						  p ? p->fn : 0, why);
 }
 
 static const struct fabric_events fabric_events = {
@@ -161,7 +160,9 @@ static void check_rings(struct dataplane *dp)
 {
 	for (unsigned int i = 0; i < dp->n_pfs; i++)
 		for (unsigned int fn = 0; fn < dp->pfs[i]->n; fn++)
-			function_check_rings(dp->pfs[i]->function[fn]);
+			function_check_memory(dp->pfs[i]->function[fn]);
+	/* After that: what is wrong with a ring that reads as zeros is not the ring. */
+	datapath_builtin_check_rings();
 }
 
 /* A worker, or this thread, met guest memory that its owner had taken away. */
@@ -281,8 +282,8 @@ static int do_fabric_set(void *ctx, const struct fabric_settings *s, struct err 
 	return 0;
 }
 
-static int do_list_check(void *ctx, const char *fabric, unsigned int queue_pairs, const struct datapath_list *list,
-			 struct datapath_ability *ret, struct err *err)
+static int do_list_check(void *ctx, const char *fabric, unsigned int queue_pairs,
+			 const struct datapath_list *list, struct datapath_ability *ret, struct err *err)
 {
 	const struct fabric *f = find_fabric(ctx, fabric);
 
@@ -406,7 +407,7 @@ static void do_function_set(void *ctx, const char *pf, unsigned int fn, const st
 	struct function *f = find_function(ctx, pf, fn);
 
 	if (f)
-		f->port->fabric->ops->port_set(f->port, s, policy);
+		function_set(f, policy, s);
 }
 
 static void do_function_del(void *ctx, const char *pf, unsigned int fn)
@@ -435,7 +436,7 @@ static void do_function_filter(void *ctx, const char *pf, unsigned int fn, const
 	struct function *f = find_function(ctx, pf, fn);
 
 	if (f)
-		f->port->fabric->ops->port_filter(f->port, filter);
+		function_filter(f, filter);
 }
 
 static int do_function_get(void *ctx, const char *pf, unsigned int fn, struct function_state *ret,
@@ -444,19 +445,24 @@ static int do_function_get(void *ctx, const char *pf, unsigned int fn, struct fu
 	static const struct rx_filter unknown;
 	const struct function *f = find_function(ctx, pf, fn);
 	const struct rx_filter *filter;
+	struct vhost_user_info vu;
+	struct binding_info info;
 
 	if (!f)
 		return -ENOENT;
+	vhost_user_get_info(f->vu, &vu);
+	binding_get_info(f->binding, &info);
 	filter = f->port->fabric->ops->port_get_filter(f->port);
 	if (ret)
 		*ret = (struct function_state){
-			.link_up = f->port->link_up,
+			.link_up = f->port->link_up && !f->unusable,
 			.mac_conflict = f->port->mac_conflict,
-			.datapath = f->started ? "builtin" : "none",
+			.datapath = info.datapath,
+			.offered = vu.offered,
 			.filter = filter ? filter : &unknown,
 		};
 	if (ret_vu)
-		vhost_user_get_info(f->vu, ret_vu);
+		*ret_vu = vu;
 	if (ret_stats)
 		f->port->fabric->ops->port_get_stats(f->port, ret_stats);
 	return 0;
@@ -468,8 +474,7 @@ static int do_function_binding(void *ctx, const char *pf, unsigned int fn, struc
 
 	if (!f)
 		return -ENOENT;
-	*ret = (struct binding_info){.state = f->started ? BINDING_BOUND : BINDING_IDLE,
-				     .datapath = f->started ? "builtin" : "none"};
+	binding_get_info(f->binding, ret);
 	return 0;
 }
 

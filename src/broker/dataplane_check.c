@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "broker/datapath.h"
-#include "broker/function.h"
 #include "fabric/fabric.h"
 #include "vhost/virtio.h"
 
@@ -58,13 +57,6 @@ int dataplane_list_check(const struct fabric *fabric, unsigned int queue_pairs,
 		r = leads_elsewhere(pref, &fabric->settings, fabric->ops, err);
 		if (r < 0)
 			return r;
-		if (!ops && pref->type == DATAPATH_BUILTIN) {
-			/* function.c serves these rings itself, so far */
-			ability.enforces[i] = fabric->ops->can(&fabric->settings);
-			ability.features &= function_features(queue_pairs);
-			present++;
-			continue;
-		}
 		if (!ops)
 			return err_set(err, EOPNOTSUPP, "datapaths", "%s is not built into this vpfd",
 				       datapath_type_name(pref->type));

@@ -5,48 +5,49 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/dataplane_check.h"
 #include "datapath/worker.h"
 #include "fabric/builtin.h"
 #include "util/log.h"
 #include "vhost/ring_record.h"
+#include "vhost/virtio.h"
 
-uint64_t function_features(unsigned int queue_pairs)
+/* What any datapath that is not there at the moment will most likely serve: no offloads, split rings. */
+static uint64_t least_features(unsigned int queue_pairs)
 {
-	static const unsigned char bits[] = {
-		VIRTIO_F_VERSION_1,
-		VIRTIO_F_RING_PACKED,
-		VIRTIO_F_IN_ORDER,
-		VIRTIO_F_ANY_LAYOUT,
-		VIRTIO_RING_F_INDIRECT_DESC,
-		VIRTIO_RING_F_EVENT_IDX,
-		VIRTIO_NET_F_CSUM,
-		VIRTIO_NET_F_GUEST_CSUM,
-		VIRTIO_NET_F_HOST_TSO4,
-		VIRTIO_NET_F_HOST_TSO6,
-		VIRTIO_NET_F_HOST_ECN,
-		VIRTIO_NET_F_HOST_USO,
-		VIRTIO_NET_F_GUEST_TSO4,
-		VIRTIO_NET_F_GUEST_TSO6,
-		VIRTIO_NET_F_GUEST_ECN,
-		VIRTIO_NET_F_GUEST_USO4,
-		VIRTIO_NET_F_GUEST_USO6,
-		VIRTIO_NET_F_MRG_RXBUF,
-		VIRTIO_NET_F_MTU,
-		/* QEMU's own; a front-end without a device model of its own, as DPDK's, wants to see them
-		   offered. */
-		VIRTIO_NET_F_STATUS,
-		VIRTIO_NET_F_CTRL_VQ,
-		VIRTIO_NET_F_CTRL_RX,
-		VIRTIO_NET_F_CTRL_MAC_ADDR,
-		VIRTIO_NET_F_GUEST_ANNOUNCE,
-	};
-	uint64_t features = 0;
+	return (datapath_builtin.features(NULL, queue_pairs, NULL)) &
+	       (VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT) |
+		VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |
+		VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) | VIRTIO_BIT(VIRTIO_NET_F_MQ) |
+		VIRTIO_BIT(VIRTIO_NET_F_MTU) | VIRTIO_BIT(VIRTIO_NET_F_STATUS) |
+		VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX) |
+		VIRTIO_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE));
+}
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(bits); i++)
-		features |= VIRTIO_BIT(bits[i]);
-	if (queue_pairs > 1)
-		features |= VIRTIO_BIT(VIRTIO_NET_F_MQ);
-	return features;
+/* The function's own list, or its virtual PF's. */
+static const struct datapath_list *list_of(const struct function *f, const struct function_settings *s)
+{
+	return s->datapaths.n ? &s->datapaths : &f->pf_list;
+}
+
+static uint64_t features_of(const struct function *f, const struct datapath_list *list)
+{
+	struct datapath_ability ability = {0};
+
+	/* The model has checked the list; what has changed since will be told when it is bound. */
+	if (dataplane_list_check(f->port->fabric, f->queue_pairs, list, &ability, NULL) < 0)
+		return 0;
+	return ability.features;
+}
+
+/* What all of the list can serve, and of the virtual PF's own, to which the function may return. */
+static uint64_t offer(const struct function *f, const struct datapath_list *list)
+{
+	uint64_t features = features_of(f, list), pf = features_of(f, &f->pf_list);
+
+	if (!features)
+		features = least_features(f->queue_pairs);
+	return pf ? features & pf : features;
 }
 
 static struct log_scope scope_of(const struct function *f)
@@ -75,43 +76,13 @@ static void on_disconnected(void *ctx, const char *why)
 		f->events->function_connected(f->ctx, f->pf, f->fn, false, why);
 }
 
-static int open_port(struct function *f)
-{
-	struct log_scope scope = scope_of(f);
-	struct err err;
-	int r = f->port->fabric->ops->port_open(f->port, f->queue_pairs, &f->attach, &err);
-
-	if (!r && !f->attach.sw_port) {
-		f->port->fabric->ops->port_close(f->port);
-		r = err_set(&err, EOPNOTSUPP, NULL, "nothing here serves rings on a fabric of this type");
-	}
-	if (r < 0)
-		log_write(LOG_LVL_ERR, &scope, "%s", err.text);
-	return r;
-}
-
-/* Unless queues are started. */
-static void close_port(struct function *f)
-{
-	if (f->started || !f->attach.sw_port)
-		return;
-	f->port->fabric->ops->port_close(f->port);
-	f->attach = (struct fabric_attach){0};
-}
-
 static int on_queue_start(void *ctx, const struct vhost_queue *q)
 {
 	struct function *f = ctx;
-	int r = 0;
+	int r = binding_queue_start(f->binding, q);
 
-	if (!f->started)
-		r = open_port(f);
-	if (!r)
-		r = port_queue_start(f->attach.sw_port, q);
-	if (r < 0) {
-		close_port(f);
+	if (r < 0)
 		return r;
-	}
 	if (f->started++ == 0 && f->events->function_started)
 		f->events->function_started(f->ctx, f->pf, f->fn, true);
 	return 0;
@@ -121,28 +92,31 @@ static void on_queue_stop(void *ctx, unsigned int index, uint16_t *ret_avail_idx
 {
 	struct function *f = ctx;
 
-	port_queue_stop(f->attach.sw_port, index, ret_avail_idx, ret_used_idx);
-	if (--f->started)
-		return;
-	close_port(f);
-	if (f->events->function_started)
+	f->broken &= ~(1u << index);
+	binding_queue_stop(f->binding, index, ret_avail_idx, ret_used_idx);
+	if (--f->started == 0 && f->events->function_started)
 		f->events->function_started(f->ctx, f->pf, f->fn, false);
+}
+
+static bool on_quiesce(void *ctx, int index)
+{
+	struct function *f = ctx;
+
+	return binding_quiesce(f->binding, index);
 }
 
 static void on_queue_enable(void *ctx, unsigned int index, bool enable)
 {
 	struct function *f = ctx;
 
-	if (f->attach.sw_port)
-		port_queue_enable(f->attach.sw_port, index, enable);
+	binding_queue_enable(f->binding, index, enable);
 }
 
 static void on_queue_call(void *ctx, unsigned int index, int callfd)
 {
 	struct function *f = ctx;
 
-	if (f->attach.sw_port)
-		port_queue_call(f->attach.sw_port, index, callfd);
+	binding_queue_call(f->binding, index, callfd);
 }
 
 static void on_set_mtu(void *ctx, uint16_t mtu)
@@ -157,14 +131,14 @@ static void on_set_mtu(void *ctx, uint16_t mtu)
 }
 
 struct rarp {
-	struct function *f;
+	struct sw_port *port;
 	uint8_t frame[60];
 };
 
 static void send_rarp(struct worker *w, void *arg)
 {
 	struct rarp *r = arg;
-	struct sw_port *port = r->f->attach.sw_port;
+	struct sw_port *port = r->port;
 	struct vring_seg seg;
 	struct pkt *p = &w->pkts[0];
 
@@ -177,18 +151,18 @@ static void send_rarp(struct worker *w, void *arg)
 /* RFC 903 request, as QEMU itself sends for other back-ends: switches learn where the guest is now. */
 static void on_send_rarp(void *ctx, const uint8_t mac[6])
 {
-	struct rarp r = {.f = ctx};
-	struct function *f = ctx;
+	const struct function *f = ctx;
+	struct rarp r = {.port = builtin_sw_port(f->port)};
 	static const uint8_t fixed[] = {0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
 
-	if (!f->attach.sw_port)
+	if (!r.port || f->port->elsewhere)
 		return;
 	memset(r.frame, 0xff, 6);
 	memcpy(r.frame + 6, mac, 6);
 	memcpy(r.frame + 12, fixed, sizeof(fixed));
 	memcpy(r.frame + 22, mac, 6);
 	memcpy(r.frame + 32, mac, 6);
-	worker_run(worker_pool_pick(f->attach.sw_port->sw->pool), send_rarp, &r);
+	worker_run(worker_pool_pick(r.port->sw->pool), send_rarp, &r);
 }
 
 struct control_frame {
@@ -214,7 +188,7 @@ static void send_control(struct worker *w, void *arg)
 int function_send_control(struct function *f, const uint8_t *frame, size_t len)
 {
 	uint8_t data[DATAPLANE_CONTROL_LEN];
-	struct control_frame c = {.port = f->attach.sw_port, .data = data, .len = (uint32_t)len};
+	struct control_frame c = {.port = builtin_sw_port(f->port), .data = data, .len = (uint32_t)len};
 
 	if (len < PKT_ETH_LEN || len > sizeof(data))
 		return -EINVAL;
@@ -238,12 +212,123 @@ static const struct vhost_user_ops vu_ops = {
 	.disconnected = on_disconnected,
 	.queue_start = on_queue_start,
 	.queue_stop = on_queue_stop,
+	.quiesce = on_quiesce,
 	.queue_enable = on_queue_enable,
 	.queue_call = on_queue_call,
 	.set_mtu = on_set_mtu,
 	.send_rarp = on_send_rarp,
 	.event = on_event,
 };
+
+static void on_changed(void *ctx, const struct datapath_pref *from, const struct datapath_pref *to,
+		       uint64_t gap_us, const char *why)
+{
+	struct function *f = ctx;
+
+	if (f->events->datapath_changed)
+		f->events->datapath_changed(f->ctx, f->pf, f->fn, from, to, gap_us, why);
+}
+
+/* Whose switch has the function's addresses is so before the first frame passes. */
+static void on_starting(void *ctx, const struct datapath_pref *pref)
+{
+	struct function *f = ctx;
+	const struct datapath_ops *ops = datapath_ops_of(pref->type);
+	bool elsewhere = !binding_leads_to_fabric(ops, pref);
+
+	if (f->port->elsewhere != elsewhere)
+		f->port->fabric->ops->port_elsewhere(f->port, elsewhere);
+}
+
+static void on_failed(void *ctx, const struct datapath_pref *pref, const char *why)
+{
+	struct function *f = ctx;
+
+	if (f->events->datapath_failed)
+		f->events->datapath_failed(f->ctx, f->pf, f->fn, pref, why);
+}
+
+static void on_usable(void *ctx, bool usable)
+{
+	struct function *f = ctx;
+
+	f->unusable = !usable;
+	if (f->port->link_up && f->events->link_changed)
+		f->events->link_changed(f->ctx, f->pf, f->fn, usable);
+}
+
+static void stop_broken(struct function *f)
+{
+	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES && f->broken; i++) {
+		if (!(f->broken >> i & 1))
+			continue;
+		f->broken &= ~(1u << i);
+		vhost_user_queue_failed(f->vu, i, f->broken_why);
+	}
+}
+
+static void on_ring_error(void *ctx, unsigned int queue, const char *why)
+{
+	struct function *f = ctx;
+
+	if (f->events->ring_error)
+		f->events->ring_error(f->ctx, f->pf, f->fn, queue, why);
+	f->broken |= 1u << queue;
+	snprintf(f->broken_why, sizeof(f->broken_why), "%s", why);
+	/* The others on the same datapath are not to be torn from it. */
+	if (binding_quiesce(f->binding, (int)queue))
+		stop_broken(f);
+}
+
+static void on_doorbell(void *ctx, unsigned int queue, int fd, uint64_t offset, uint64_t size)
+{
+	struct function *f = ctx;
+	struct log_scope scope = scope_of(f);
+	int r = vhost_user_set_host_notifier(f->vu, queue, fd, offset, size);
+
+	/* A front-end that knows none kicks by descriptor, as ever. */
+	if (r < 0 && fd >= 0)
+		log_write(LOG_LVL_DEBUG, &scope, "queue %u keeps its kick descriptor: %s", queue,
+			  strerror(-r));
+}
+
+static void on_quiesced(void *ctx)
+{
+	struct function *f = ctx;
+
+	stop_broken(f);
+	vhost_user_resume(f->vu);
+}
+
+static const struct binding_events binding_events = {
+	.changed = on_changed,
+	.starting = on_starting,
+	.failed = on_failed,
+	.usable = on_usable,
+	.ring_error = on_ring_error,
+	.doorbell = on_doorbell,
+	.quiesced = on_quiesced,
+};
+
+static int new_binding(struct function *f, sd_event *event, const struct function_settings *s)
+{
+	struct datapath_open open = {
+		.event = event,
+		.pf = f->pf,
+		.fn = f->fn,
+		.port = f->port,
+		.queue_pairs = f->queue_pairs,
+		.mtu = s->mtu,
+	};
+	int r;
+
+	memcpy(open.mac, s->mac, sizeof(open.mac));
+	r = binding_new(&open, list_of(f, s), s->failback, &binding_events, f, &f->binding);
+	if (r < 0)
+		return r;
+	binding_set(f->binding, s, NULL);
+	return 0;
+}
 
 int function_new(sd_event *event, struct fabric *fabric, const struct pf_settings *pf, unsigned int fn,
 		 const struct function_settings *s, struct counter_file *counters,
@@ -257,36 +342,39 @@ int function_new(sd_event *event, struct fabric *fabric, const struct pf_setting
 	if (!f)
 		return err_set(err, ENOMEM, NULL, "not enough memory for a function");
 	snprintf(f->pf, sizeof(f->pf), "%s", pf->name);
-	f->path = strdup(socket->path);
-	if (!f->path) {
-		free(f);
-		return err_set(err, ENOMEM, NULL, "not enough memory for a function");
-	}
 	f->fn = fn;
 	f->events = events;
 	f->ctx = ctx;
 	f->queue_pairs = pf->queue_pairs;
+	f->pf_list = pf->datapaths;
+	f->path = strdup(socket->path);
+	if (!f->path) {
+		r = err_set(err, ENOMEM, NULL, "not enough memory for a function");
+		goto fail;
+	}
 	r = fabric->ops->port_add(fabric, f->pf, fn, s, &pf->policy, counters, &f->port);
 	if (r < 0) {
 		err_set(err, -r, NULL, "cannot add a port to fabric %s: %s", fabric->settings.name,
 			strerror(-r));
-		free(f->path);
-		free(f);
-		return r;
+		goto fail;
+	}
+	r = new_binding(f, event, s);
+	if (r < 0) {
+		err_set(err, -r, NULL, "cannot make a function: %s", strerror(-r));
+		goto fail;
 	}
 	config.ops = &vu_ops;
 	config.ctx = f;
-	config.features = function_features(pf->queue_pairs);
+	config.features = offer(f, list_of(f, s));
 	config.queue_pairs = pf->queue_pairs;
 	r = vhost_user_new(event, &config, &f->vu, err);
-	if (r < 0) {
-		fabric->ops->port_free(f->port);
-		free(f->path);
-		free(f);
-		return r;
-	}
+	if (r < 0)
+		goto fail;
 	*ret = f;
 	return 0;
+fail:
+	function_free(f);
+	return r;
 }
 
 void function_free(struct function *f)
@@ -294,9 +382,27 @@ void function_free(struct function *f)
 	if (!f)
 		return;
 	vhost_user_free(f->vu);
-	f->port->fabric->ops->port_free(f->port);
+	binding_free(f->binding);
+	if (f->port)
+		f->port->fabric->ops->port_free(f->port);
 	free(f->path);
 	free(f);
+}
+
+void function_set(struct function *f, const struct pf_policy *policy, const struct function_settings *s)
+{
+	const struct fabric_ops *fabric = f->port->fabric->ops;
+
+	fabric->port_set(f->port, s, policy);
+	vhost_user_set_features(f->vu, offer(f, list_of(f, s)));
+	binding_set(f->binding, s, fabric->port_get_filter(f->port));
+	binding_set_list(f->binding, list_of(f, s), s->failback);
+}
+
+void function_filter(struct function *f, const struct rx_filter *filter)
+{
+	f->port->fabric->ops->port_filter(f->port, filter);
+	binding_set(f->binding, &f->port->settings, filter);
 }
 
 void function_forget(struct function *f)
@@ -304,24 +410,7 @@ void function_forget(struct function *f)
 	ring_record_remove(f->path);
 }
 
-void function_check_rings(struct function *f)
+void function_check_memory(struct function *f)
 {
-	struct sw_port *port = f->attach.sw_port;
-
-	/* What is wrong with a ring that reads as zeros is not the ring. */
-	if (vhost_user_check_memory(f->vu))
-		return;
-	if (!port)
-		return;
-	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES; i++) {
-		struct sw_queue *q = port->queue[i];
-		const char *why = q ? __atomic_load_n(&q->vr.broken, __ATOMIC_ACQUIRE) : NULL;
-
-		if (!why)
-			continue;
-		port->stats[0].ring_errors++; /* the queue's worker is out of it; see port_get_stats() */
-		if (f->events->ring_error)
-			f->events->ring_error(f->ctx, f->pf, f->fn, i, why);
-		vhost_user_queue_failed(f->vu, i, why); /* stops it: queue[i] is NULL after */
-	}
+	vhost_user_check_memory(f->vu);
 }

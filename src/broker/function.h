@@ -2,11 +2,11 @@
 #pragma once
 
 /* A function of a virtual PF at run time: its vhost-user socket, its place in the fabric, and the datapath
- * that serves its rings. Today that is always `builtin`; the choice is made here, when the guest starts the
- * first queue, and nowhere else. Thread-safety: main thread. */
+ * that serves its rings (broker/binding.h). Thread-safety: main thread. */
 
 #include <systemd/sd-event.h>
 
+#include "broker/binding.h"
 #include "fabric/fabric.h"
 #include "vhost/vhost_user.h"
 
@@ -14,17 +14,18 @@ struct function {
 	char pf[VPF_NAME_MAX];
 	unsigned int fn;
 	struct fabric_port *port;
-	struct fabric_attach attach; /* from the first queue's start to the last one's stop */
+	struct binding *binding;
+	struct datapath_list pf_list; /* of its virtual PF, when it was added */
 	unsigned int queue_pairs;
 	struct vhost_user *vu;
 	char *path;           /* of the socket */
 	unsigned int started; /* queues */
+	bool unusable;        /* nothing can serve them: no link */
+	uint32_t broken;      /* queues that are to be stopped when their datapath gives them back, and why */
+	char broken_why[128];
 	const struct dataplane_events *events;
 	void *ctx;
 };
-
-/* virtio features that the builtin datapath serves. */
-uint64_t function_features(unsigned int queue_pairs);
 
 int function_new(sd_event *event, struct fabric *fabric, const struct pf_settings *pf, unsigned int fn,
 		 const struct function_settings *s, struct counter_file *counters,
@@ -35,6 +36,8 @@ void function_free(struct function *f); /* takes NULL */
 void function_forget(struct function *f);
 /* As dataplane_control_send(). */
 int function_send_control(struct function *f, const uint8_t *frame, size_t len);
-/* Looks for memory that was taken away, which ends the connection, and for rings that workers found broken,
- * and stops them. */
-void function_check_rings(struct function *f);
+/* As dataplane_ops.function_set, .function_filter. */
+void function_set(struct function *f, const struct pf_policy *policy, const struct function_settings *s);
+void function_filter(struct function *f, const struct rx_filter *filter);
+/* Ends the connection if its memory was taken away. */
+void function_check_memory(struct function *f);

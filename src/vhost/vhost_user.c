@@ -178,6 +178,7 @@ void vhost_user_get_info(const struct vhost_user *vu, struct vhost_user_info *re
 		return;
 	ret->connected = true;
 	ret->peer = conn->peer;
+	ret->offered = conn->offered & ~VU_FEATURES_OWN;
 	ret->features = conn->features & ~VU_FEATURES_OWN;
 	ret->protocol_features = conn->protocol_features;
 	ret->logging = conn->log && conn->features & VU_BIT(VU_F_LOG_ALL);

@@ -103,6 +103,7 @@ struct vhost_user_config {
 struct vhost_user_info { /* what `show` prints */
 	bool connected;
 	pid_t peer;
+	uint64_t offered;           /* features, when it connected */
 	uint64_t features;          /* negotiated; 0 before */
 	uint64_t protocol_features; /* negotiated */
 	unsigned int queues_started, queues_enabled;

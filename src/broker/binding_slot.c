@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* One instance of a datapath: what was asked of it, what it said, and which rings it has. */
+
+#include <endian.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/binding_private.h"
+
+static void set_failed(struct slot *s, const char *why)
+{
+	if (s->failed)
+		return;
+	s->failed = true;
+	snprintf(s->why, sizeof(s->why), "%.*s", (int)sizeof(s->why) - 1, why && *why ? why : "it failed");
+	binding_wake(s->b);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	static const char *const late[] = {
+		[SLOT_PREPARING] = "it did not get ready in time",
+		[SLOT_STARTING] = "it did not start in time",
+		[SLOT_STOPPING] = "it did not give back the rings in time",
+	};
+	struct slot *s = userdata;
+
+	(void)source;
+	(void)usec;
+	if (s->phase != SLOT_PREPARING && s->phase != SLOT_STARTING && s->phase != SLOT_STOPPING)
+		return 0;
+	s->timed_out = true;
+	set_failed(s, late[s->phase]);
+	return 0;
+}
+
+static void disarm(struct slot *s)
+{
+	if (s->timer)
+		sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
+}
+
+/* Without a timer there would be no bound. */
+static void arm(struct slot *s, uint64_t us)
+{
+	int r;
+
+	if (s->timer)
+		r = sd_event_source_set_time_relative(s->timer, us);
+	else
+		r = sd_event_add_time_relative(s->b->open.event, &s->timer, CLOCK_MONOTONIC, us, 1000,
+					       on_timer, s);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
+	if (r < 0)
+		set_failed(s, "out of memory");
+}
+
+/* Where a split ring stands whose server is gone. */
+static uint16_t used_in_memory(const struct vhost_queue *q)
+{
+	return le16toh(__atomic_load_n((const uint16_t *)q->device + 1, __ATOMIC_ACQUIRE));
+}
+
+/* The ring is the binding's again. */
+static void take_back(struct slot *s, struct binding_ring *r, bool torn)
+{
+	const struct datapath_ring *d = r->lent;
+	struct binding *b = s->b;
+
+	r->slot = NULL;
+	r->lent = NULL;
+	r->avail_idx = d->avail_idx;
+	r->used_idx = d->used_idx;
+	/* Nobody's word is taken for it, if it cannot be: the ring would be refused by whoever comes next. */
+	if (!r->q->packed && (torn || (uint16_t)(r->avail_idx - r->used_idx) > r->q->size))
+		r->avail_idx = r->used_idx = used_in_memory(r->q);
+	if (r->doorbell && b->events->doorbell)
+		b->events->doorbell(b->ctx, r->q->index, -1, 0, 0);
+	r->doorbell = false;
+}
+
+static void take_all_back(struct slot *s, bool torn)
+{
+	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES; i++)
+		if (s->b->ring[i].slot == s)
+			take_back(s, &s->b->ring[i], torn);
+}
+
+unsigned int slot_rings(const struct slot *s)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES; i++)
+		n += s->b->ring[i].slot == s;
+	return n;
+}
+
+/* An answer counts if it is due. */
+static void on_prepared(void *ctx, int r, const char *why)
+{
+	struct slot *s = ctx;
+
+	if (s->phase != SLOT_PREPARING || s->failed)
+		return;
+	disarm(s);
+	if (r < 0)
+		set_failed(s, why);
+	else
+		s->phase = SLOT_PREPARED;
+	binding_wake(s->b);
+}
+
+/* What it has to know of a ring that it serves, if that changed while it was starting. */
+static void refresh_ring(struct slot *s, struct binding_ring *r)
+{
+	if (r->enabled != r->q->enabled) {
+		r->enabled = r->q->enabled;
+		s->ops->ring_enable(s->dp, r->q->index, r->enabled);
+	}
+	if (r->callfd != r->q->callfd) {
+		r->callfd = r->q->callfd;
+		s->ops->ring_call(s->dp, r->q->index, r->callfd);
+	}
+}
+
+/* Either side's notification may have come while nobody listened. */
+static void notify_both(const struct vhost_queue *q)
+{
+	if (q->kickfd >= 0)
+		(void)signal_eventfd(q->kickfd);
+	if (q->callfd >= 0)
+		(void)signal_eventfd(q->callfd);
+}
+
+static void on_started(void *ctx, int r, const char *why)
+{
+	struct slot *s = ctx;
+
+	if (s->phase != SLOT_STARTING || s->failed)
+		return;
+	disarm(s);
+	if (r < 0) {
+		take_all_back(s, false);
+		set_failed(s, why);
+		return;
+	}
+	s->phase = SLOT_STARTED;
+	s->started_us = binding_now_us();
+	binding_wake(s->b);
+}
+
+static void on_stopped(void *ctx)
+{
+	struct slot *s = ctx;
+
+	if (s->phase != SLOT_STOPPING || s->failed)
+		return;
+	disarm(s);
+	take_all_back(s, false);
+	s->phase = SLOT_PREPARED;
+	binding_wake(s->b);
+}
+
+static void on_failed(void *ctx, const char *why)
+{
+	struct slot *s = ctx;
+
+	if (s->failed || s->phase == SLOT_CLOSED)
+		return;
+	/* It may know less of where they stand than the rings themselves. */
+	take_all_back(s, true);
+	set_failed(s, why);
+}
+
+static void on_ring_error(void *ctx, unsigned int queue, const char *why)
+{
+	struct slot *s = ctx;
+	struct binding_ring *r = queue < VHOST_USER_MAX_QUEUES ? &s->b->ring[queue] : NULL;
+
+	if (!r || r->slot != s || r->broken)
+		return;
+	r->broken = r->tell = true;
+	snprintf(r->why, sizeof(r->why), "%s", why ? why : "broken");
+	binding_wake(s->b);
+}
+
+static void on_doorbell(void *ctx, unsigned int queue, int fd, uint64_t offset, uint64_t size)
+{
+	struct slot *s = ctx;
+	struct binding *b = s->b;
+	struct binding_ring *r = queue < VHOST_USER_MAX_QUEUES ? &b->ring[queue] : NULL;
+
+	if (!r || r->slot != s || (fd < 0 && !r->doorbell))
+		return;
+	r->doorbell = fd >= 0;
+	if (b->events->doorbell)
+		b->events->doorbell(b->ctx, queue, fd, offset, size);
+}
+
+static const struct datapath_events slot_events = {
+	.prepared = on_prepared,
+	.started = on_started,
+	.stopped = on_stopped,
+	.failed = on_failed,
+	.ring_error = on_ring_error,
+	.doorbell = on_doorbell,
+};
+
+void slot_init(struct slot *s, struct binding *b)
+{
+	s->b = b;
+}
+
+void slot_fini(struct slot *s)
+{
+	slot_close(s);
+	sd_event_source_disable_unref(s->timer);
+}
+
+void slot_open(struct slot *s, unsigned int pos)
+{
+	struct binding *b = s->b;
+	struct datapath_open open = b->open;
+	struct err err = {0};
+	int r;
+
+	s->pref = b->list.pref[pos];
+	s->pos = pos;
+	s->failed = s->timed_out = false;
+	s->phase = SLOT_OPEN;
+	s->ops = datapath_ops_of(s->pref.type);
+	if (!s->ops) {
+		set_failed(s, "this vpfd was built without it");
+		return;
+	}
+	open.pref = &s->pref;
+	open.events = &slot_events;
+	open.ctx = s;
+	r = s->ops->open(&open, &s->dp, &err);
+	if (r < 0) {
+		s->dp = NULL;
+		set_failed(s, *err.text ? err.text : strerror(-r));
+	}
+}
+
+void slot_prepare(struct slot *s, uint64_t features, struct guest_mem *mem)
+{
+	guest_mem_unref(s->mem);
+	s->mem = guest_mem_ref(mem);
+	s->features = features;
+	s->phase = SLOT_PREPARING;
+	arm(s, DATAPATH_PREPARE_US);
+	if (!s->failed)
+		s->ops->prepare(s->dp, features, mem);
+}
+
+bool slot_fits(const struct slot *s, uint64_t features, const struct guest_mem *mem)
+{
+	return s->mem == mem && s->features == features;
+}
+
+static void lend(struct slot *s, struct binding_ring *r, struct datapath_ring *d)
+{
+	*d = (struct datapath_ring){.queue = r->q, .avail_idx = r->avail_idx, .used_idx = r->used_idx};
+	r->slot = s;
+	r->lent = d;
+	r->enabled = r->q->enabled;
+	r->callfd = r->q->callfd;
+}
+
+void slot_start(struct slot *s)
+{
+	unsigned int n = 0;
+
+	/* It has none: the array is free. */
+	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES; i++)
+		if (binding_ring_free(&s->b->ring[i]))
+			lend(s, &s->b->ring[i], &s->lent[n++]);
+	s->phase = SLOT_STARTING;
+	s->in_service = false;
+	arm(s, DATAPATH_START_US);
+	if (s->failed)
+		return;
+	s->b->events->starting(s->b->ctx, &s->pref);
+	s->ops->start(s->dp, s->lent, n);
+}
+
+void slot_stop(struct slot *s)
+{
+	s->phase = SLOT_STOPPING;
+	arm(s, DATAPATH_STOP_US);
+	if (!s->failed)
+		s->ops->stop(s->dp);
+}
+
+void slot_hurry(struct slot *s)
+{
+	uint64_t due;
+
+	if (s->phase != SLOT_STARTING || s->failed)
+		return;
+	if (sd_event_source_get_time(s->timer, &due) >= 0 && due > binding_now_us() + DATAPATH_STOP_US)
+		arm(s, DATAPATH_STOP_US);
+}
+
+void slot_close(struct slot *s)
+{
+	if (s->phase == SLOT_CLOSED)
+		return;
+	disarm(s);
+	if (s->dp)
+		s->ops->close(s->dp);
+	s->dp = NULL;
+	take_all_back(s, true);
+	guest_mem_unref(steal_ptr(&s->mem));
+	s->phase = SLOT_CLOSED;
+	s->started_us = 0;
+	s->failed = s->timed_out = false;
+}
+
+static struct datapath_ring *unused(struct slot *s)
+{
+	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES; i++) {
+		bool used = false;
+
+		for (unsigned int k = 0; k < VHOST_USER_MAX_QUEUES; k++)
+			used |= s->b->ring[k].lent == &s->lent[i];
+		if (!used)
+			return &s->lent[i];
+	}
+	return NULL;
+}
+
+int slot_add_ring(struct slot *s, struct binding_ring *r)
+{
+	struct datapath_ring *d = unused(s);
+	int res;
+
+	if (!d) /* there are as many as rings */
+		return -ENOSPC;
+	lend(s, r, d);
+	res = s->ops->ring_add(s->dp, d);
+	if (res < 0) {
+		r->slot = NULL;
+		r->lent = NULL;
+		return res;
+	}
+	notify_both(r->q);
+	return 0;
+}
+
+void slot_take_ring(struct slot *s, struct binding_ring *r)
+{
+	if (s->phase == SLOT_STARTED && s->ops->ring_remove && !s->failed) {
+		s->ops->ring_remove(s->dp, r->lent);
+		take_back(s, r, false);
+	} else {
+		if (s == s->b->cur)
+			binding_lose_current(s->b, NULL);
+		slot_close(s);
+	}
+}
+
+void slot_begin_service(struct slot *s)
+{
+	struct binding *b = s->b;
+
+	s->in_service = true;
+	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES; i++) {
+		if (b->ring[i].slot != s)
+			continue;
+		refresh_ring(s, &b->ring[i]);
+		notify_both(b->ring[i].q);
+	}
+	if (b->set && s->ops->set)
+		s->ops->set(s->dp, &b->settings, &b->filter);
+}
