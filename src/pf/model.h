@@ -160,9 +160,9 @@ int model_fabric_del(struct model *m, const char *name, struct err *err); /* -EB
 /* s->datapaths empty, here and in model_pf_set(): the default for the fabric. */
 int model_pf_add(struct model *m, const struct pf_settings *s, const uint8_t *mac /* NULL: generate */,
 		 struct err *err);
-/* s->name tells which; `fabric`, `vfs`, `queue_pairs` must be as they are. `mac` NULL: keep; else no function
- * may be connected (-EBUSY), since QEMU has told the guest. */
-int model_pf_set(struct model *m, const struct pf_settings *s, const uint8_t *mac, struct err *err);
+/* wanted->name tells which; `fabric`, `vfs`, `queue_pairs` must be as they are. `mac` NULL: keep; else no
+ * function may be connected (-EBUSY), since QEMU has told the guest. */
+int model_pf_set(struct model *m, const struct pf_settings *wanted, const uint8_t *mac, struct err *err);
 int model_pf_del(struct model *m, const char *name, struct err *err); /* -EBUSY: a function is connected */
 
 /* Replaces the settings of a function, all or none; s->mac is ignored, and s->mtu unless own_mtu. */
