@@ -111,10 +111,18 @@ static int on_error(const struct nlmsghdr *nlh, void *data)
 	return MNL_CB_STOP;
 }
 
+/* The end of a dump. libmnl's own has no say where there is a table that has room for its type. */
+static int on_end(const struct nlmsghdr *nlh, void *data)
+{
+	(void)nlh;
+	(void)data;
+	return MNL_CB_STOP;
+}
+
 int rtnl_talk(struct rtnl *nl, struct nlmsghdr *nlh, void (*each)(void *arg, const struct nlmsghdr *nlh),
 	      void *arg)
 {
-	static mnl_cb_t control[NLMSG_MIN_TYPE] = {[NLMSG_ERROR] = on_error};
+	static mnl_cb_t control[NLMSG_MIN_TYPE] = {[NLMSG_ERROR] = on_error, [NLMSG_DONE] = on_end};
 	unsigned int port = mnl_socket_get_portid(nl->sock);
 	struct talk t = {nl, each, arg};
 	uint32_t seq = nlh->nlmsg_seq;
