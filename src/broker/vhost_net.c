@@ -28,7 +28,7 @@ static int reason(struct vhost_net *vn, int r, const char *fmt, ...)
 /* To be called with errno of the call that failed. */
 static int failed(struct vhost_net *vn, const char *what)
 {
-	return reason(vn, -errno, "vhost-net: %s: %s", what, strerror(errno));
+	return reason(vn, -errno, "%s: %s", what, strerror(errno));
 }
 
 static int open_device(void)
@@ -64,7 +64,7 @@ uint64_t vhost_net_kernel_features(struct err *err)
 		return known;
 	fd = open_device();
 	if (fd < 0) {
-		err_set(err, -fd, "datapaths", "vhost-net: no %s: %s", VHOST_NET_PATH, open_hint(fd));
+		err_set(err, -fd, "datapaths", "no %s: %s", VHOST_NET_PATH, open_hint(fd));
 		return 0;
 	}
 	if (ioctl(fd, VHOST_GET_FEATURES, &features) < 0) {
@@ -141,11 +141,11 @@ static int need_device(struct vhost_net *vn, unsigned int pair)
 		int r = open_device();
 
 		if (r < 0)
-			return reason(vn, r, "vhost-net: no %s: %s", VHOST_NET_PATH, open_hint(r));
+			return reason(vn, r, "no %s: %s", VHOST_NET_PATH, open_hint(r));
 		*fd = r;
 		vn->has_table[pair] = false;
 		if (ioctl(*fd, VHOST_SET_OWNER) < 0) {
-			r = failed(vn, "no thread of the kernel for it");
+			r = failed(vn, "the kernel gives it no thread");
 			close_fd(fd);
 			return r;
 		}
@@ -158,7 +158,7 @@ static int need_device(struct vhost_net *vn, unsigned int pair)
 					"guest memory is in %u regions, and the kernel's vhost takes %u "
 					"(its parameter max_mem_regions)",
 					vn->table->nregions, max_regions());
-			return failed(vn, "it does not take the guest's memory");
+			return failed(vn, "the kernel does not take the guest's memory");
 		}
 		vn->has_table[pair] = true;
 	}
@@ -174,7 +174,7 @@ static int set_features(struct vhost_net *vn, unsigned int pair, uint64_t own)
 	uint64_t features = (vn->features & ring) | own;
 
 	return ioctl(vn->dev[pair], VHOST_SET_FEATURES, &features) < 0
-		       ? failed(vn, "it does not take the features")
+		       ? failed(vn, "the kernel does not take the features")
 		       : 0;
 }
 
@@ -253,12 +253,12 @@ static int set_ring(struct vhost_net *vn, struct vhost_net_ring *ring)
 	ring->addr.index = ring->index % 2;
 	if (ioctl(fd, VHOST_SET_VRING_NUM, &num) < 0 || ioctl(fd, VHOST_SET_VRING_BASE, &base) < 0 ||
 	    ioctl(fd, VHOST_SET_VRING_ADDR, &ring->addr) < 0)
-		return failed(vn, "it does not take a ring");
+		return failed(vn, "the kernel does not take a ring");
 	ring->set = true;
 	if (set_file(vn, ring, VHOST_SET_VRING_CALL, ring->callfd) < 0 ||
 	    set_file(vn, ring, VHOST_SET_VRING_ERR, ring->errfd) < 0 ||
 	    set_file(vn, ring, VHOST_SET_VRING_KICK, ring->kickfd) < 0)
-		return failed(vn, "it does not take a ring's kick or call descriptor");
+		return failed(vn, "the kernel does not take a ring's kick or call descriptor");
 	return 0;
 }
 
@@ -279,7 +279,7 @@ static int set_log(struct vhost_net *vn, unsigned int pair)
 	uint64_t base = (uintptr_t)vn->log;
 
 	return ioctl(vn->dev[pair], VHOST_SET_LOG_BASE, &base) < 0
-		       ? failed(vn, "it does not take the dirty log")
+		       ? failed(vn, "the kernel does not take the dirty log")
 		       : 0;
 }
 
@@ -335,7 +335,7 @@ static int apply(struct vhost_net *vn)
 			if (!enter(vn))
 				return 0;
 			if (ring->enabled == pass && set_backend(vn, ring, pass) < 0)
-				r = failed(vn, "it does not take the tap");
+				r = failed(vn, "the kernel does not take the tap");
 			leave(vn);
 		}
 		if (pass == 0 && !r && enter(vn)) {

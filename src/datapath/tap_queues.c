@@ -75,7 +75,10 @@ int tap_set_queues(const int *fd, unsigned int n, uint32_t pairs)
 {
 	int r = 0;
 
-	/* First those that are added: a tap without any queue drops what comes. */
+	/* A tap without any queue drops what comes, and its carrier cannot be set; so one stays, and first
+	 * come those that are added. */
+	if (!pairs)
+		return 0;
 	for (unsigned int pass = 0; pass < 2; pass++)
 		for (unsigned int i = 0; i < n && !r; i++)
 			if ((pairs >> i & 1) != pass)

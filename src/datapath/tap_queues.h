@@ -18,5 +18,5 @@ uint64_t tap_features(void);
  * -EBADFD: the tap was deleted. */
 int tap_set_offload(int fd, uint64_t features);
 /* Of the tap's queues fd[0…n), the ones in `pairs` (bit i: fd[i]) get frames, the others none. What waits in
- * one that is switched off is lost. -EBADFD: the tap was deleted. */
+ * one that is switched off is lost. `pairs` 0: they stay as they are. -EBADFD: the tap was deleted. */
 int tap_set_queues(const int *fd, unsigned int n, uint32_t pairs);
