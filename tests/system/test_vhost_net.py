@@ -1,18 +1,103 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vhost-net, the kernel's, on a tap; and vpfd's workers on a tap where there is none."""
+"""A fabric that is a bridge of the kernel's: functions served by the kernel's vhost-net on a tap, and by vpfd's workers where there
+is none. On this machine, which has no vhost-net, and in a guest that has.
+
+    peer: numbered.py ── veth ── bridge ── tap ── vhost-net, or a worker ── rings ── testpmd, which sends all frames back
+"""
 
 from __future__ import annotations
 
+import itertools
+import json
+import os
 import re
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import frames
 import pytest
 from bed import paths
+from bed.dpdk import PMDS, Testpmd, virtio_user
+from bed.netns import Netns, argv_of, run_on_host
 from bed.vm import VM
+from bed.vpfd import Vpfd
+from frames import Wire
+from traffic import Function, add_functions
 
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
+HERE = Path(__file__).parent
+_serial = itertools.count()
+
+
+def check_numbers(text: str, least: int) -> dict[str, Any]:
+    """What numbered.py says at the end: every frame came back once, in order."""
+    report = json.loads(text.splitlines()[-1])
+    print(report)
+    assert report["lost"] == report["twice"] == report["late"] == 0 and report["sent"] == report["back"] >= least, report
+    return report
+
+
+class Lan:
+    """A bridge fabric "lan", and a namespace whose interface "far" is on that bridge."""
+
+    def __init__(self, vpfd: Vpfd, out: Netns):
+        self.vpfd, self.out = vpfd, out
+        number = f"{os.getpid() % 100000}n{next(_serial)}"
+        self.bridge, self.near = f"vb{number}", f"vp{number}"
+        run_on_host(["ip", "link", "add", self.near, "type", "veth", "peer", "name", "far", "netns", out.name])
+        out.run("sysctl -qw net.ipv6.conf.far.disable_ipv6=1; ip link set far mtu 9000 up")
+        vpfd.rpc("fabric.add", name="lan", type="bridge", bridge=self.bridge)
+        run_on_host(f"ip link set {self.near} mtu 9000 addrgenmode none master {self.bridge} up")
+        self.mac = out.run("cat /sys/class/net/far/address").stdout.strip()
+
+    def taps(self) -> list[str]:
+        return [port for port in os.listdir(f"/sys/class/net/{self.bridge}/brif") if port != self.near]
+
+    def numbers(self, to: Function) -> subprocess.Popen[str]:
+        argv = argv_of([sys.executable, str(HERE / "numbered.py"), "far", to.mac], self.out.name)
+        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def close(self) -> None:
+        run_on_host(["ip", "link", "delete", self.near], check=False)
+
+
+@pytest.fixture
+def lan(vpfd_factory: Callable[..., Vpfd], netns_factory: Callable[[str], Netns]) -> Iterator[Lan]:
+    lan = Lan(vpfd_factory(args=["--workers", "2"]), netns_factory("out"))
+    yield lan
+    lan.close()
+
+
+def test_workers_at_a_tap(lan: Lan) -> None:
+    """Where there is no vhost-net, what is left of the usual list serves. The tap is there as long as the rings are."""
+    (a,) = add_functions(lan.vpfd, "pf", 1)
+    assert [row["type"] for row in lan.vpfd.rpc("pf.show", name="pf")["datapaths"]] == ["vhost-net", "builtin"]
+    assert lan.taps() == []
+    port = a.port(size=256)
+    with Wire("far", lan.out.name) as wire:
+        for length in (60, 61, 1000, 1514):
+            port.send_frame(frames.eth(lan.mac, a.mac, b"out", length=length))
+            assert wire.receive() == frames.eth(lan.mac, a.mac, b"out", length=length)
+            wire.send(frames.eth(a.mac, lan.mac, b"in", length=length))
+            assert port.receive() == frames.eth(a.mac, lan.mac, b"in", length=length)
+        assert a.show()["datapath"] == "builtin"
+        assert len(lan.taps()) == 1
+    port.close()
+    run_on_host(f"while test -n \"$(ls /sys/class/net/{lan.bridge}/brif | grep -vx {lan.near})\"; do :; done", timeout=10)
+
+
+@pytest.mark.parametrize("queues", [1, 2])
+def test_numbers_through_workers(bed: Path, lan: Lan, queues: int) -> None:
+    (a,) = add_functions(lan.vpfd, "pf", 1, queue_pairs=queues)
+    args = [f"--rxq={queues}", f"--txq={queues}"]
+    with Testpmd([virtio_user(0, a.socket, queues=queues, mac=a.mac)], "macswap", 0, args=args), lan.numbers(a) as peer:
+        while a.stats()["rx"]["packets"] < 2000:
+            assert peer.poll() is None
+        assert a.show()["datapath"] == "builtin"
+        check_numbers(peer.communicate()[0], 2000)
 
 
 def libraries_of(program: Path) -> dict[str, Path]:
