@@ -26,7 +26,7 @@ all: packages $(BUILD)/build.ninja
 
 help:
 	@echo 'make              build: $(BUILD)/vpfd, $(BUILD)/vpfctl'
-	@echo 'make demo         two VMs split their virtual PFs into VFs, and pods talk through them'
+	@echo 'make demo         two VMs split their virtual PFs into VFs, pods talk through them, a VF moves to another back-end'
 	@echo 'make test         all tests: test-unit and test-system'
 	@echo 'make test-unit    unit tests, then the same under ASan and UBSan'
 	@echo 'make test-system  tests with guests, DPDK and vpfctl (TESTS=tests/system/test_x.py: only these)'
