@@ -20,16 +20,10 @@
 
 #include "datapath/switch.h"
 #include "datapath/uplink.h"
+#include "fabric/claims.h"
 #include "fabric/fabric.h"
 
 struct worker_note;
-
-/* Of a PF's policy what is carried out here, but for its total rate: that is in the port's shaper->pool,
- * which the functions of a PF share. */
-struct port_policy {
-	bool driver_mac, promisc;
-	uint32_t max_driver_macs;
-};
 
 struct builtin_port { /* a function in its fabric */
 	struct fabric_port base;

@@ -6,30 +6,22 @@
 
 #include <string.h>
 
-struct claim {
-	uint64_t mac;
-	enum fdb_kind kind;
-};
-#define MAX_CLAIMS (VPF_MAX_DRIVER_MACS + 2)
-
 static bool usable(uint64_t mac)
 {
 	return mac && !mac_is_multicast(mac);
 }
 
-/* What a function claims to own; the first is its main address. None if another switch has it. */
-static unsigned int claims_of(const struct builtin_port *p, struct claim *claims)
+unsigned int claims_of(const struct fabric_port *p, const struct port_policy *policy,
+		       const struct rx_filter *heard, struct claim *claims)
 {
-	const struct function_settings *s = &p->base.settings;
+	const struct function_settings *s = &p->settings;
 	uint64_t main_mac = mac_load(s->mac), admin = mac_load(s->admin_mac);
-	const struct rx_filter *filter = p->filter && p->filter->known ? p->filter : NULL;
+	const struct rx_filter *filter = heard && heard->known ? heard : NULL;
 	uint64_t driver = filter ? mac_load(filter->main_mac) : 0;
-	/* Once the administrator chose the address, only a trusted driver may add to it, as with hardware
-	 * VFs. */
-	bool driver_may = p->policy.driver_mac && filter && (!admin || s->trust);
+	bool driver_may = policy->driver_mac && filter && (!admin || s->trust);
 	unsigned int n = 0, extra;
 
-	if (p->base.elsewhere)
+	if (p->elsewhere)
 		return 0;
 	if (admin)
 		claims[n++] = (struct claim){admin, FDB_ADMIN};
@@ -39,7 +31,7 @@ static unsigned int claims_of(const struct builtin_port *p, struct claim *claims
 		claims[n++] = (struct claim){main_mac, FDB_PERMANENT};
 	if (!driver_may)
 		return n;
-	extra = MIN(filter->unicast_n, p->policy.max_driver_macs);
+	extra = MIN(filter->unicast_n, policy->max_driver_macs);
 	for (unsigned int i = 0; i < extra && n < MAX_CLAIMS; i++) {
 		uint64_t mac = mac_load(filter->unicast[i]);
 
@@ -98,7 +90,7 @@ static int add_claims(struct builtin_fabric *f, struct fdb *fdb, struct fdb *sin
 		struct builtin_port *p = f->ports[i];
 		uint16_t vlan = claim_vlan(&p->base.settings);
 		struct claim claims[MAX_CLAIMS];
-		unsigned int n = claims_of(p, claims);
+		unsigned int n = claims_of(&p->base, &p->policy, p->filter, claims);
 
 		for (unsigned int k = 0; k < n; k++) {
 			int r;
@@ -196,7 +188,7 @@ int claims_build_fdb(struct builtin_fabric *f, struct fdb **ret)
 			struct claim claims[MAX_CLAIMS];
 			uint8_t mac[6];
 
-			claims_of(p, claims);
+			claims_of(&p->base, &p->policy, p->filter, claims);
 			mac_store(mac, claims[0].mac);
 			f->base.events->mac_conflict(f->base.ctx, &p->base, mac);
 		}
@@ -242,7 +234,7 @@ struct port_conf *claims_port_conf(const struct builtin_port *p, const struct fd
 	uint64_t total = p->port->shaper.pool->cost;
 	uint16_t vlan = claim_vlan(s);
 	struct claim claims[MAX_CLAIMS];
-	unsigned int n = claims_of(p, claims);
+	unsigned int n = claims_of(&p->base, &p->policy, p->filter, claims);
 	struct port_conf *c =
 		calloc(1, sizeof(*c) + (n + (filter ? filter->multicast_n : 0)) * sizeof(c->macs[0]));
 

@@ -8,7 +8,7 @@ const struct fabric_ops *fabric_ops_of(enum fabric_type type)
 	case FABRIC_BUILTIN:
 		return &fabric_builtin;
 	case FABRIC_BRIDGE:
-		return NULL;
+		return &fabric_bridge;
 	}
 	return NULL;
 }

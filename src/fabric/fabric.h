@@ -53,6 +53,10 @@ struct fabric_events {
 	 * sentence. */
 	void (*trouble)(void *ctx, struct fabric *f, struct fabric_port *p /* NULL: the fabric's own */,
 			const char *why);
+	/* The tap of an open port is gone: somebody deleted it, or took it to another namespace. Who holds
+	 * its descriptors is to close the port, and to open it again, which makes another. Until the last one
+	 * has closed it, the old descriptors stay valid and dead. `trouble` has said why. */
+	void (*port_lost)(void *ctx, struct fabric_port *p);
 };
 
 struct fabric { /* what all fabrics begin with; the rest is theirs */

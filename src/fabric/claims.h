@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Which addresses a function claims: the same on every fabric that vpfd keeps the table of. Administrative
+ * ones come before permanent before driver-programmed; once the administrator chose the address, only a
+ * trusted driver may add to it, as with hardware VFs. Thread-safety: pure. */
+
+#include "fabric/fabric.h"
+
+/* Of a PF's policy what is carried out by a fabric, but for its total rate, which the functions of a PF
+ * share. */
+struct port_policy {
+	bool driver_mac, promisc;
+	uint32_t max_driver_macs;
+};
+
+struct claim {
+	uint64_t mac; /* mac_load() */
+	enum fdb_kind kind;
+};
+#define MAX_CLAIMS (VPF_MAX_DRIVER_MACS + 2)
+
+/* What a function claims to own, at most MAX_CLAIMS; the first is its main address. None if another switch
+ * has it. filter: NULL: nothing heard of the driver. */
+unsigned int claims_of(const struct fabric_port *p, const struct port_policy *policy,
+		       const struct rx_filter *filter, struct claim *claims);
