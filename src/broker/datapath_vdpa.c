@@ -30,7 +30,7 @@
 #include "vhost/virtio.h"
 
 #define PING_EVERY_US UINT64_C(1000000) /* to a program behind VDUSE, whose death the kernel tells nobody */
-#define PING_LIMIT_US UINT64_C(2000000)
+#define PING_LIMIT_US UINT64_C(4000000) /* without an answer and without a sign of life in the rings */
 
 /* What the main thread hands to the other and back, between steps. */
 struct vdpa_work {
@@ -76,6 +76,7 @@ struct vdpa {
 	bool call[VHOST_USER_MAX_QUEUES];
 	struct vdpa_filter filter;
 	bool filter_changed, check;
+	uint32_t progress; /* of the rings, when it was asked last */
 
 	sd_event_source *timer, *ping, *config, *node;
 	char why[200]; /* VDPA_FAILING */
@@ -129,8 +130,8 @@ static void step_ping(void *arg)
 
 	w->r = vdpa_device_ping(&w->dev);
 	if (w->r < 0)
-		err_set(&w->err, -w->r, NULL, "the program behind vDPA device %s does not answer",
-			w->dev.lease.name);
+		err_set(&w->err, -w->r, NULL, "the program behind vDPA device %s does not answer: %s",
+			w->dev.lease.name, strerror(-w->r));
 }
 
 static void step_check(void *arg)
@@ -256,6 +257,21 @@ static void die(struct vdpa *v, int r, const char *why)
 	}
 }
 
+static void limit(struct vdpa *v, uint64_t us);
+
+/* Changes whenever the device gives a buffer back. */
+static uint32_t progress(const struct vdpa *v)
+{
+	uint32_t sum = 0;
+
+	for (unsigned int i = 0; i < v->n; i++) {
+		const struct vring_used *used = v->rings[i].queue->device;
+
+		sum += (uint32_t)__atomic_load_n(&used->idx, __ATOMIC_RELAXED) << (i & 1 ? 16 : 0);
+	}
+	return sum;
+}
+
 static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	char why[sizeof(((struct vdpa *)0)->why)] = "the vDPA device does not answer in time";
@@ -263,6 +279,11 @@ static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
+	if (v->step == step_ping && v->state == VDPA_STARTED && progress(v) != v->progress) {
+		v->progress = progress(v); /* its control thread may be slow; its traffic is not */
+		limit(v, PING_LIMIT_US);
+		return 0;
+	}
 	if (v->step == step_ping)
 		snprintf(why, sizeof(why), "the program behind vDPA device %s does not answer",
 			 v->work->dev.lease.name);
@@ -297,6 +318,7 @@ static int on_ping(sd_event_source *source, uint64_t usec, void *userdata)
 	sd_event_source_set_time_relative(source, PING_EVERY_US);
 	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 	if (!v->step && v->state == VDPA_STARTED && v->work->dev.live) {
+		v->progress = progress(v);
 		limit(v, PING_LIMIT_US);
 		run(v, step_ping);
 	}
