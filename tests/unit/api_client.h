@@ -22,7 +22,9 @@
 #include "fake_dataplane.h"
 #include "scratch_dir.h"
 
+#ifndef DEFERRED_US
 #define DEFERRED_US 20000
+#endif
 #define PATIENCE_US 5000000
 
 struct fixture {

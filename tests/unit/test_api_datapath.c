@@ -2,6 +2,7 @@
 
 /* The API's side of datapaths: what objects say, what is refused, and vf.set that waits for the move. */
 
+#define DEFERRED_US 1000000 /* more than an answer takes on a busy machine; one test waits for it */
 #include "api_client.h"
 
 #define OTHER "{\"type\": \"vhost-user\", \"path\": \"/b/{vf}\"}"
