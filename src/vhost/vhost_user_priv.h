@@ -134,13 +134,13 @@ void vu_conn_end(struct vu_conn *conn, const char *fmt, ...) printf_like(2, 3);
 void vu_conn_reset(struct vu_conn *conn);
 
 /* vhost_user_msg.c */
-/* Reads on at byte *got of `msg`, a reply or a request. 1: it is complete; 0: more has to come; -ENOTCONN: orderly
- * end; -EPROTO: malformed, `why` says how; else the system call's. */
+/* Reads on at byte *got of `msg`, a reply or a request. 1: it is complete; 0: more has to come; -ENOTCONN:
+ * orderly end; -EPROTO: malformed, `why` says how; else the system call's. */
 int vu_frame_receive(int sock, bool replies, struct vu_msg *msg, size_t *got, const char **why);
 /* The same for the next request of a connection. */
 int vu_msg_receive(struct vu_conn *conn, const char **why);
-/* Sends header and payload with descriptors (borrowed; at most VU_MAX_FDS). Never waits. The bytes that went, or
- * negative errno. */
+/* Sends header and payload with descriptors (borrowed; at most VU_MAX_FDS). Never waits. The bytes that went,
+ * or negative errno. */
 ssize_t vu_send_fds(int sock, const struct vu_header *hdr, const void *payload, uint32_t size, const int *fds,
 		    unsigned int nfds);
 /* The same with one, or none: -1. */
