@@ -80,7 +80,7 @@ static uint64_t do_features(const struct datapath_pref *pref, unsigned int queue
 static uint32_t do_enforces(const struct datapath_pref *pref, uint32_t fabric)
 {
 	(void)pref;
-	return fabric & ~FABRIC_CAN_CONTROL; /* nobody looks at the frames */
+	return fabric; /* the tap is the fabric's, and so is what happens behind it */
 }
 
 static int do_open(const struct datapath_open *args, struct datapath **ret, struct err *err)

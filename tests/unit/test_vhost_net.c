@@ -271,7 +271,7 @@ static void test_refused(void **state)
 	assert_int_equal(ops->open(&open, &dp, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "bridge"));
 	ops->close(NULL);
-	assert_int_equal(ops->enforces(&pref, UINT32_MAX), UINT32_MAX & ~FABRIC_CAN_CONTROL);
+	assert_int_equal(ops->enforces(&pref, UINT32_MAX), UINT32_MAX);
 }
 
 static void test_features(void **state)
