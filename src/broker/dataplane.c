@@ -401,6 +401,14 @@ static int do_function_add(void *ctx, const struct pf_settings *pf, unsigned int
 	return 0;
 }
 
+static void do_pf_set(void *ctx, const struct pf_settings *pf)
+{
+	struct pf_entry *e = find_pf(ctx, pf->name);
+
+	for (unsigned int fn = 0; e && fn < e->n; fn++)
+		e->function[fn]->pf_list = pf->datapaths;
+}
+
 static void do_function_set(void *ctx, const char *pf, unsigned int fn, const struct pf_policy *policy,
 			    const struct function_settings *s)
 {
@@ -486,6 +494,7 @@ const struct dataplane_ops dataplane_ops = {
 	.fabric_fdb = do_fabric_fdb,
 	.list_check = do_list_check,
 	.function_add = do_function_add,
+	.pf_set = do_pf_set,
 	.function_set = do_function_set,
 	.function_del = do_function_del,
 	.function_filter = do_function_filter,

@@ -138,6 +138,9 @@ struct dataplane_ops {
 	 * list until one is connected; the model sees to it that later lists do not need less. */
 	int (*function_add)(void *dp, const struct pf_settings *pf, unsigned int fn,
 			    const struct function_settings *s, const char *path, struct err *err);
+	/* The virtual PF's own list, which counts in what front-ends are offered, may be another;
+	 * function_set of all its functions follows. */
+	void (*pf_set)(void *dp, const struct pf_settings *pf);
 	void (*function_set)(void *dp, const char *pf, unsigned int fn, const struct pf_policy *policy,
 			     const struct function_settings *s);
 	void (*function_del)(void *dp, const char *pf, unsigned int fn);

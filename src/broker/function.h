@@ -15,7 +15,7 @@ struct function {
 	unsigned int fn;
 	struct fabric_port *port;
 	struct binding *binding;
-	struct datapath_list pf_list; /* of its virtual PF, when it was added */
+	struct datapath_list pf_list; /* of its virtual PF */
 	unsigned int queue_pairs;
 	struct vhost_user *vu;
 	char *path;           /* of the socket */

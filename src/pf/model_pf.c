@@ -375,6 +375,7 @@ int model_pf_set(struct model *m, const struct pf_settings *wanted, const uint8_
 	}
 	model_vms_tidy(m);
 	after_set(m, pf, &old_settings);
+	m->ops->pf_set(m->dp, &pf->s);
 	model_functions_apply(m, pf);
 	model_reportf(m, TOPIC_PF, "changed", LOG_LVL_NOTICE, NULL, s->name, -1, changed,
 		      "virtual PF changed");

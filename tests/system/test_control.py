@@ -305,6 +305,20 @@ def test_settings_both_ways(site: Site) -> None:
     vf_port.close()
 
 
+def test_what_a_datapath_cannot_enforce(site: Site) -> None:
+    """The policy would let the guest, but the VF's switch is not vpfd's."""
+    driver, vf = site.bad.driver, site.bad.vfs[1]
+    vf.set(spoofchk=False, datapaths=[{"type": "vhost-user", "path": "/nowhere/{vf}"}])
+    for what, setting in ("a VLAN", {"vlan": (100, 0, 0x8100)}), ("the spoof check", {"spoofchk": 1}), ("a maximum rate", {"rate": (0, 9)}):
+        reply = driver.set(1, **setting)
+        assert reply.status == codec.UNSUPPORTED
+        assert f"the host's datapath vhost-user cannot enforce {what}" in reply.text and "/nowhere" not in reply.text
+    assert vf.show()["vlan"] == {"mode": "none"} and not vf.show()["spoofchk"]
+    vf.set(spoofchk=True, datapaths=None)
+    reply = driver.set(1, vlan=(100, 0, 0x8100))
+    assert reply.status == codec.OK, reply.text
+
+
 def test_events_come_until_they_are_acknowledged(site: Site) -> None:
     driver = site.bad.driver
     site.bad.vfs[0].set(max_rate=11)

@@ -41,6 +41,7 @@ struct fake_dataplane {
 	uint32_t cannot[DATAPATH_TYPES];
 	uint64_t lacks[DATAPATH_TYPES]; /* virtio features; all: it is not to be had */
 	unsigned int list_checks;
+	struct datapath_list pf_list; /* of the virtual PF that was set last */
 };
 
 static inline void fake_init(struct fake_dataplane *d)
@@ -194,6 +195,14 @@ static inline int fake_function_add(void *dp, const struct pf_settings *pf, unsi
 	return 0;
 }
 
+static inline void fake_pf_set(void *dp, const struct pf_settings *pf)
+{
+	struct fake_dataplane *d = dp;
+
+	assert(fake_function(d, pf->name, 0) && pf->datapaths.n);
+	d->pf_list = pf->datapaths;
+}
+
 static inline void fake_function_set(void *dp, const char *pf, unsigned int fn,
 				     const struct pf_policy *policy, const struct function_settings *s)
 {
@@ -272,6 +281,7 @@ static const struct dataplane_ops fake_ops = {
 	.fabric_fdb = fake_fabric_fdb,
 	.list_check = fake_list_check,
 	.function_add = fake_function_add,
+	.pf_set = fake_pf_set,
 	.function_set = fake_function_set,
 	.function_del = fake_function_del,
 	.function_filter = fake_function_filter,

@@ -129,6 +129,7 @@ static void lists_in_force(void **state)
 	assert_int_equal(try_pf_list(t, "b", "vhost-net", &err), 0);
 	assert_gets(t, "b", 0, "vhost-net");
 	assert_gets(t, "b", 1, "builtin,vhost-net");
+	assert_list(&t->dp.pf_list, "vhost-net");
 	assert_int_equal(try_list(t, "b", 1, "", &err), 0);
 	assert_gets(t, "b", 1, "vhost-net");
 	s = model_pf_find(t->model, "b")->s;
