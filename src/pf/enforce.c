@@ -16,7 +16,7 @@ static const struct need {
 	{FABRIC_CAN_NO_SPOOFCHK, "spoofchk", "that there is no spoof check", "turn spoofchk on there"},
 	{FABRIC_CAN_VLAN, "vlan", "a VLAN", "set no VLAN there"},
 	{FABRIC_CAN_VLAN_PCP, "vlan.pcp", "a VLAN's priority", "leave the priority out there"},
-	{FABRIC_CAN_VLAN_AD, "vlan.proto", "802.1ad tags", "use 802.1q there"},
+	{FABRIC_CAN_VLAN_AD, "vlan.proto", "802.1ad tags", "set none of that kind there"},
 	{FABRIC_CAN_TRUNK, "vlan.vids", "a set of VLANs", "set no trunk there"},
 	{FABRIC_CAN_ADMIN_MAC, "mac", "an administrative MAC", "set none there"},
 	{FABRIC_CAN_TRUST, "trust", "trust", "turn trust off there"},
@@ -72,6 +72,6 @@ int enforce_refuse(uint32_t lacking, const struct datapath_pref *pref, const cha
 			       datapath_type_name(pref->type), n->what);
 	datapath_pref_text(pref, text);
 	return err_set(err, EOPNOTSUPP, asker == ENFORCE_LIST ? "datapaths" : n->field,
-		       "the datapath %.100s of %.40s cannot enforce %s: %s, or leave out that datapath", text,
+		       "the datapath %.100s of %.40s cannot enforce %s: %s, or choose another datapath", text,
 		       function, n->what, n->remedy);
 }
