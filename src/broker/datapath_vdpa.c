@@ -31,6 +31,8 @@
 
 #define PING_EVERY_US UINT64_C(1000000) /* to a program behind VDUSE, whose death the kernel tells nobody */
 #define PING_LIMIT_US UINT64_C(4000000) /* without an answer and without a sign of life in the rings */
+#define PING_FIRST_US                                                                                        \
+	UINT64_C(15000000) /* it accepts a start and carries it out after: DPDK then maps all memory */
 
 /* What the main thread hands to the other and back, between steps. */
 struct vdpa_work {
@@ -77,6 +79,7 @@ struct vdpa {
 	struct vdpa_filter filter;
 	bool filter_changed, check;
 	uint32_t progress; /* of the rings, when it was asked last */
+	bool answered;     /* since it was started */
 
 	sd_event_source *timer, *ping, *config, *node;
 	char why[200]; /* VDPA_FAILING */
@@ -319,7 +322,7 @@ static int on_ping(sd_event_source *source, uint64_t usec, void *userdata)
 	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 	if (!v->step && v->state == VDPA_STARTED && v->work->dev.live) {
 		v->progress = progress(v);
-		limit(v, PING_LIMIT_US);
+		limit(v, v->answered ? PING_LIMIT_US : PING_FIRST_US);
 		run(v, step_ping);
 	}
 	return 0;
@@ -405,6 +408,7 @@ static void begin_start(struct vdpa *v)
 {
 	struct vdpa_device *d = &v->work->dev;
 
+	v->answered = false;
 	v->filter.pairs = pairs_in_use(v);
 	v->filter_changed = false;
 	d->filter = v->filter;
@@ -548,8 +552,11 @@ static void on_step(void *ctx, side_fn *fn)
 		advance(v);
 		return;
 	}
-	if (fn == step_ping)
-		no_timer(v);
+	if (fn == step_ping) {
+		v->answered = true;
+		if (v->state == VDPA_STARTED)
+			no_timer(v);
+	}
 	if (fn == step_stop)
 		take_doorbells(v);
 	if (fn == step_stop || (fn == step_start && w->r < 0))
