@@ -56,6 +56,28 @@ static bool link_of(const struct bridge_fabric *f, const struct function_setting
 	return f->carrier || !f->others; /* nothing to follow */
 }
 
+static void remake_port(struct bridge_fabric *f, struct bridge_port *p)
+{
+	struct err err;
+	int r = bridge_port_remake(p, &err);
+
+	if (r < 0)
+		report(f, p, err.text);
+	if (r == -EEXIST && !p->lost && f->base.events && f->base.events->port_lost) {
+		p->lost = true;
+		f->base.events->port_lost(f->base.ctx, &p->base);
+	}
+	if (r < 0 && p->tap) {
+		retry_later(f); /* it may come back */
+		return;
+	}
+	if (r < 0)
+		return;
+	p->lost = false;
+	if (f->base.events && f->base.events->port_remade)
+		f->base.events->port_remade(f->base.ctx, &p->base);
+}
+
 static void apply_port(struct bridge_fabric *f, struct bridge_port *p)
 {
 	struct err err;
@@ -328,7 +350,7 @@ static void check_port(struct bridge_fabric *f, struct bridge_port *p)
 	char why[96];
 
 	p->check = false;
-	if (!p->tap || !f->ifindex || link_get(f->nl, NULL, p->tap->ifindex, &i) < 0)
+	if (!p->tap || !p->tap->ifindex || !f->ifindex || link_get(f->nl, NULL, p->tap->ifindex, &i) < 0)
 		return;
 	if (i.master == f->ifindex && (i.up || !p->applied.up))
 		return;
@@ -353,6 +375,9 @@ static int on_look(sd_event_source *source, void *userdata)
 	for (unsigned int i = 0; i < f->n; i++)
 		if (f->ports[i]->check)
 			check_port(f, f->ports[i]);
+	for (unsigned int i = 0; i < f->n && f->ifindex; i++)
+		if (f->ports[i]->tap && !f->ports[i]->tap->ifindex)
+			remake_port(f, f->ports[i]);
 	(void)scan(f);
 	bridge_recompute(f);
 	return 0;
@@ -507,8 +532,7 @@ static void op_netdev_changed(struct fabric *base, const char *name, int ifindex
 		snprintf(why, sizeof(why), "somebody deleted the tap %s", p->tap->name);
 		bridge_port_lose(p);
 		report(f, p, why);
-		if (f->base.events && f->base.events->port_lost)
-			f->base.events->port_lost(f->base.ctx, &p->base);
+		bridge_look(f);
 		return;
 	}
 	if (gone && ifindex == f->ifindex) {
@@ -765,6 +789,8 @@ static int op_port_open(struct fabric_port *base, unsigned int queue_pairs, stru
 		if (r < 0)
 			return r;
 		update_conflict(bridge_of_port(p), p);
+	} else if (!p->tap->ifindex) {
+		return err_set(err, ENODEV, NULL, "the tap %s is gone, and still in use", p->tap->name);
 	}
 	base->open++;
 	*ret = (struct fabric_attach){.n_tap = p->tap->n, .tap_fd = p->tap->fd, .tap_name = p->tap->name};

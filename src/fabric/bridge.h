@@ -19,7 +19,7 @@
  *comes from its own addresses only, with spoof check.
  *
  * What the kernel refuses: the port's tap is set down, `trouble` says why, and it is tried again every
- *second. A tap that is gone is `port_lost`; the next port_open() makes another. A bridge that is gone is made
+ *second. A tap that is gone is made again behind the same descriptors. A bridge that is gone is made
  *again if it was vpfd's; otherwise its ports have no link until it is back.
  *
  * Whose is a bridge: vpfd's own has an alias that names the fabric, and so is known again after a restart. It
@@ -70,12 +70,12 @@ struct bridge_port {
 	bool conflict;                  /* its main one is another function's */
 	bool reserved;                  /* its main one is in the bridge's table, and not vpfd's */
 	/* open: */
-	struct tap *tap;  /* NULL: not open, or lost */
-	struct tap *lost; /* their netdevs are gone; descriptors as long as somebody may use them */
+	struct tap *tap; /* NULL: not open */
 	struct port_prog_maps maps;
 	struct bridge_applied applied;
 	bool check;   /* look whether it is still the bridge's */
 	bool trouble; /* told */
+	bool lost;    /* told */
 	/* counters */
 	struct port_stats own; /* without a file */
 	struct port_stats *stats;
@@ -133,8 +133,10 @@ int bridge_port_apply(struct bridge_port *p, struct err *err);
 void bridge_port_release(struct bridge_port *p);
 /* Takes the tap away. */
 void bridge_port_unmake(struct bridge_port *p);
-/* Its netdev is gone. */
+/* Its tap was deleted: forgets what was done to it. */
 void bridge_port_lose(struct bridge_port *p);
+/* After that: another tap, behind the same descriptors. */
+int bridge_port_remake(struct bridge_port *p, struct err *err);
 /* Adds what the tap counted to `stats`. */
 void bridge_port_collect(struct bridge_port *p);
 

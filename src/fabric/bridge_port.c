@@ -142,12 +142,7 @@ void bridge_port_unmake(struct bridge_port *p)
 		tap_free(p->tap);
 		p->tap = NULL;
 	}
-	while (p->lost) {
-		struct tap *t = p->lost;
-
-		p->lost = t->next;
-		tap_free(t);
-	}
+	p->lost = false;
 	p->trouble = false;
 }
 
@@ -155,10 +150,37 @@ void bridge_port_lose(struct bridge_port *p)
 {
 	bridge_port_collect(p);
 	drop_tap_state(p);
-	p->tap->next = p->lost;
-	p->lost = p->tap;
-	p->tap = NULL;
+	p->tap->ifindex = 0;
 	p->trouble = false;
+}
+
+int bridge_port_remake(struct bridge_port *p, struct err *err)
+{
+	struct bridge_fabric *f = bridge_of_port(p);
+	char name[IFNAMSIZ];
+	int r = free_name(p, name);
+
+	if (r < 0)
+		return rtnl_err(f->nl, r, err, "find a name for a tap");
+	p->taken = (struct port_stats){0};
+	r = tap_remake(p->tap, name);
+	if (r == -EEXIST)
+		return err_set(err, EEXIST, NULL, "somebody took the tap of %s to another network namespace",
+			       p->base.pf);
+	if (r < 0)
+		err_set(err, -r, NULL, "cannot make the tap %s again: %s", name, strerror(-r));
+	else if ((r = make_link(p)) < 0)
+		rtnl_err(f->nl, r, err, "set up the tap %s", name);
+	if (r < 0) { /* all or nothing, so that it can be tried again */
+		struct link_info i;
+
+		if (link_get(f->nl, name, 0, &i) == 0)
+			(void)link_del(f->nl, i.ifindex);
+		drop_tap_state(p);
+		p->tap->ifindex = 0;
+		return r;
+	}
+	return bridge_port_apply(p, err);
 }
 
 void bridge_port_collect(struct bridge_port *p)
@@ -169,7 +191,8 @@ void bridge_port_collect(struct bridge_port *p)
 	struct link_info i;
 	bool programs = p->maps.stats >= 0;
 
-	if (!p->tap || (programs && bpf_sum_map(p->maps.stats, (uint64_t *)&now, sizeof(now)) < 0))
+	if (!p->tap || !p->tap->ifindex ||
+	    (programs && bpf_sum_map(p->maps.stats, (uint64_t *)&now, sizeof(now)) < 0))
 		return;
 	if (link_get(f->nl, NULL, p->tap->ifindex, &i) == 0) {
 		if (!programs) {
@@ -239,7 +262,7 @@ void bridge_port_release(struct bridge_port *p)
 	unsigned int n = 0;
 	_cleanup_free_ struct bridge_entry *keep = calloc(a->n_entries + 1, sizeof(*keep));
 
-	if (!p->tap || !keep)
+	if (!p->tap || !p->tap->ifindex || !keep)
 		return;
 	for (unsigned int i = 0; i < a->n_entries; i++)
 		for (unsigned int k = 0; k < p->n_owned; k++)
@@ -468,7 +491,7 @@ int bridge_port_apply(struct bridge_port *p, struct err *err)
 	const char *step;
 	int r;
 
-	if (!p->tap)
+	if (!p->tap || !p->tap->ifindex)
 		return 0;
 	if (!f->ifindex)
 		return err_set(err, ENODEV, NULL, "there is no bridge %s now", f->base.settings.bridge);

@@ -53,9 +53,12 @@ struct fabric_events {
 	 * sentence. */
 	void (*trouble)(void *ctx, struct fabric *f, struct fabric_port *p /* NULL: the fabric's own */,
 			const char *why);
-	/* The tap of an open port is gone: somebody deleted it, or took it to another namespace. Who holds
-	 * its descriptors is to close the port, and to open it again, which makes another. Until the last one
-	 * has closed it, the old descriptors stay valid and dead. `trouble` has said why. */
+	/* Somebody deleted the tap of an open port (`trouble` said so), and it was made again behind the same
+	 * descriptors: what its user had set on it, offloads and queues in use, is to be set again, by a stop
+	 * and a start. */
+	void (*port_remade)(void *ctx, struct fabric_port *p);
+	/* The tap of an open port cannot be had back (it is in another network namespace): its users are to
+	 * close the port. When the last one has, it can be opened again. */
 	void (*port_lost)(void *ctx, struct fabric_port *p);
 };
 

@@ -9,42 +9,42 @@
 
 #define HEADER_LEN 12 /* struct virtio_net_hdr_mrg_rxbuf */
 
-static int open_queue(struct ifreq *ifr, bool first)
+/* Makes the netdev with its first queue, or gives it one more. */
+static int attach_queue(int fd, const char *name, bool first)
 {
-	_cleanup_close_ int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE};
 	int len = HEADER_LEN, little = 1;
 
-	if (fd < 0)
-		return -errno;
-	ifr->ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE);
+	memcpy(ifr.ifr_name, name, sizeof(ifr.ifr_name));
 	if (first)
-		ifr->ifr_flags = (short)(ifr->ifr_flags | IFF_TUN_EXCL);
-	if (ioctl(fd, TUNSETIFF, ifr) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &len) < 0 ||
+		ifr.ifr_flags = (short)(ifr.ifr_flags | IFF_TUN_EXCL);
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &len) < 0 ||
 	    ioctl(fd, TUNSETVNETLE, &little) < 0)
 		return -errno;
-	ifr->ifr_flags = IFF_DETACH_QUEUE;
-	if (ioctl(fd, TUNSETQUEUE, ifr) < 0)
-		return -errno;
-	return steal_fd(&fd);
+	ifr.ifr_flags = IFF_DETACH_QUEUE;
+	return ioctl(fd, TUNSETQUEUE, &ifr) < 0 ? -errno : 0;
 }
 
 int tap_new(const char *name, unsigned int n, struct tap **ret, struct err *err)
 {
 	struct tap *t = calloc(1, sizeof(*t));
-	struct ifreq ifr = {0};
 
 	if (!t)
 		return err_set(err, ENOMEM, NULL, "not enough memory for a tap");
 	snprintf(t->name, sizeof(t->name), "%s", name);
-	memcpy(ifr.ifr_name, t->name, sizeof(ifr.ifr_name));
 	for (unsigned int i = 0; i < n; i++) {
-		int fd = open_queue(&ifr, i == 0);
+		int r;
 
-		if (fd < 0) {
-			tap_free(t);
-			return err_set(err, -fd, NULL, "cannot make the tap %s: %s", name, strerror(-fd));
+		t->fd[i] = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+		r = t->fd[i] < 0 ? -errno : 0;
+		if (!r) {
+			t->n++;
+			r = attach_queue(t->fd[i], t->name, i == 0);
 		}
-		t->fd[t->n++] = fd;
+		if (r < 0) {
+			tap_free(t);
+			return err_set(err, -r, NULL, "cannot make the tap %s: %s", name, strerror(-r));
+		}
 	}
 	t->ifindex = (int)if_nametoindex(t->name);
 	if (!t->ifindex) { /* somebody was very quick to rename or delete it */
@@ -53,6 +53,19 @@ int tap_new(const char *name, unsigned int n, struct tap **ret, struct err *err)
 	}
 	*ret = t;
 	return 0;
+}
+
+int tap_remake(struct tap *t, const char *name)
+{
+	snprintf(t->name, sizeof(t->name), "%s", name);
+	for (unsigned int i = 0; i < t->n; i++) {
+		int r = attach_queue(t->fd[i], t->name, i == 0);
+
+		if (r < 0)
+			return r;
+	}
+	t->ifindex = (int)if_nametoindex(t->name);
+	return t->ifindex ? 0 : -ENODEV;
 }
 
 void tap_free(struct tap *t)

@@ -10,9 +10,8 @@
 #include "vhost/vhost_user.h"
 
 struct tap {
-	struct tap *next; /* its owner's */
 	char name[IFNAMSIZ];
-	int ifindex;
+	int ifindex; /* 0: it was deleted */
 	unsigned int n;
 	int fd[VHOST_USER_MAX_QUEUE_PAIRS];
 };
@@ -21,3 +20,6 @@ struct tap {
  * little-endian. -EBUSY: there is a netdev of that name. */
 int tap_new(const char *name, unsigned int n, struct tap **ret, struct err *err);
 void tap_free(struct tap *t); /* takes NULL */
+/* Its netdev was deleted: makes another, of this name, behind the same descriptors. -EEXIST: it was not
+ * deleted, but is in another namespace. */
+int tap_remake(struct tap *t, const char *name);
