@@ -15,6 +15,7 @@ struct rx_cursor {
 	unsigned int n, next, nseg;
 	unsigned int want; /* how many to take at once */
 	bool tag, call;
+	uint64_t packets, bytes; /* for the counters */
 };
 
 static inline void queue_lock(struct sw_queue *q)
@@ -59,12 +60,10 @@ static inline bool rx_more(struct rx_cursor *c)
 	/* The buffers' lines are in the guest's cache: fetch them all while the first ones are being filled.
 	 */
 	for (unsigned int i = 0; i < got; i++) {
-		const struct vring_chain *chain = &w->rx_chains[c->n + i];
+		const uint8_t *base = w->rx_chains[c->n + i].seg[0].base;
 
-		if (likely(chain->nseg)) {
-			prefetch_write(chain->seg[0].base);
-			prefetch_write(chain->seg[0].base + CACHE_LINE);
-		}
+		prefetch_write(base);
+		prefetch_write(base + CACHE_LINE);
 	}
 	c->n += got;
 	c->nseg += nseg;
@@ -162,15 +161,61 @@ static inline void make_tag(uint8_t *to, const struct pkt *p)
 	store_be16(to + 2, (uint16_t)(p->pcp << 13 | (p->vlan & 0xfff)));
 }
 
-/* Copies one frame to the guest, with as many buffers as it needs. */
-static void rx_one(struct rx_cursor *c, const struct pkt *p)
+/* The header, and the frame's head behind it, where both fit: returns the first byte after them. */
+static inline uint8_t *put_head(uint8_t *to, const struct rx_cursor *c, const struct pkt *p, unsigned int tag,
+				unsigned int buffers)
 {
-	struct vring_chain *chains = c->w->rx_chains;
-	unsigned int tag = c->tag ? PKT_TAG_LEN : 0, first = c->next, k = 0;
-	uint32_t need = c->q->hdr_len + p->len + tag, have = 0, left;
-	struct rx_out o;
+	put_hdr(to, c->q->hdr_len, p, c->q->vr.features, tag, buffers);
+	to += c->q->hdr_len;
+	if (likely(!tag)) {
+		copy_small(to, p->head, p->head_len);
+	} else {
+		copy_small(to, p->head, 12);
+		make_tag(to + 12, p);
+		copy_small(to + 16, p->head + 12, p->head_len - 12u);
+	}
+	return to + p->head_len + tag;
+}
 
-	/* Enough buffers first: how many goes into the header, and half a frame is of no use. */
+static inline void rx_count(struct rx_cursor *c, const struct pkt *p, unsigned int tag)
+{
+	c->packets++;
+	c->bytes += p->len + tag;
+	if (unlikely(p->head[0] & 1)) {
+		if (mac_load(p->head) == MAC_BROADCAST)
+			c->stats->rx_broadcast++;
+		else
+			c->stats->rx_multicast++;
+	}
+}
+
+/* The usual frame: all of it into the first piece of one buffer, which is already taken. False: nothing was
+ * done. */
+static inline bool rx_plain(struct rx_cursor *c, const struct pkt *p)
+{
+	struct vring_chain *chain = &c->w->rx_chains[c->next];
+	unsigned int tag = c->tag ? PKT_TAG_LEN : 0;
+	uint32_t need = c->q->hdr_len + p->len + tag;
+	uint8_t *to;
+
+	if (unlikely(c->next == c->n || p->nseg > 1 || chain->seg[0].len < need))
+		return false;
+	to = put_head(chain->seg[0].base, c, p, tag, 1);
+	if (p->nseg)
+		memcpy(to, p->seg[0].base, p->seg[0].len);
+	chain->written = need;
+	c->next++;
+	rx_count(c, p, tag);
+	return true;
+}
+
+/* Takes buffers until there are enough for `need` bytes from c->next on: how many goes into the header, and
+ * half a frame is of no use. Returns their number, 0 if the frame is dropped. */
+static unsigned int rx_room(struct rx_cursor *c, uint32_t need)
+{
+	unsigned int first = c->next, k = 0;
+	uint32_t have = 0;
+
 	do {
 		if (first + k == c->n && !rx_more(c)) {
 			/* Perhaps it is the burst that has no room left, not the ring. */
@@ -180,72 +225,64 @@ static void rx_one(struct rx_cursor *c, const struct pkt *p)
 				continue;
 			}
 			c->stats->rx_drop[c->q->vr.broken ? DROP_RING : DROP_NO_BUFFER]++;
-			return;
+			return 0;
 		}
-		have += chains[first + k++].len;
+		have += c->w->rx_chains[first + k++].len;
 		if (!c->q->mergeable && have < need) {
 			c->stats->rx_drop[DROP_TOO_BIG]++;
-			return;
+			return 0;
 		}
 	} while (have < need);
+	return k;
+}
 
-	if (likely(chains[first].nseg && chains[first].seg[0].len >= c->q->hdr_len + p->head_len + tag)) {
-		uint8_t *to = chains[first].seg[0].base;
+/* Copies any frame, into as many buffers as it needs and whatever pieces they are in. */
+static void rx_pieces(struct rx_cursor *c, const struct pkt *p)
+{
+	unsigned int tag = c->tag ? PKT_TAG_LEN : 0, k;
+	uint32_t need = c->q->hdr_len + p->len + tag, left;
+	uint32_t start = c->q->hdr_len + p->head_len + tag;
+	struct vring_chain *chain;
+	struct rx_out o;
 
-		put_hdr(to, c->q->hdr_len, p, c->q->vr.features, tag, k);
-		to += c->q->hdr_len;
-		if (likely(!tag)) {
-			copy_small(to, p->head, p->head_len);
-		} else {
-			copy_small(to, p->head, 12);
-			make_tag(to + 12, p);
-			copy_small(to + 16, p->head + 12, p->head_len - 12u);
-		}
-		to += p->head_len + tag;
-		left = chains[first].seg[0].len - c->q->hdr_len - p->head_len - tag;
-		if (likely(p->nseg <= 1 && (!p->nseg || p->seg[0].len <= left))) {
-			if (p->nseg)
-				memcpy(to, p->seg[0].base, p->seg[0].len);
-		} else {
-			o = (struct rx_out){.chain = &chains[first],
-					    .off = c->q->hdr_len + p->head_len + tag,
-					    .room = left};
-			for (unsigned int i = 0; i < p->nseg; i++)
-				out_copy(&o, p->seg[i].base, p->seg[i].len);
-		}
+	k = rx_room(c, need);
+	if (unlikely(!k))
+		return;
+	chain = &c->w->rx_chains[c->next];
+	o = (struct rx_out){.chain = chain};
+	out_open(&o);
+	if (likely(o.room >= start)) {
+		put_head(chain->seg[0].base, c, p, tag, k);
+		o.off = start;
+		o.room -= start;
 	} else {
-		uint8_t hdr[sizeof(struct virtio_net_hdr_mrg_rxbuf)];
+		uint8_t hdr[sizeof(struct virtio_net_hdr_mrg_rxbuf)], t[PKT_TAG_LEN];
 
-		o = (struct rx_out){.chain = &chains[first]};
-		out_open(&o);
 		put_hdr(hdr, c->q->hdr_len, p, c->q->vr.features, tag, k);
 		out_copy(&o, hdr, c->q->hdr_len);
 		out_copy(&o, p->head, 12);
 		if (tag) {
-			uint8_t t[PKT_TAG_LEN];
-
 			make_tag(t, p);
 			out_copy(&o, t, sizeof(t));
 		}
 		out_copy(&o, p->head + 12, p->head_len - 12u);
-		for (unsigned int i = 0; i < p->nseg; i++)
-			out_copy(&o, p->seg[i].base, p->seg[i].len);
 	}
+	for (unsigned int i = 0; i < p->nseg; i++)
+		out_copy(&o, p->seg[i].base, p->seg[i].len);
 
-	for (left = need; k; k--, c->next++) {
-		struct vring_chain *chain = &chains[c->next];
-
+	for (left = need; k; k--, chain++, c->next++) {
 		chain->written = MIN(left, chain->len);
 		left -= chain->written;
 	}
-	c->stats->rx_packets++;
-	c->stats->rx_bytes += p->len + tag;
-	if (unlikely(p->head[0] & 1)) {
-		if (mac_load(p->head) == MAC_BROADCAST)
-			c->stats->rx_broadcast++;
-		else
-			c->stats->rx_multicast++;
-	}
+	rx_count(c, p, tag);
+}
+
+/* Copies one frame to the guest. */
+static inline void rx_one(struct rx_cursor *c, const struct pkt *p)
+{
+	if (likely(rx_plain(c, p)))
+		return;
+	rx_pieces(c, p);
 }
 
 static void rx_emit(void *arg, struct pkt *p)
@@ -259,6 +296,7 @@ static void deliver_run(struct worker *w, struct sw_queue *q, struct port_stats 
 	struct rx_cursor c = {.w = w, .q = q, .stats = stats, .want = n, .tag = tag};
 
 	queue_lock(q);
+	(void)rx_more(&c);
 	for (unsigned int i = 0; i < n; i++) {
 		struct pkt *p = pkts[i];
 
@@ -273,6 +311,8 @@ static void deliver_run(struct worker *w, struct sw_queue *q, struct port_stats 
 		offload_finish(p, q->vr.features, &w->offload, rx_emit, &c);
 	}
 	rx_flush(&c);
+	stats->rx_packets += c.packets;
+	stats->rx_bytes += c.bytes;
 	if (unlikely(q->vr.broken))
 		worker_note(w, &(struct worker_note){0});
 	queue_unlock(q);

@@ -94,7 +94,8 @@ unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 				stats->tx_drop[drop]++;
 			continue;
 		}
-		if (unlikely(!pkt_from_chain(p, &w->tx_chains[i], q->hdr_len) ||
+		if (unlikely((!pkt_from_plain(p, &w->tx_chains[i], q->hdr_len) &&
+			      !pkt_from_chain(p, &w->tx_chains[i], q->hdr_len)) ||
 			     !offload_check(p, q->vr.features))) {
 			stats->tx_drop[DROP_MALFORMED]++;
 			continue;

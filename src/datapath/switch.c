@@ -54,7 +54,6 @@ static int classify(const struct port_conf *c, struct pkt *p)
 	uint16_t type = load_be16(p->head + 12);
 
 	p->vlan = 0;
-	p->pcp = 0;
 	if (unlikely(type == CONTROL_ETHERTYPE))
 		return INGRESS_CONTROL;
 	if (likely(!is_tag(type))) {
@@ -139,7 +138,6 @@ static int ingress_uplink(struct pkt *p)
 	uint16_t type = load_be16(p->head + 12);
 
 	p->vlan = 0;
-	p->pcp = 0;
 	if (is_tag(type)) {
 		if (!pop_tag(p))
 			return DROP_MALFORMED;

@@ -2,7 +2,7 @@
 
 /* What both ring formats share: life, segments, calls and kicks. */
 
-#include "vhost/vring.h"
+#include "vhost/vring_build.h"
 
 #include <string.h>
 
@@ -63,9 +63,8 @@ bool vring_has_work(const struct virtq *vr)
 	return __atomic_load_n(&vr->avail->idx, __ATOMIC_ACQUIRE) != vr->avail_pos;
 }
 
-/* Adds one buffer, split where it crosses from one memory region to the next. */
-enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len,
-				bool writable)
+enum vring_add vring_add_buffer_slow(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
+				     uint32_t len, bool writable)
 {
 	if (unlikely(writable != b->writable)) {
 		b->vr->broken = writable ? "a buffer of the transmit queue is device-writable"

@@ -34,10 +34,10 @@ struct vring_chain {
 	struct vring_seg *seg;
 	uint32_t len;     /* bytes of all segments */
 	uint32_t written; /* bytes the device wrote; set by the caller before vring_put() */
-	uint16_t nseg;
-	uint16_t id;    /* split: head; packed: buffer id */
-	uint16_t ndesc; /* ring slots it occupies: packed; 1 for split */
-	uint16_t pos;   /* where it was taken, as vhost_queue.avail_idx */
+	uint16_t nseg;    /* at least 1 */
+	uint16_t id;      /* split: head; packed: buffer id */
+	uint16_t ndesc;   /* ring slots it occupies: packed; 1 for split */
+	uint16_t pos;     /* where it was taken, as vhost_queue.avail_idx */
 };
 
 struct virtq {
@@ -93,22 +93,3 @@ bool vring_has_work(const struct virtq *vr);
  * come just before): vring_kick_enable() returns true if there is work. */
 bool vring_kick_enable(struct virtq *vr);
 void vring_kick_disable(struct virtq *vr);
-
-/* For vring.c, one set for each format. */
-struct vring_builder {
-	struct virtq *vr;
-	struct vring_seg *pool;
-	unsigned int npool, nseg;
-	bool writable;
-};
-enum vring_add { VRING_ADD_OK, VRING_ADD_FULL, VRING_ADD_BROKEN };
-enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len,
-				bool writable);
-enum vring_add vring_add_indirect_split(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
-					uint32_t len);
-enum vring_add vring_add_indirect_packed(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
-					 uint32_t len);
-unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max);
-unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max);
-void vring_split_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n);
-void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n);

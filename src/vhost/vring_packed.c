@@ -3,7 +3,7 @@
 /* Packed virtqueues, device side (virtio 1.3 §2.8). Sizes need not be powers of two. */
 
 #include "vhost/inflight.h"
-#include "vhost/vring.h"
+#include "vhost/vring_build.h"
 
 #include <string.h>
 
@@ -17,8 +17,7 @@ static inline struct vring_packed_desc read_desc(const struct vring_packed_desc 
 	return (struct vring_packed_desc){.addr = d->addr, .len = d->len, .id = d->id, .flags = d->flags};
 }
 
-enum vring_add vring_add_indirect_packed(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
-					 uint32_t len)
+static enum vring_add add_indirect(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len)
 {
 	uint32_t part = len, n = len / sizeof(struct vring_packed_desc);
 	struct vring_packed_desc *table;
@@ -66,7 +65,7 @@ static enum vring_add take_one(struct vring_builder *b, struct vring_chain *c, u
 				vr->broken = "an indirect descriptor where none may be";
 				return VRING_ADD_BROKEN;
 			}
-			r = vring_add_indirect_packed(b, c, d.addr, d.len);
+			r = add_indirect(b, c, d.addr, d.len);
 		} else {
 			r = vring_add_buffer(b, c, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
 		}
@@ -90,6 +89,34 @@ static enum vring_add take_one(struct vring_builder *b, struct vring_chain *c, u
 	return VRING_ADD_OK;
 }
 
+enum taken { TAKEN_NONE, TAKEN_PLAIN, TAKEN_OTHER };
+
+/* Takes the usual chain at avail_pos, one direct descriptor. TAKEN_OTHER: there is one, which is another or a
+ * wrong one, to be walked. */
+static inline enum taken take_plain(struct vring_builder *b, struct vring_chain *c)
+{
+	struct virtq *vr = b->vr;
+	const volatile struct vring_packed_desc *d = &vr->pdesc[vr->avail_pos];
+	/* The flags are written last: acquire, then read the rest. */
+	uint16_t flags = __atomic_load_n(&vr->pdesc[vr->avail_pos].flags, __ATOMIC_ACQUIRE);
+	uint16_t id;
+
+	if ((flags & (AVAIL_BIT | USED_BIT)) != (vr->avail_wrap ? AVAIL_BIT : USED_BIT))
+		return TAKEN_NONE;
+	if (unlikely(flags & (VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT)))
+		return TAKEN_OTHER;
+	id = d->id;
+	if (unlikely(id >= vr->size || !vring_add_plain(b, c, d->addr, d->len, flags & VRING_DESC_F_WRITE)))
+		return TAKEN_OTHER;
+	c->id = id;
+	c->ndesc = 1;
+	if (unlikely(++vr->avail_pos == vr->size)) {
+		vr->avail_pos = 0;
+		vr->avail_wrap = !vr->avail_wrap;
+	}
+	return TAKEN_PLAIN;
+}
+
 unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max)
 {
 	struct virtq *vr = b->vr;
@@ -100,20 +127,23 @@ unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chai
 		struct vring_chain *c = &chains[n];
 		unsigned int nseg = b->nseg;
 		enum vring_add r;
+		enum taken t;
 
-		/* The first descriptor's flags are written last: acquire, then read the rest. */
-		if (!vring_has_work(vr))
-			break;
 		c->seg = &b->pool[nseg];
 		c->nseg = 0;
 		c->len = 0;
 		c->written = 0;
 		c->ndesc = 0;
 		c->pos = (uint16_t)(vr->avail_pos | vr->avail_wrap << 15);
-		r = take_one(b, c, &vr->avail_pos, &vr->avail_wrap);
-		if (unlikely(r != VRING_ADD_OK)) {
-			b->nseg = nseg;
+		t = take_plain(b, c);
+		if (t == TAKEN_NONE)
 			break;
+		if (unlikely(t == TAKEN_OTHER)) {
+			r = take_one(b, c, &vr->avail_pos, &vr->avail_wrap);
+			if (unlikely(r != VRING_ADD_OK)) {
+				b->nseg = nseg;
+				break;
+			}
 		}
 		slots += c->ndesc;
 	}

@@ -3,7 +3,7 @@
 /* Split virtqueues, device side (virtio 1.3 §2.7). */
 
 #include "vhost/inflight.h"
-#include "vhost/vring.h"
+#include "vhost/vring_build.h"
 
 #include <string.h>
 
@@ -14,6 +14,9 @@ static inline struct vring_desc read_desc(const struct vring_desc *table, unsign
 
 	return (struct vring_desc){.addr = d->addr, .len = d->len, .flags = d->flags, .next = d->next};
 }
+
+static enum vring_add add_indirect(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
+				   uint32_t len);
 
 /* Walks `table` from descriptor i. It is bounded by the size of the table, so a loop ends as an error. */
 static enum vring_add walk(struct vring_builder *b, struct vring_chain *c, const struct vring_desc *table,
@@ -37,7 +40,7 @@ static enum vring_add walk(struct vring_builder *b, struct vring_chain *c, const
 				b->vr->broken = "an indirect descriptor where none may be";
 				return VRING_ADD_BROKEN;
 			}
-			return vring_add_indirect_split(b, c, d.addr, d.len);
+			return add_indirect(b, c, d.addr, d.len);
 		}
 		r = vring_add_buffer(b, c, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
 		if (unlikely(r != VRING_ADD_OK))
@@ -48,8 +51,7 @@ static enum vring_add walk(struct vring_builder *b, struct vring_chain *c, const
 	}
 }
 
-enum vring_add vring_add_indirect_split(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
-					uint32_t len)
+static enum vring_add add_indirect(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len)
 {
 	uint32_t part = len;
 	void *table;
@@ -64,6 +66,19 @@ enum vring_add vring_add_indirect_split(struct vring_builder *b, struct vring_ch
 		return VRING_ADD_BROKEN;
 	}
 	return walk(b, c, table, len / sizeof(struct vring_desc), 0, true);
+}
+
+/* Takes the usual chain, one direct descriptor. False: it is another one, or a wrong one, to be walked. */
+static inline bool take_plain(struct vring_builder *b, struct vring_chain *c)
+{
+	const struct virtq *vr = b->vr;
+	struct vring_desc d;
+
+	if (unlikely(c->id >= vr->size))
+		return false;
+	d = read_desc(vr->desc, c->id);
+	return likely(!(d.flags & (VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT))) &&
+	       vring_add_plain(b, c, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
 }
 
 unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max)
@@ -96,6 +111,8 @@ unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chain
 		c->written = 0;
 		c->ndesc = 1;
 		c->pos = pos;
+		if (likely(take_plain(b, c)))
+			continue;
 		r = walk(b, c, vr->desc, vr->size, c->id, false);
 		if (unlikely(r != VRING_ADD_OK)) {
 			b->nseg = nseg;
