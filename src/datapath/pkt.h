@@ -38,7 +38,7 @@ struct pkt {
 	uint32_t len;      /* bytes of the frame, without the switch's tag */
 	uint8_t *head;
 	struct vring_seg *seg; /* what follows the head */
-	struct sw_port *dst;   /* the switch's decision */
+	struct pkt *next;      /* of its group: burst.h */
 	uint8_t room[PKT_HEAD + 8];
 };
 

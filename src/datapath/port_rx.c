@@ -14,13 +14,14 @@ struct rx_cursor {
 	struct port_stats *stats;
 	unsigned int n, next, nseg;
 	unsigned int want; /* how many to take at once */
-	bool tag, call;
+	bool tag;
+	bool due;                /* something was given back */
 	uint64_t packets, bytes; /* for the counters */
 };
 
-static inline void queue_lock(struct sw_queue *q)
+void port_rx_lock_slow(struct sw_queue *q)
 {
-	while (unlikely(__atomic_exchange_n(&q->lock, 1, __ATOMIC_ACQUIRE))) {
+	while (__atomic_exchange_n(&q->lock, 1, __ATOMIC_ACQUIRE)) {
 		unsigned int spins = 0;
 
 		while (__atomic_load_n(&q->lock, __ATOMIC_RELAXED)) {
@@ -33,18 +34,6 @@ static inline void queue_lock(struct sw_queue *q)
 			__builtin_ia32_pause();
 		}
 	}
-}
-
-static inline void queue_unlock(struct sw_queue *q)
-{
-	__atomic_store_n(&q->lock, 0, __ATOMIC_RELEASE);
-}
-
-/* __builtin_prefetch(p, 1) fetches for reading unless the compiler may assume PREFETCHW; where a CPU lacks
- * it, it does nothing. */
-static inline void prefetch_write(const void *p)
-{
-	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
 }
 
 /* One more chain at the end; NULL when the ring has none. */
@@ -79,7 +68,7 @@ static void rx_flush(struct rx_cursor *c)
 		vring_untake(vr, &c->w->rx_chains[c->next]);
 	if (c->next) {
 		vring_put(vr, c->w->rx_chains, c->next);
-		c->call |= vring_should_call(vr);
+		c->due = true;
 	}
 	c->n = c->next = c->nseg = 0;
 }
@@ -290,16 +279,15 @@ static void rx_emit(void *arg, struct pkt *p)
 	rx_one(arg, p);
 }
 
-static void deliver_run(struct worker *w, struct sw_queue *q, struct port_stats *stats, struct pkt **pkts,
-			unsigned int n, bool tag)
+/* Gives n frames to one queue; returns the one behind them. */
+static struct pkt *deliver_run(struct worker *w, struct sw_queue *q, struct port_stats *stats, struct pkt *p,
+			       unsigned int n, bool tag)
 {
 	struct rx_cursor c = {.w = w, .q = q, .stats = stats, .want = n, .tag = tag};
 
-	queue_lock(q);
+	port_rx_lock(w, q);
 	(void)rx_more(&c);
-	for (unsigned int i = 0; i < n; i++) {
-		struct pkt *p = pkts[i];
-
+	for (; n; n--, p = p->next) {
 		if (likely(offload_taken(p, q->vr.features))) {
 			rx_one(&c, p);
 			continue;
@@ -315,9 +303,10 @@ static void deliver_run(struct worker *w, struct sw_queue *q, struct port_stats 
 	stats->rx_bytes += c.bytes;
 	if (unlikely(q->vr.broken))
 		worker_note(w, &(struct worker_note){0});
-	queue_unlock(q);
-	if (c.call)
-		worker_call(w, q);
+	port_rx_unlock(w, q);
+	if (likely(c.due))
+		burst_due(w, q);
+	return p;
 }
 
 /* Spreads flows over a receiver's queues; frames of a flow stay in one. */
@@ -347,7 +336,7 @@ static uint32_t flow_hash(const struct pkt *p)
 	return (uint32_t)((x * 0x9e3779b97f4a7c15ULL) >> 32);
 }
 
-void port_deliver(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n, bool tag)
+void port_deliver(struct worker *w, struct sw_port *port, struct pkt *p, unsigned int n, bool tag)
 {
 	struct port_stats *stats = &port->stats[w->id];
 	const struct rx_set *rx = rcu_load(port->rx);
@@ -357,16 +346,17 @@ void port_deliver(struct worker *w, struct sw_port *port, struct pkt **pkts, uns
 		return;
 	}
 	if (likely(rx->n == 1)) {
-		deliver_run(w, rx->q[0], stats, pkts, n, tag);
+		deliver_run(w, rx->q[0], stats, p, n, tag);
 		return;
 	}
-	for (unsigned int i = 0, end; i < n; i = end) {
-		unsigned int qi = (unsigned int)((uint64_t)flow_hash(pkts[i]) * rx->n >> 32);
+	while (n) {
+		unsigned int qi = (unsigned int)((uint64_t)flow_hash(p) * rx->n >> 32), k = 1;
 
-		for (end = i + 1; end < n; end++)
-			if ((unsigned int)((uint64_t)flow_hash(pkts[end]) * rx->n >> 32) != qi)
+		for (const struct pkt *end = p->next; k < n; k++, end = end->next)
+			if ((unsigned int)((uint64_t)flow_hash(end) * rx->n >> 32) != qi)
 				break;
-		deliver_run(w, rx->q[qi], stats, pkts + i, end - i, tag);
+		p = deliver_run(w, rx->q[qi], stats, p, k, tag);
+		n -= k;
 	}
 }
 
@@ -378,8 +368,39 @@ int port_deliver_control(struct worker *w, struct sw_port *port, struct pkt *p)
 
 	if (!rx)
 		return -ENOTCONN;
-	deliver_run(w, rx->q[0], &outcome, &p, 1, false);
+	deliver_run(w, rx->q[0], &outcome, p, 1, false);
+	burst_calls(w);
 	if (outcome.rx_packets)
 		return 0;
 	return outcome.rx_drop[DROP_RING] ? -ENOTCONN : -EAGAIN;
+}
+
+/* Each stage reads what the one before it fetched, and all fetches of a stage are under way together. Worth
+ * it where a burst goes to many: between two, the lines are there already. */
+void port_hint_rx(const struct burst_group *groups, unsigned int n)
+{
+	const struct sw_queue *q[BURST_ROOM];
+	unsigned int k = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		const struct rx_set *rx;
+
+		if (groups[i].dst->kind != PORT_FUNCTION)
+			continue;
+		rx = rcu_load(groups[i].dst->rx);
+		if (!rx)
+			continue;
+		q[k] = rx->q[0];
+		__builtin_prefetch(&q[k]->vr);
+		__builtin_prefetch((const char *)&q[k]->vr + CACHE_LINE);
+		k++;
+	}
+	for (unsigned int i = 0; i < k; i++) {
+		vring_hint_indices(&q[i]->vr);
+		vring_hint_used(&q[i]->vr);
+	}
+	for (unsigned int i = 0; i < k; i++)
+		vring_hint_desc(&q[i]->vr);
+	for (unsigned int i = 0; i < k; i++)
+		vring_hint_buffer(&q[i]->vr);
 }

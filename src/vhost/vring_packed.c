@@ -110,9 +110,11 @@ static inline enum taken take_plain(struct vring_builder *b, struct vring_chain 
 		return TAKEN_OTHER;
 	c->id = id;
 	c->ndesc = 1;
-	if (unlikely(++vr->avail_pos == vr->size)) {
+	if (unlikely(vr->avail_pos + 1 == vr->size)) { /* at no time beyond the ring: others give hints */
 		vr->avail_pos = 0;
 		vr->avail_wrap = !vr->avail_wrap;
+	} else {
+		vr->avail_pos++;
 	}
 	return TAKEN_PLAIN;
 }
@@ -177,36 +179,49 @@ static void log_used(struct virtq *vr, const struct vring_chain *chains, unsigne
 	}
 }
 
+/* Length, id and flags of a used descriptor are one aligned word: written at once. */
+static inline void store_used(struct vring_packed_desc *d, uint64_t used)
+{
+	_Static_assert(offsetof(struct vring_packed_desc, len) == 8 &&
+			       offsetof(struct vring_packed_desc, id) == 12 &&
+			       offsetof(struct vring_packed_desc, flags) == 14,
+		       "store_used() writes them as one word");
+	__atomic_store_n((uint64_t *)(void *)&d->len, used, __ATOMIC_RELEASE);
+}
+
 void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
 {
-	uint16_t pos = vr->used_pos, first_flags = 0, first_pos = vr->used_pos;
+	struct vring_packed_desc *first = &vr->pdesc[vr->used_pos];
+	uint64_t first_used = 0;
+	uint16_t pos = vr->used_pos;
 	bool wrap = vr->used_wrap;
 
-	if (unlikely(vr->inflight))
+	if (unlikely(vr->tracked))
 		vhost_inflight_packed_begin(vr->inflight, position_after(vr, chains, n));
 	for (unsigned int i = 0; i < n; i++) {
-		struct vring_packed_desc *d = &vr->pdesc[pos];
-		uint16_t flags = (uint16_t)((wrap ? AVAIL_BIT | USED_BIT : 0) |
-					    (chains[i].written ? VRING_DESC_F_WRITE : 0));
+		const struct vring_chain *c = &chains[i];
+		uint16_t flags =
+			(uint16_t)((wrap ? AVAIL_BIT | USED_BIT : 0) | (c->written ? VRING_DESC_F_WRITE : 0));
+		uint64_t used = c->written | (uint64_t)c->id << 32 | (uint64_t)flags << 48;
 
-		d->id = chains[i].id;
-		d->len = chains[i].written;
 		/* The first one is published last: the driver, which looks at it, then sees the whole burst.
 		 */
 		if (i == 0)
-			first_flags = flags;
+			first_used = used;
 		else
-			__atomic_store_n(&d->flags, flags, __ATOMIC_RELEASE);
-		pos = (uint16_t)(pos + chains[i].ndesc);
+			store_used(&vr->pdesc[pos], used);
+		vr->uncalled += c->ndesc;
+		pos = (uint16_t)(pos + c->ndesc);
 		if (pos >= vr->size) {
 			pos = (uint16_t)(pos - vr->size);
 			wrap = !wrap;
 		}
 	}
-	__atomic_store_n(&vr->pdesc[first_pos].flags, first_flags, __ATOMIC_RELEASE);
-	if (unlikely(vr->log))
+	store_used(first, first_used);
+	if (unlikely(vr->tracked && vr->log))
 		log_used(vr, chains, n);
 	vr->used_pos = pos;
 	vr->used_wrap = wrap;
-	vhost_inflight_packed_end(vr->inflight);
+	if (unlikely(vr->tracked))
+		vhost_inflight_packed_end(vr->inflight);
 }

@@ -125,20 +125,24 @@ unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chain
 
 void vring_split_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
 {
-	uint16_t mask = vr->size - 1, pos = vr->used_pos;
+	uint16_t mask = vr->size - 1, first = vr->used_pos, pos = first;
 
 	for (unsigned int i = 0; i < n; i++, pos++) {
 		struct vring_used_elem *e = &vr->used->ring[pos & mask];
 
 		e->id = chains[i].id;
 		e->len = chains[i].written;
-		if (unlikely(vr->log))
-			dirty_log_mark(vr->log, vr->used_gpa + (uint64_t)((uint8_t *)e - (uint8_t *)vr->used),
-				       sizeof(*e));
 	}
+	if (unlikely(vr->tracked && vr->log))
+		for (uint16_t i = first; i != pos; i++)
+			dirty_log_mark(vr->log, vr->used_gpa + offsetof(struct vring_used, ring[i & mask]),
+				       sizeof(vr->used->ring[0]));
 	__atomic_store_n(&vr->used->idx, pos, __ATOMIC_RELEASE);
 	vr->used_pos = pos;
-	if (unlikely(vr->log))
+	vr->uncalled += n;
+	if (likely(!vr->tracked))
+		return;
+	if (vr->log)
 		dirty_log_mark(vr->log, vr->used_gpa, 4);
 	vhost_inflight_split_done(vr->inflight, pos);
 }
