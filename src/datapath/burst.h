@@ -47,6 +47,7 @@ struct burst_group { /* frames of one VLAN for one port: a list through pkt.next
 	struct sw_port *dst;
 	struct pkt *first, *last;
 	unsigned int n;
+	uint32_t longest; /* bytes, on a wire: offload_wire_len() */
 	uint16_t vlan;
 };
 
@@ -61,8 +62,8 @@ struct burst {
 	struct sw_queue *due[BURST_DUE]; /* receive queues that were given something since they were asked */
 };
 
-/* Puts a frame behind the others for that port and VLAN. */
-static inline void burst_sort(struct burst *b, struct pkt *p, struct sw_port *dst)
+/* Puts a frame, `len` bytes long on a wire, behind the others for that port and VLAN. */
+static inline void burst_sort(struct burst *b, struct pkt *p, uint32_t len, struct sw_port *dst)
 {
 	struct burst_group *g = &b->group[b->n_groups];
 
@@ -77,8 +78,12 @@ static inline void burst_sort(struct burst *b, struct pkt *p, struct sw_port *ds
 
 			if (!*slot) {
 				*slot = (uint8_t)++b->n_groups;
-				*g = (struct burst_group){
-					.dst = dst, .first = p, .last = p, .n = 1, .vlan = p->vlan};
+				*g = (struct burst_group){.dst = dst,
+							  .first = p,
+							  .last = p,
+							  .n = 1,
+							  .longest = len,
+							  .vlan = p->vlan};
 				return;
 			}
 			if (b->group[*slot - 1].dst == dst && b->group[*slot - 1].vlan == p->vlan) {
@@ -90,6 +95,7 @@ static inline void burst_sort(struct burst *b, struct pkt *p, struct sw_port *ds
 	g->last->next = p;
 	g->last = p;
 	g->n++;
+	g->longest = MAX(g->longest, len);
 }
 
 /* All groups were delivered. */

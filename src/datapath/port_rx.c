@@ -13,7 +13,7 @@ struct rx_cursor {
 	struct sw_queue *q;
 	struct port_stats *stats;
 	unsigned int n, next, nseg;
-	unsigned int want; /* how many to take at once */
+	unsigned int want; /* how many to take at once, at least */
 	bool tag;
 	bool due;                /* something was given back */
 	uint64_t packets, bytes; /* for the counters */
@@ -37,14 +37,14 @@ void port_rx_lock_slow(struct sw_queue *q)
 }
 
 /* One more chain at the end; NULL when the ring has none. */
-static inline bool rx_more(struct rx_cursor *c)
+static inline bool rx_more(struct rx_cursor *c, unsigned int want)
 {
 	struct worker *w = c->w;
 	unsigned int got, nseg, room = VRING_MAX_CHAIN - c->n;
 
 	if (!room)
 		return false;
-	got = vring_take(&c->q->vr, true, &w->rx_chains[c->n], MIN(c->want, room), &w->rx_segs[c->nseg],
+	got = vring_take(&c->q->vr, true, &w->rx_chains[c->n], MIN(want, room), &w->rx_segs[c->nseg],
 			 WORKER_SEGS - c->nseg, &nseg);
 	/* The buffers' lines are in the guest's cache: fetch them all while the first ones are being filled.
 	 */
@@ -198,6 +198,13 @@ static inline bool rx_plain(struct rx_cursor *c, const struct pkt *p)
 	return true;
 }
 
+/* How many more buffers `left` bytes may need, if they are all as the last one. Taken one by one, each would
+ * cost a look at the ring, and its lines would come too late to be waited for together. */
+static inline unsigned int rx_guess(const struct rx_cursor *c, uint32_t left)
+{
+	return c->n ? (left - 1) / c->w->rx_chains[c->n - 1].len + 1 : c->want;
+}
+
 /* Takes buffers until there are enough for `need` bytes from c->next on: how many goes into the header, and
  * half a frame is of no use. Returns their number, 0 if the frame is dropped. */
 static unsigned int rx_room(struct rx_cursor *c, uint32_t need)
@@ -206,7 +213,7 @@ static unsigned int rx_room(struct rx_cursor *c, uint32_t need)
 	uint32_t have = 0;
 
 	do {
-		if (first + k == c->n && !rx_more(c)) {
+		if (first + k == c->n && !rx_more(c, MAX(c->want, rx_guess(c, need - have)))) {
 			/* Perhaps it is the burst that has no room left, not the ring. */
 			if (first && vring_has_work(&c->q->vr)) {
 				rx_flush(c);
@@ -286,7 +293,7 @@ static struct pkt *deliver_run(struct worker *w, struct sw_queue *q, struct port
 	struct rx_cursor c = {.w = w, .q = q, .stats = stats, .want = n, .tag = tag};
 
 	port_rx_lock(w, q);
-	(void)rx_more(&c);
+	(void)rx_more(&c, n);
 	for (; n; n--, p = p->next) {
 		if (likely(offload_taken(p, q->vr.features))) {
 			rx_one(&c, p);

@@ -183,8 +183,9 @@ static unsigned int drop_long(const struct port_conf *c, struct port_stats *stat
 	return good;
 }
 
-/* Sends n frames of one VLAN to one port. */
-static void output(struct worker *w, struct sw_port *port, struct pkt *first, unsigned int n)
+/* Sends n frames of one VLAN, none longer than `longest`, to one port. */
+static void output(struct worker *w, struct sw_port *port, struct pkt *first, unsigned int n,
+		   uint32_t longest)
 {
 	struct port_stats *stats = &port->stats[w->id];
 	const struct port_conf *c = rcu_load(port->conf);
@@ -202,7 +203,8 @@ static void output(struct worker *w, struct sw_port *port, struct pkt *first, un
 		stats->rx_drop[DROP_VLAN] += n;
 		return;
 	}
-	n = drop_long(c, stats, &first, n);
+	if (unlikely(longest > c->max_frame))
+		n = drop_long(c, stats, &first, n);
 	if (likely(n))
 		port_deliver(w, port, first, n, tag);
 }
@@ -263,10 +265,10 @@ static void flood(struct worker *w, const struct sw_view *view, struct sw_port *
 		/* Not an error if a port is down or elsewhere: it is just not in the group. */
 		if (port != src && c->link_up && rcu_load(port->rx) && egress(c, p->vlan, &tag) &&
 		    (all || listens(c, group)))
-			output(w, port, p, 1);
+			output(w, port, p, 1, offload_wire_len(p));
 	}
 	if (view->uplink && view->uplink != src)
-		output(w, view->uplink, p, 1);
+		output(w, view->uplink, p, 1, offload_wire_len(p));
 }
 
 /* An uplink's frame to an address that nobody owns. */
@@ -278,7 +280,7 @@ static bool to_promiscuous(struct worker *w, const struct sw_view *view, struct 
 		const struct port_conf *c = rcu_load(view->port[i]->conf);
 
 		if (c->promisc && c->trusted && c->link_up && egress(c, p->vlan, &tag)) {
-			output(w, view->port[i], p, 1);
+			output(w, view->port[i], p, 1, offload_wire_len(p));
 			wanted = true;
 		}
 	}
@@ -383,7 +385,7 @@ void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf
 			stats->tx_drop[DROP_NO_ROUTE]++;
 			continue;
 		}
-		burst_sort(&w->burst, p, dst);
+		burst_sort(&w->burst, p, offload_wire_len(p), dst);
 	}
 	stats->tx_packets += packets;
 	stats->tx_bytes += bytes;
@@ -399,7 +401,7 @@ void sw_output(struct worker *w)
 	if (b->n_groups >= HINT_GROUPS)
 		port_hint_rx(b->group, b->n_groups);
 	for (unsigned int i = 0; i < b->n_groups; i++)
-		output(w, b->group[i].dst, b->group[i].first, b->group[i].n);
+		output(w, b->group[i].dst, b->group[i].first, b->group[i].n, b->group[i].longest);
 	burst_sorted_out(b);
 }
 

@@ -64,8 +64,8 @@ bool vring_has_work(const struct virtq *vr)
 	return __atomic_load_n(&vr->avail->idx, __ATOMIC_ACQUIRE) != vr->avail_pos;
 }
 
-enum vring_add vring_add_buffer_slow(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
-				     uint32_t len, bool writable)
+enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len,
+				bool writable)
 {
 	if (unlikely(writable != b->writable)) {
 		b->vr->broken = writable ? "a buffer of the transmit queue is device-writable"

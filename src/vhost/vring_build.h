@@ -15,43 +15,42 @@ struct vring_builder {
 enum vring_add { VRING_ADD_OK, VRING_ADD_FULL, VRING_ADD_BROKEN };
 
 /* Adds one buffer, split where it crosses from one memory region to the next. */
-enum vring_add vring_add_buffer_slow(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
-				     uint32_t len, bool writable);
+enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len,
+				bool writable);
 
-/* Adds the usual buffer: whole in one region, in the right direction, room in the pool. False: it is another
- * one, or a wrong one; nothing has changed. */
-static inline bool vring_add_plain(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len,
-				   bool writable)
+/* The part of guest memory that buffers lie in, kept while the next one lies there too. */
+struct vring_window {
+	uint64_t gpa, size;
+	uint8_t *hva;
+};
+
+static inline struct vring_window vring_window_at(const struct guest_mem *mem, uint64_t gpa)
 {
-	const struct guest_mem *mem = b->vr->mem;
-
-	if (unlikely(writable != b->writable || b->nseg == b->npool))
-		return false;
-	/* One comparison for "no length" and "2 GiB or more in all". */
-	if (unlikely(len - 1 >= (uint32_t)INT32_MAX - c->len))
-		return false;
 	for (unsigned int i = 0; i < mem->n; i++) {
 		const struct guest_mem_region *r = &mem->regions[i];
-		uint64_t off = gpa - r->gpa;
 
-		if (unlikely(off >= r->size))
-			continue;
-		if (unlikely(len > r->size - off || c->nseg == VRING_MAX_SEGS))
-			return false;
-		b->pool[b->nseg++] = (struct vring_seg){r->hva + off, len};
-		c->nseg++;
-		c->len += len;
-		return true;
+		if (likely(gpa - r->gpa < r->size))
+			return (struct vring_window){r->gpa, r->size, r->hva};
 	}
-	return false;
+	return (struct vring_window){0};
 }
 
-static inline enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
-					      uint32_t len, bool writable)
+/* Where the usual buffer is: of a length, below 2 GiB, whole in one region. NULL: it is another one, or a
+ * wrong one. */
+static inline uint8_t *vring_window_buffer(struct vring_window *w, const struct guest_mem *mem, uint64_t gpa,
+					   uint32_t len)
 {
-	if (likely(vring_add_plain(b, c, gpa, len, writable)))
-		return VRING_ADD_OK;
-	return vring_add_buffer_slow(b, c, gpa, len, writable);
+	uint64_t off = gpa - w->gpa;
+
+	if (unlikely(len - 1 >= (uint32_t)INT32_MAX))
+		return NULL;
+	if (unlikely(off >= w->size || len > w->size - off)) {
+		*w = vring_window_at(mem, gpa);
+		off = gpa - w->gpa;
+		if (off >= w->size || len > w->size - off)
+			return NULL;
+	}
+	return w->hva + off;
 }
 
 unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max);

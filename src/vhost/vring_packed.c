@@ -9,6 +9,7 @@
 
 #define AVAIL_BIT (1 << VRING_PACKED_DESC_F_AVAIL)
 #define USED_BIT  (1 << VRING_PACKED_DESC_F_USED)
+#define ANY_FLAG  (VRING_DESC_F_NEXT | VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT)
 
 static inline struct vring_packed_desc read_desc(const struct vring_packed_desc *table, unsigned int i)
 {
@@ -89,34 +90,75 @@ static enum vring_add take_one(struct vring_builder *b, struct vring_chain *c, u
 	return VRING_ADD_OK;
 }
 
-enum taken { TAKEN_NONE, TAKEN_PLAIN, TAKEN_OTHER };
-
-/* Takes the usual chain at avail_pos, one direct descriptor. TAKEN_OTHER: there is one, which is another or a
- * wrong one, to be walked. */
-static inline enum taken take_plain(struct vring_builder *b, struct vring_chain *c)
+/* Takes chains of the usual kind, one direct descriptor, until there is none, another one, or a wrong one;
+ * *ret_more is false in the first case. What it needs of the ring it keeps in registers: what it writes might
+ * be the ring, for all the compiler knows. */
+static unsigned int take_plain(struct vring_builder *b, struct vring_chain *chains, unsigned int max,
+			       bool *ret_more)
 {
 	struct virtq *vr = b->vr;
-	const volatile struct vring_packed_desc *d = &vr->pdesc[vr->avail_pos];
-	/* The flags are written last: acquire, then read the rest. */
-	uint16_t flags = __atomic_load_n(&vr->pdesc[vr->avail_pos].flags, __ATOMIC_ACQUIRE);
-	uint16_t id;
+	const struct guest_mem *mem = vr->mem;
+	const struct vring_packed_desc *table = vr->pdesc;
+	const uint16_t size = vr->size, want = b->writable ? VRING_DESC_F_WRITE : 0;
+	struct vring_seg *seg = &b->pool[b->nseg];
+	struct vring_window w = {0};
+	uint16_t pos = vr->avail_pos;
+	bool wrap = vr->avail_wrap;
+	unsigned int n;
 
-	if ((flags & (AVAIL_BIT | USED_BIT)) != (vr->avail_wrap ? AVAIL_BIT : USED_BIT))
-		return TAKEN_NONE;
-	if (unlikely(flags & (VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT)))
-		return TAKEN_OTHER;
-	id = d->id;
-	if (unlikely(id >= vr->size || !vring_add_plain(b, c, d->addr, d->len, flags & VRING_DESC_F_WRITE)))
-		return TAKEN_OTHER;
-	c->id = id;
-	c->ndesc = 1;
-	if (unlikely(vr->avail_pos + 1 == vr->size)) { /* at no time beyond the ring: others give hints */
-		vr->avail_pos = 0;
-		vr->avail_wrap = !vr->avail_wrap;
-	} else {
-		vr->avail_pos++;
+	max = MIN(max, b->npool - b->nseg);
+	*ret_more = true;
+	for (n = 0; n < max; n++, seg++) {
+		const volatile struct vring_packed_desc *d = &table[pos];
+		/* The flags are written last: acquire, then read the rest. */
+		uint16_t flags = __atomic_load_n(&table[pos].flags, __ATOMIC_ACQUIRE), id;
+		struct vring_chain *c = &chains[n];
+		uint32_t len;
+		uint8_t *p;
+
+		if ((flags & (AVAIL_BIT | USED_BIT)) != (wrap ? AVAIL_BIT : USED_BIT)) {
+			*ret_more = false;
+			break;
+		}
+		if (unlikely((flags & ANY_FLAG) != want))
+			break;
+		id = d->id;
+		len = d->len;
+		p = vring_window_buffer(&w, mem, d->addr, len);
+		if (unlikely(!p || id >= size))
+			break;
+		*seg = (struct vring_seg){p, len};
+		c->seg = seg;
+		c->len = len;
+		c->written = 0;
+		c->nseg = 1;
+		c->id = id;
+		c->ndesc = 1;
+		c->pos = (uint16_t)(pos | wrap << 15);
+		if (unlikely(++pos == size)) {
+			pos = 0;
+			wrap = !wrap;
+		}
 	}
-	return TAKEN_PLAIN;
+	b->nseg += n;
+	vr->avail_pos = pos;
+	vr->avail_wrap = wrap;
+	return n;
+}
+
+/* Takes any chain. */
+static enum vring_add take_other(struct vring_builder *b, struct vring_chain *c)
+{
+	struct virtq *vr = b->vr;
+	unsigned int nseg = b->nseg;
+	enum vring_add r;
+
+	*c = (struct vring_chain){.seg = &b->pool[nseg],
+				  .pos = (uint16_t)(vr->avail_pos | vr->avail_wrap << 15)};
+	r = take_one(b, c, &vr->avail_pos, &vr->avail_wrap);
+	if (unlikely(r != VRING_ADD_OK))
+		b->nseg = nseg;
+	return r;
 }
 
 unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max)
@@ -125,29 +167,20 @@ unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chai
 	unsigned int n = 0;
 
 	/* Not more than the ring holds: past one lap the driver's own flags could lead in circles. */
-	for (unsigned int slots = 0; n < max && slots < vr->size; n++) {
-		struct vring_chain *c = &chains[n];
-		unsigned int nseg = b->nseg;
-		enum vring_add r;
-		enum taken t;
+	for (unsigned int slots = 0; n < max && slots < vr->size;) {
+		bool more;
+		unsigned int got = take_plain(b, chains + n, MIN(max - n, vr->size - slots), &more);
 
-		c->seg = &b->pool[nseg];
-		c->nseg = 0;
-		c->len = 0;
-		c->written = 0;
-		c->ndesc = 0;
-		c->pos = (uint16_t)(vr->avail_pos | vr->avail_wrap << 15);
-		t = take_plain(b, c);
-		if (t == TAKEN_NONE)
+		n += got;
+		slots += got;
+		if (!more)
 			break;
-		if (unlikely(t == TAKEN_OTHER)) {
-			r = take_one(b, c, &vr->avail_pos, &vr->avail_wrap);
-			if (unlikely(r != VRING_ADD_OK)) {
-				b->nseg = nseg;
+		if (n < max && slots < vr->size) {
+			/* Its flags are looked at again: they may have changed, or there is none. */
+			if (!vring_has_work(vr) || take_other(b, &chains[n]) != VRING_ADD_OK)
 				break;
-			}
+			slots += chains[n++].ndesc;
 		}
-		slots += c->ndesc;
 	}
 	return n;
 }

@@ -68,23 +68,73 @@ static enum vring_add add_indirect(struct vring_builder *b, struct vring_chain *
 	return walk(b, c, table, len / sizeof(struct vring_desc), 0, true);
 }
 
-/* Takes the usual chain, one direct descriptor. False: it is another one, or a wrong one, to be walked. */
-static inline bool take_plain(struct vring_builder *b, struct vring_chain *c)
+#define ANY_FLAG (VRING_DESC_F_NEXT | VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT)
+
+static inline uint16_t read_entry(const struct virtq *vr, unsigned int pos)
+{
+	return __atomic_load_n(&vr->avail->ring[pos & (vr->size - 1)], __ATOMIC_RELAXED);
+}
+
+/* Takes chains of the usual kind, one direct descriptor, until there is another one, or a wrong one. What it
+ * needs of the ring it keeps in registers: what it writes might be the ring, for all the compiler knows. */
+static unsigned int take_plain(struct vring_builder *b, struct vring_chain *chains, unsigned int max,
+			       uint16_t pos)
 {
 	const struct virtq *vr = b->vr;
-	struct vring_desc d;
+	const struct guest_mem *mem = vr->mem;
+	const struct vring_desc *table = vr->desc;
+	const uint16_t *entries = vr->avail->ring;
+	const unsigned int size = vr->size;
+	const uint16_t want = b->writable ? VRING_DESC_F_WRITE : 0;
+	struct vring_seg *seg = &b->pool[b->nseg];
+	struct vring_window w = {0};
+	unsigned int n;
 
-	if (unlikely(c->id >= vr->size))
-		return false;
-	d = read_desc(vr->desc, c->id);
-	return likely(!(d.flags & (VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT))) &&
-	       vring_add_plain(b, c, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
+	max = MIN(max, b->npool - b->nseg);
+	for (n = 0; n < max; n++, seg++, pos++) {
+		uint16_t id = __atomic_load_n(&entries[pos & (size - 1)], __ATOMIC_RELAXED);
+		const volatile struct vring_desc *d = &table[id];
+		struct vring_chain *c = &chains[n];
+		uint32_t len;
+		uint8_t *p;
+
+		if (unlikely(id >= size || (d->flags & ANY_FLAG) != want))
+			break;
+		len = d->len;
+		p = vring_window_buffer(&w, mem, d->addr, len);
+		if (unlikely(!p))
+			break;
+		*seg = (struct vring_seg){p, len};
+		c->seg = seg;
+		c->len = len;
+		c->written = 0;
+		c->nseg = 1;
+		c->id = id;
+		c->ndesc = 1;
+		c->pos = pos;
+	}
+	b->nseg += n;
+	return n;
+}
+
+/* Takes any chain. */
+static enum vring_add take_one(struct vring_builder *b, struct vring_chain *c, uint16_t pos)
+{
+	struct virtq *vr = b->vr;
+	unsigned int nseg = b->nseg;
+	enum vring_add r;
+
+	*c = (struct vring_chain){.seg = &b->pool[nseg], .id = read_entry(vr, pos), .ndesc = 1, .pos = pos};
+	r = walk(b, c, vr->desc, vr->size, c->id, false);
+	if (unlikely(r != VRING_ADD_OK))
+		b->nseg = nseg;
+	return r;
 }
 
 unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max)
 {
 	struct virtq *vr = b->vr;
-	uint16_t mask = vr->size - 1, pos = vr->avail_pos;
+	uint16_t pos = vr->avail_pos;
 	uint16_t ready = (uint16_t)(__atomic_load_n(&vr->avail->idx, __ATOMIC_ACQUIRE) - pos);
 	unsigned int n = 0;
 
@@ -93,30 +143,20 @@ unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chain
 		return 0;
 	}
 	max = MIN(max, ready);
-	for (unsigned int i = 0; i < max; i++) {
-		uint16_t head =
-			__atomic_load_n(&vr->avail->ring[(uint16_t)(pos + i) & mask], __ATOMIC_RELAXED);
+	if (!max)
+		return 0;
+	for (unsigned int i = pos + 1u; i != pos + max; i++)
+		__builtin_prefetch(&vr->desc[read_entry(vr, i) & (vr->size - 1)]);
+	while (n < max) {
+		unsigned int got = take_plain(b, chains + n, max - n, pos);
 
-		chains[i].id = head;
-		__builtin_prefetch(&vr->desc[head & mask]);
-	}
-	for (; n < max; n++, pos++) {
-		struct vring_chain *c = &chains[n];
-		unsigned int nseg = b->nseg;
-		enum vring_add r;
-
-		c->seg = &b->pool[nseg];
-		c->nseg = 0;
-		c->len = 0;
-		c->written = 0;
-		c->ndesc = 1;
-		c->pos = pos;
-		if (likely(take_plain(b, c)))
-			continue;
-		r = walk(b, c, vr->desc, vr->size, c->id, false);
-		if (unlikely(r != VRING_ADD_OK)) {
-			b->nseg = nseg;
-			break;
+		n += got;
+		pos = (uint16_t)(pos + got);
+		if (n < max) {
+			if (take_one(b, &chains[n], pos) != VRING_ADD_OK)
+				break;
+			n++;
+			pos++;
 		}
 	}
 	vr->avail_pos = pos;
