@@ -26,12 +26,18 @@ static inline bool is_tag(uint16_t type)
 static bool pop_tag(struct pkt *p)
 {
 	uint16_t tpid, tci;
+	uint64_t first;
+	uint32_t rest;
 
 	if (p->head_len < 12 + PKT_TAG_LEN + 2)
 		return false;
 	tpid = load_be16(p->head + 12);
 	tci = load_be16(p->head + 14);
-	memmove(p->head + PKT_TAG_LEN, p->head, 12);
+	/* In registers: memmove() would be called for it. */
+	memcpy(&first, p->head, sizeof(first));
+	memcpy(&rest, p->head + 8, sizeof(rest));
+	memcpy(p->head + PKT_TAG_LEN, &first, sizeof(first));
+	memcpy(p->head + PKT_TAG_LEN + 8, &rest, sizeof(rest));
 	p->head += PKT_TAG_LEN;
 	p->head_len -= PKT_TAG_LEN;
 	p->len -= PKT_TAG_LEN;

@@ -183,9 +183,7 @@ bool vring_wants_call(struct virtq *vr)
 {
 	uint16_t old = vr->called_pos;
 	uint32_t n = vr->uncalled;
-	/* Nothing is known of the driver's wishes before the first call, and a whole lap has every position.
-	 */
-	bool any = !vr->called_valid || n >= vr->size;
+	bool first = !vr->called_valid; /* nothing is known of what the driver waited for before */
 
 	if (!n)
 		return false;
@@ -193,10 +191,11 @@ bool vring_wants_call(struct virtq *vr)
 	vr->called_valid = true;
 	vr->uncalled = 0;
 	if (vr->packed)
-		return packed_wants_call(vr, old, any);
+		return packed_wants_call(vr, old, first || n >= vr->size); /* a lap has every position */
 	if (vr->event_idx) /* used_event lies behind the available ring. */
-		return any || vring_need_event(__atomic_load_n(&vr->avail->ring[vr->size], __ATOMIC_RELAXED),
-					       vr->used_pos, old);
+		return first ||
+		       vring_need_event(__atomic_load_n(&vr->avail->ring[vr->size], __ATOMIC_RELAXED),
+					vr->used_pos, old);
 	return !(__atomic_load_n(&vr->avail->flags, __ATOMIC_RELAXED) & VRING_AVAIL_F_NO_INTERRUPT);
 }
 
