@@ -107,9 +107,10 @@ void port_queue_call(struct sw_port *port, unsigned int index, int callfd);
 /* The sum over the workers. */
 void port_get_stats(const struct sw_port *port, struct port_stats *ret);
 
-/* Gives n frames, linked through pkt.next, to a function's receive queues; returns nothing, counts
- * everything. Worker's thread. `tag`: they leave with a VLAN tag. Calls are asked for in burst_calls(). */
-void port_deliver(struct worker *w, struct sw_port *port, struct pkt *first, unsigned int n, bool tag);
+/* Gives n frames, p and those behind it through pkt.next, to a function's receive queues; returns nothing,
+ * counts everything. Worker's thread. `tag`: they leave with a VLAN tag. Calls are asked for in
+ * burst_calls(). */
+void port_deliver(struct worker *w, struct sw_port *port, struct pkt *p, unsigned int n, bool tag);
 /* Gives a function's guest a control frame, whatever its link and VLAN; counts nothing. -ENOTCONN: no receive
  * queue, -EAGAIN: no buffer for it. Worker's thread. */
 int port_deliver_control(struct worker *w, struct sw_port *port, struct pkt *p);
