@@ -179,7 +179,7 @@ def start(context: Context) -> Iterator[Bench]:
         for each in nics.values():
             each.tap("tap")
             each.igb("igb")
-        guests = {name: Guest(site, name, kernel=KERNEL, memory="768M", hotplug=0, args=each.args, append="no_timer_check") for name, each in nics.items()}
+        guests = {name: Guest(site, name, kernel=KERNEL, memory="768M", hotplug=0, args=each.args, append="no_timer_check tsc=reliable") for name, each in nics.items()}
         for name, guest in guests.items():
             guest.add_pf(f"p{name}", VFS, f"--policy {POLICY}")
         start_all(*(guest.vm for guest in guests.values()))

@@ -269,7 +269,6 @@ static unsigned int segment(const struct pkt *p, uint64_t features, struct offlo
 		}
 		s->vlan = p->vlan;
 		s->pcp = p->pcp;
-		s->ip_version = 0;
 		s->head_len = (uint16_t)end;
 		s->len = end + part;
 		s->seg = &scratch->seg;

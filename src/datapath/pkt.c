@@ -12,7 +12,6 @@ bool pkt_from_chain(struct pkt *p, struct vring_chain *c, unsigned int hdr_len)
 	if (unlikely(c->len < hdr_len + PKT_ETH_LEN || c->len > hdr_len + PKT_MAX_LEN))
 		return false;
 	p->len = c->len - hdr_len;
-	p->ip_version = 0;
 	p->head = p->room + 8;
 	head = MIN(p->len, (uint32_t)PKT_HEAD);
 	p->head_len = (uint16_t)head;
@@ -36,6 +35,7 @@ bool pkt_from_chain(struct pkt *p, struct vring_chain *c, unsigned int hdr_len)
 			}
 			p->seg = s;
 			p->nseg = (uint16_t)left;
+			copied();
 			return true;
 		}
 	} else {
@@ -69,13 +69,13 @@ bool pkt_from_chain(struct pkt *p, struct vring_chain *c, unsigned int hdr_len)
 	}
 	p->seg = s;
 	p->nseg = (uint16_t)left;
+	copied();
 	return true;
 }
 
 void pkt_from_buffer(struct pkt *p, struct vring_seg *seg, uint8_t *data, uint32_t len)
 {
 	p->len = len;
-	p->ip_version = 0;
 	p->head = p->room + 8;
 	p->head_len = (uint16_t)MIN(len, (uint32_t)PKT_HEAD);
 	copy_small(p->head, data, p->head_len);

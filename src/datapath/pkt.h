@@ -31,14 +31,14 @@ struct pkt {
 	struct virtio_net_hdr
 		hdr;   /* offloads, offsets counted without the switch's tag; flags: NEEDS_CSUM, DATA_VALID */
 	uint16_t vlan; /* VLAN key */
-	uint8_t pcp;   /* 0…7 */
-	uint8_t ip_version; /* 4, 6: known for frames with gso_type; else 0 */
+	uint8_t pcp;   /* 0…7; of frames with a VLAN */
+	uint8_t ip_version; /* 4, 6; of frames with gso_type, from offload_check() on */
 	uint16_t nseg;
 	uint16_t head_len; /* bytes at head; >= PKT_ETH_LEN */
 	uint32_t len;      /* bytes of the frame, without the switch's tag */
 	uint8_t *head;
 	struct vring_seg *seg; /* what follows the head */
-	struct sw_port *dst;   /* the switch's decision */
+	struct pkt *next;      /* of its group: burst.h */
 	uint8_t room[PKT_HEAD + 8];
 };
 
@@ -107,6 +107,31 @@ static inline void copy_small(uint8_t *d, const uint8_t *s, unsigned int n)
 		for (unsigned int i = 0; i < n; i++)
 			d[i] = s[i];
 	}
+}
+
+/* What is read of a frame from here on is the private copy: the compiler may not go back to the guest's bytes
+ * that a copy was made of, which may have changed meanwhile. */
+static inline void copied(void)
+{
+	__asm__ volatile("" : : : "memory");
+}
+
+/* Makes p from the usual thing that a driver sent: header and frame in one buffer, all of it short enough for
+ * the head. False: it is something else. */
+static inline bool pkt_from_plain(struct pkt *p, const struct vring_chain *c, unsigned int hdr_len)
+{
+	uint32_t len = c->len - hdr_len; /* wraps around if it is too short */
+
+	if (unlikely(c->nseg != 1 || len - PKT_ETH_LEN > PKT_HEAD - PKT_ETH_LEN))
+		return false;
+	memcpy(&p->hdr, c->seg->base, sizeof(p->hdr));
+	p->len = len;
+	p->head = p->room + 8;
+	p->head_len = (uint16_t)len;
+	p->nseg = 0;
+	copy_small(p->head, c->seg->base + hdr_len, len);
+	copied();
+	return true;
 }
 
 /* Makes p from what a driver sent: `hdr_len` bytes of virtio-net header, then the frame. The segments of the

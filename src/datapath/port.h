@@ -14,6 +14,7 @@
  * Thread-safety: functions named port_*: main thread. Fields: as said at each. */
 
 #include "broker/dataplane.h"
+#include "datapath/burst.h"
 #include "datapath/pkt.h"
 #include "datapath/shaper.h"
 #include "vhost/vring.h"
@@ -53,12 +54,12 @@ struct poll_source { /* what a worker's epoll event points to */
 
 struct sw_queue {
 	struct virtq vr;
-	uint32_t lock;             /* receive queues */
-	struct poll_source source; /* transmit queues: the kick descriptor */
 	struct sw_port *port;
-	struct worker *worker; /* transmit queues */
-	unsigned int index;
 	unsigned int hdr_len; /* 10 or 12: virtio-net header (virtio 1.3 §5.1.6) */
+	uint32_t lock;        /* receive queues, with several workers */
+	unsigned int index;
+	struct poll_source source; /* transmit queues: the kick descriptor */
+	struct worker *worker;     /* transmit queues */
 	int kickfd;
 	bool mergeable;
 	bool discard;        /* transmit queue that is started but not enabled: drained, nothing sent */
@@ -106,12 +107,18 @@ void port_queue_call(struct sw_port *port, unsigned int index, int callfd);
 /* The sum over the workers. */
 void port_get_stats(const struct sw_port *port, struct port_stats *ret);
 
-/* Gives n frames to a function's receive queues; returns nothing, counts everything. Worker's thread. `tag`:
- * they leave with a VLAN tag. */
-void port_deliver(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n, bool tag);
+/* Gives n frames, p and those behind it through pkt.next, to a function's receive queues; returns nothing,
+ * counts everything. Worker's thread. `tag`: they leave with a VLAN tag. Calls are asked for in
+ * burst_calls(). */
+void port_deliver(struct worker *w, struct sw_port *port, struct pkt *p, unsigned int n, bool tag);
 /* Gives a function's guest a control frame, whatever its link and VLAN; counts nothing. -ENOTCONN: no receive
  * queue, -EAGAIN: no buffer for it. Worker's thread. */
 int port_deliver_control(struct worker *w, struct sw_port *port, struct pkt *p);
-/* Handles up to one burst of a transmit queue; returns how many frames it had. None, and q->resume_at set: it
- * has some, and may not send them before. Worker's thread. */
-unsigned int port_poll_tx(struct worker *w, struct sw_queue *q);
+/* Fetches into the cache what delivery to these groups is going to need. Worker's thread. */
+void port_hint_rx(const struct burst_group *groups, unsigned int n);
+/* Takes a visit's frames from a transmit queue into the worker's burst, which has room for them; returns how
+ * many. None, and q->resume_at set: it has some, and may not send them before. Worker's thread. */
+unsigned int port_take_tx(struct worker *w, struct sw_queue *q);
+/* Reads and switches what was taken. What is more than a visit may send goes back to the ring: s->n is what
+ * remains. Worker's thread. */
+void port_read_tx(struct worker *w, struct burst_source *s);

@@ -13,13 +13,15 @@ struct rx_cursor {
 	struct sw_queue *q;
 	struct port_stats *stats;
 	unsigned int n, next, nseg;
-	unsigned int want; /* how many to take at once */
-	bool tag, call;
+	unsigned int want; /* how many to take at once, at least */
+	bool tag;
+	bool due;                /* something was given back */
+	uint64_t packets, bytes; /* for the counters */
 };
 
-static inline void queue_lock(struct sw_queue *q)
+void port_rx_lock_slow(struct sw_queue *q)
 {
-	while (unlikely(__atomic_exchange_n(&q->lock, 1, __ATOMIC_ACQUIRE))) {
+	while (__atomic_exchange_n(&q->lock, 1, __ATOMIC_ACQUIRE)) {
 		unsigned int spins = 0;
 
 		while (__atomic_load_n(&q->lock, __ATOMIC_RELAXED)) {
@@ -34,37 +36,23 @@ static inline void queue_lock(struct sw_queue *q)
 	}
 }
 
-static inline void queue_unlock(struct sw_queue *q)
-{
-	__atomic_store_n(&q->lock, 0, __ATOMIC_RELEASE);
-}
-
-/* __builtin_prefetch(p, 1) fetches for reading unless the compiler may assume PREFETCHW; where a CPU lacks
- * it, it does nothing. */
-static inline void prefetch_write(const void *p)
-{
-	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
-}
-
 /* One more chain at the end; NULL when the ring has none. */
-static inline bool rx_more(struct rx_cursor *c)
+static inline bool rx_more(struct rx_cursor *c, unsigned int want)
 {
 	struct worker *w = c->w;
 	unsigned int got, nseg, room = VRING_MAX_CHAIN - c->n;
 
 	if (!room)
 		return false;
-	got = vring_take(&c->q->vr, true, &w->rx_chains[c->n], MIN(c->want, room), &w->rx_segs[c->nseg],
+	got = vring_take(&c->q->vr, true, &w->rx_chains[c->n], MIN(want, room), &w->rx_segs[c->nseg],
 			 WORKER_SEGS - c->nseg, &nseg);
 	/* The buffers' lines are in the guest's cache: fetch them all while the first ones are being filled.
 	 */
 	for (unsigned int i = 0; i < got; i++) {
-		const struct vring_chain *chain = &w->rx_chains[c->n + i];
+		const uint8_t *base = w->rx_chains[c->n + i].seg[0].base;
 
-		if (likely(chain->nseg)) {
-			prefetch_write(chain->seg[0].base);
-			prefetch_write(chain->seg[0].base + CACHE_LINE);
-		}
+		prefetch_write(base);
+		prefetch_write(base + CACHE_LINE);
 	}
 	c->n += got;
 	c->nseg += nseg;
@@ -80,7 +68,7 @@ static void rx_flush(struct rx_cursor *c)
 		vring_untake(vr, &c->w->rx_chains[c->next]);
 	if (c->next) {
 		vring_put(vr, c->w->rx_chains, c->next);
-		c->call |= vring_should_call(vr);
+		c->due = true;
 	}
 	c->n = c->next = c->nseg = 0;
 }
@@ -162,84 +150,26 @@ static inline void make_tag(uint8_t *to, const struct pkt *p)
 	store_be16(to + 2, (uint16_t)(p->pcp << 13 | (p->vlan & 0xfff)));
 }
 
-/* Copies one frame to the guest, with as many buffers as it needs. */
-static void rx_one(struct rx_cursor *c, const struct pkt *p)
+/* The header, and the frame's head behind it, where both fit: returns the first byte after them. */
+static inline uint8_t *put_head(uint8_t *to, const struct rx_cursor *c, const struct pkt *p, unsigned int tag,
+				unsigned int buffers)
 {
-	struct vring_chain *chains = c->w->rx_chains;
-	unsigned int tag = c->tag ? PKT_TAG_LEN : 0, first = c->next, k = 0;
-	uint32_t need = c->q->hdr_len + p->len + tag, have = 0, left;
-	struct rx_out o;
-
-	/* Enough buffers first: how many goes into the header, and half a frame is of no use. */
-	do {
-		if (first + k == c->n && !rx_more(c)) {
-			/* Perhaps it is the burst that has no room left, not the ring. */
-			if (first && vring_has_work(&c->q->vr)) {
-				rx_flush(c);
-				first = k = have = 0;
-				continue;
-			}
-			c->stats->rx_drop[c->q->vr.broken ? DROP_RING : DROP_NO_BUFFER]++;
-			return;
-		}
-		have += chains[first + k++].len;
-		if (!c->q->mergeable && have < need) {
-			c->stats->rx_drop[DROP_TOO_BIG]++;
-			return;
-		}
-	} while (have < need);
-
-	if (likely(chains[first].nseg && chains[first].seg[0].len >= c->q->hdr_len + p->head_len + tag)) {
-		uint8_t *to = chains[first].seg[0].base;
-
-		put_hdr(to, c->q->hdr_len, p, c->q->vr.features, tag, k);
-		to += c->q->hdr_len;
-		if (likely(!tag)) {
-			copy_small(to, p->head, p->head_len);
-		} else {
-			copy_small(to, p->head, 12);
-			make_tag(to + 12, p);
-			copy_small(to + 16, p->head + 12, p->head_len - 12u);
-		}
-		to += p->head_len + tag;
-		left = chains[first].seg[0].len - c->q->hdr_len - p->head_len - tag;
-		if (likely(p->nseg <= 1 && (!p->nseg || p->seg[0].len <= left))) {
-			if (p->nseg)
-				memcpy(to, p->seg[0].base, p->seg[0].len);
-		} else {
-			o = (struct rx_out){.chain = &chains[first],
-					    .off = c->q->hdr_len + p->head_len + tag,
-					    .room = left};
-			for (unsigned int i = 0; i < p->nseg; i++)
-				out_copy(&o, p->seg[i].base, p->seg[i].len);
-		}
+	put_hdr(to, c->q->hdr_len, p, c->q->vr.features, tag, buffers);
+	to += c->q->hdr_len;
+	if (likely(!tag)) {
+		copy_small(to, p->head, p->head_len);
 	} else {
-		uint8_t hdr[sizeof(struct virtio_net_hdr_mrg_rxbuf)];
-
-		o = (struct rx_out){.chain = &chains[first]};
-		out_open(&o);
-		put_hdr(hdr, c->q->hdr_len, p, c->q->vr.features, tag, k);
-		out_copy(&o, hdr, c->q->hdr_len);
-		out_copy(&o, p->head, 12);
-		if (tag) {
-			uint8_t t[PKT_TAG_LEN];
-
-			make_tag(t, p);
-			out_copy(&o, t, sizeof(t));
-		}
-		out_copy(&o, p->head + 12, p->head_len - 12u);
-		for (unsigned int i = 0; i < p->nseg; i++)
-			out_copy(&o, p->seg[i].base, p->seg[i].len);
+		copy_small(to, p->head, 12);
+		make_tag(to + 12, p);
+		copy_small(to + 16, p->head + 12, p->head_len - 12u);
 	}
+	return to + p->head_len + tag;
+}
 
-	for (left = need; k; k--, c->next++) {
-		struct vring_chain *chain = &chains[c->next];
-
-		chain->written = MIN(left, chain->len);
-		left -= chain->written;
-	}
-	c->stats->rx_packets++;
-	c->stats->rx_bytes += p->len + tag;
+static inline void rx_count(struct rx_cursor *c, const struct pkt *p, unsigned int tag)
+{
+	c->packets++;
+	c->bytes += p->len + tag;
 	if (unlikely(p->head[0] & 1)) {
 		if (mac_load(p->head) == MAC_BROADCAST)
 			c->stats->rx_broadcast++;
@@ -248,20 +178,123 @@ static void rx_one(struct rx_cursor *c, const struct pkt *p)
 	}
 }
 
+/* The usual frame: all of it into the first piece of one buffer, which is already taken. False: nothing was
+ * done. */
+static inline bool rx_plain(struct rx_cursor *c, const struct pkt *p)
+{
+	struct vring_chain *chain = &c->w->rx_chains[c->next];
+	unsigned int tag = c->tag ? PKT_TAG_LEN : 0;
+	uint32_t need = c->q->hdr_len + p->len + tag;
+	uint8_t *to;
+
+	if (unlikely(c->next == c->n || p->nseg > 1 || chain->seg[0].len < need))
+		return false;
+	to = put_head(chain->seg[0].base, c, p, tag, 1);
+	if (p->nseg)
+		memcpy(to, p->seg[0].base, p->seg[0].len);
+	chain->written = need;
+	c->next++;
+	rx_count(c, p, tag);
+	return true;
+}
+
+/* How many more buffers `left` bytes may need, if they are all as the last one. Taken one by one, each would
+ * cost a look at the ring, and its lines would come too late to be waited for together. */
+static inline unsigned int rx_guess(const struct rx_cursor *c, uint32_t left)
+{
+	return c->n ? (left - 1) / c->w->rx_chains[c->n - 1].len + 1 : c->want;
+}
+
+/* Takes buffers until there are enough for `need` bytes from c->next on: how many goes into the header, and
+ * half a frame is of no use. Returns their number, 0 if the frame is dropped. */
+static unsigned int rx_room(struct rx_cursor *c, uint32_t need)
+{
+	unsigned int first = c->next, k = 0;
+	uint32_t have = 0;
+
+	do {
+		if (first + k == c->n && !rx_more(c, MAX(c->want, rx_guess(c, need - have)))) {
+			/* Perhaps it is the burst that has no room left, not the ring. */
+			if (first && vring_has_work(&c->q->vr)) {
+				rx_flush(c);
+				first = k = have = 0;
+				continue;
+			}
+			c->stats->rx_drop[c->q->vr.broken ? DROP_RING : DROP_NO_BUFFER]++;
+			return 0;
+		}
+		have += c->w->rx_chains[first + k++].len;
+		if (!c->q->mergeable && have < need) {
+			c->stats->rx_drop[DROP_TOO_BIG]++;
+			return 0;
+		}
+	} while (have < need);
+	return k;
+}
+
+/* Copies any frame, into as many buffers as it needs and whatever pieces they are in. */
+static void rx_pieces(struct rx_cursor *c, const struct pkt *p)
+{
+	unsigned int tag = c->tag ? PKT_TAG_LEN : 0, k;
+	uint32_t need = c->q->hdr_len + p->len + tag, left;
+	uint32_t start = c->q->hdr_len + p->head_len + tag;
+	struct vring_chain *chain;
+	struct rx_out o;
+
+	k = rx_room(c, need);
+	if (unlikely(!k))
+		return;
+	chain = &c->w->rx_chains[c->next];
+	o = (struct rx_out){.chain = chain};
+	out_open(&o);
+	if (likely(o.room >= start)) {
+		put_head(chain->seg[0].base, c, p, tag, k);
+		o.off = start;
+		o.room -= start;
+	} else {
+		uint8_t hdr[sizeof(struct virtio_net_hdr_mrg_rxbuf)], t[PKT_TAG_LEN];
+
+		put_hdr(hdr, c->q->hdr_len, p, c->q->vr.features, tag, k);
+		out_copy(&o, hdr, c->q->hdr_len);
+		out_copy(&o, p->head, 12);
+		if (tag) {
+			make_tag(t, p);
+			out_copy(&o, t, sizeof(t));
+		}
+		out_copy(&o, p->head + 12, p->head_len - 12u);
+	}
+	for (unsigned int i = 0; i < p->nseg; i++)
+		out_copy(&o, p->seg[i].base, p->seg[i].len);
+
+	for (left = need; k; k--, chain++, c->next++) {
+		chain->written = MIN(left, chain->len);
+		left -= chain->written;
+	}
+	rx_count(c, p, tag);
+}
+
+/* Copies one frame to the guest. */
+static inline void rx_one(struct rx_cursor *c, const struct pkt *p)
+{
+	if (likely(rx_plain(c, p)))
+		return;
+	rx_pieces(c, p);
+}
+
 static void rx_emit(void *arg, struct pkt *p)
 {
 	rx_one(arg, p);
 }
 
-static void deliver_run(struct worker *w, struct sw_queue *q, struct port_stats *stats, struct pkt **pkts,
-			unsigned int n, bool tag)
+/* Gives n frames to one queue; returns the one behind them. */
+static struct pkt *deliver_run(struct worker *w, struct sw_queue *q, struct port_stats *stats, struct pkt *p,
+			       unsigned int n, bool tag)
 {
 	struct rx_cursor c = {.w = w, .q = q, .stats = stats, .want = n, .tag = tag};
 
-	queue_lock(q);
-	for (unsigned int i = 0; i < n; i++) {
-		struct pkt *p = pkts[i];
-
+	port_rx_lock(w, q);
+	(void)rx_more(&c, n);
+	for (; n; n--, p = p->next) {
 		if (likely(offload_taken(p, q->vr.features))) {
 			rx_one(&c, p);
 			continue;
@@ -273,11 +306,14 @@ static void deliver_run(struct worker *w, struct sw_queue *q, struct port_stats 
 		offload_finish(p, q->vr.features, &w->offload, rx_emit, &c);
 	}
 	rx_flush(&c);
+	stats->rx_packets += c.packets;
+	stats->rx_bytes += c.bytes;
 	if (unlikely(q->vr.broken))
 		worker_note(w, &(struct worker_note){0});
-	queue_unlock(q);
-	if (c.call)
-		worker_call(w, q);
+	port_rx_unlock(w, q);
+	if (likely(c.due))
+		burst_due(w, q);
+	return p;
 }
 
 /* Spreads flows over a receiver's queues; frames of a flow stay in one. */
@@ -307,7 +343,7 @@ static uint32_t flow_hash(const struct pkt *p)
 	return (uint32_t)((x * 0x9e3779b97f4a7c15ULL) >> 32);
 }
 
-void port_deliver(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n, bool tag)
+void port_deliver(struct worker *w, struct sw_port *port, struct pkt *p, unsigned int n, bool tag)
 {
 	struct port_stats *stats = &port->stats[w->id];
 	const struct rx_set *rx = rcu_load(port->rx);
@@ -317,16 +353,17 @@ void port_deliver(struct worker *w, struct sw_port *port, struct pkt **pkts, uns
 		return;
 	}
 	if (likely(rx->n == 1)) {
-		deliver_run(w, rx->q[0], stats, pkts, n, tag);
+		deliver_run(w, rx->q[0], stats, p, n, tag);
 		return;
 	}
-	for (unsigned int i = 0, end; i < n; i = end) {
-		unsigned int qi = (unsigned int)((uint64_t)flow_hash(pkts[i]) * rx->n >> 32);
+	while (n) {
+		unsigned int qi = (unsigned int)((uint64_t)flow_hash(p) * rx->n >> 32), k = 1;
 
-		for (end = i + 1; end < n; end++)
-			if ((unsigned int)((uint64_t)flow_hash(pkts[end]) * rx->n >> 32) != qi)
+		for (const struct pkt *end = p->next; k < n; k++, end = end->next)
+			if ((unsigned int)((uint64_t)flow_hash(end) * rx->n >> 32) != qi)
 				break;
-		deliver_run(w, rx->q[qi], stats, pkts + i, end - i, tag);
+		p = deliver_run(w, rx->q[qi], stats, p, k, tag);
+		n -= k;
 	}
 }
 
@@ -338,8 +375,39 @@ int port_deliver_control(struct worker *w, struct sw_port *port, struct pkt *p)
 
 	if (!rx)
 		return -ENOTCONN;
-	deliver_run(w, rx->q[0], &outcome, &p, 1, false);
+	deliver_run(w, rx->q[0], &outcome, p, 1, false);
+	burst_calls(w);
 	if (outcome.rx_packets)
 		return 0;
 	return outcome.rx_drop[DROP_RING] ? -ENOTCONN : -EAGAIN;
+}
+
+/* Each stage reads what the one before it fetched, and all fetches of a stage are under way together. Worth
+ * it where a burst goes to many: between two, the lines are there already. */
+void port_hint_rx(const struct burst_group *groups, unsigned int n)
+{
+	const struct sw_queue *q[BURST_ROOM];
+	unsigned int k = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		const struct rx_set *rx;
+
+		if (groups[i].dst->kind != PORT_FUNCTION)
+			continue;
+		rx = rcu_load(groups[i].dst->rx);
+		if (!rx)
+			continue;
+		q[k] = rx->q[0];
+		__builtin_prefetch(&q[k]->vr);
+		__builtin_prefetch((const char *)&q[k]->vr + CACHE_LINE);
+		k++;
+	}
+	for (unsigned int i = 0; i < k; i++) {
+		vring_hint_indices(&q[i]->vr);
+		vring_hint_used(&q[i]->vr);
+	}
+	for (unsigned int i = 0; i < k; i++)
+		vring_hint_desc(&q[i]->vr);
+	for (unsigned int i = 0; i < k; i++)
+		vring_hint_buffer(&q[i]->vr);
 }

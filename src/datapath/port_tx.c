@@ -49,52 +49,80 @@ static bool may_send(const struct worker *w, struct sw_queue *q, const struct po
 	return !at;
 }
 
-unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
+unsigned int port_take_tx(struct worker *w, struct sw_queue *q)
 {
-	struct sw_port *port = q->port;
-	struct port_stats *stats = &port->stats[w->id];
-	const struct port_conf *conf = rcu_load(port->conf);
+	const struct port_conf *conf = rcu_load(q->port->conf);
 	bool limited = conf->rate.limited;
-	unsigned int n, good = 0, nseg;
-	uint64_t bytes = 0, sent = 0;
-	struct shaper_grant grant;
+	struct burst *b = &w->burst;
+	struct burst_source *s;
+	const struct vring_chain *chains;
+	unsigned int n, nseg;
 
-	if (unlikely(limited) && !may_send(w, q, conf, &grant))
-		return 0;
-	n = vring_take(&q->vr, false, w->tx_chains, PKT_BURST, w->tx_segs, WORKER_SEGS, &nseg);
+	if (unlikely(b->segs > WORKER_SEGS - VRING_MAX_SEGS))
+		burst_run(w);
+	if (unlikely(limited)) {
+		burst_run(w); /* other queues of this port, or its PF, have then paid */
+		if (!may_send(w, q, conf, &b->source[0].grant))
+			return 0;
+	}
+	chains = &w->tx_chains[b->chains];
+	n = vring_take(&q->vr, false, &w->tx_chains[b->chains], PKT_BURST, &w->tx_segs[b->segs],
+		       WORKER_SEGS - b->segs, &nseg);
 	if (!n) {
 		if (unlikely(q->vr.broken))
 			worker_note(w, &(struct worker_note){0});
 		return 0;
 	}
-
 	for (unsigned int i = 0; i < n; i++) {
-		const struct vring_chain *c = &w->tx_chains[i];
+		const struct vring_chain *c = &chains[i];
 
-		if (likely(c->nseg)) {
-			__builtin_prefetch(c->seg[0].base);
-			__builtin_prefetch(c->seg[0].base + CACHE_LINE);
-			if (c->nseg > 1)
-				__builtin_prefetch(c->seg[1].base);
-		}
+		b->bytes += c->len;
+		__builtin_prefetch(c->seg[0].base);
+		__builtin_prefetch(c->seg[0].base + CACHE_LINE);
+		if (c->nseg > 1)
+			__builtin_prefetch(c->seg[1].base);
 	}
+	s = &b->source[b->n_sources++];
+	s->q = q;
+	s->conf = conf;
+	s->first = b->chains;
+	s->n = n;
+	b->chains += n;
+	b->segs += nseg;
+	if (unlikely(limited))
+		burst_run(w);
+	return n;
+}
 
-	for (unsigned int i = 0; i < n; i++) {
-		struct pkt *p = &w->pkts[good];
+void port_read_tx(struct worker *w, struct burst_source *s)
+{
+	struct sw_queue *q = s->q;
+	struct sw_port *port = q->port;
+	struct port_stats *stats = &port->stats[w->id];
+	const struct port_conf *conf = s->conf;
+	struct vring_chain *chains = &w->tx_chains[s->first];
+	struct pkt *pkts = &w->pkts[w->burst.pkts];
+	bool limited = conf->rate.limited, dropped = q->discard || !conf->link_up;
+	unsigned int good = 0;
+	uint64_t bytes = 0, sent = 0;
+
+	for (unsigned int i = 0; i < s->n; i++) {
+		struct pkt *p = &pkts[good];
 
 		if (unlikely(bytes > VISIT_BYTES)) {
-			vring_untake(&q->vr, &w->tx_chains[i]);
-			n = i;
+			vring_untake(&q->vr, &chains[i]);
+			s->n = i;
 			break;
 		}
-		if (unlikely(q->discard || !conf->link_up)) {
-			int drop = q->discard ? DROP_RING : link_down(q, p, &w->tx_chains[i]);
+		if (unlikely(dropped)) {
+			int drop = q->discard ? DROP_RING : link_down(q, p, &chains[i]);
 
 			if (drop >= 0)
 				stats->tx_drop[drop]++;
 			continue;
 		}
-		if (unlikely(!pkt_from_chain(p, &w->tx_chains[i], q->hdr_len) ||
+		if (unlikely((!pkt_from_plain(p, &chains[i], q->hdr_len) &&
+			      !pkt_from_chain(p, &chains[i], q->hdr_len)) ||
 			     !offload_check(p, q->vr.features))) {
 			stats->tx_drop[DROP_MALFORMED]++;
 			continue;
@@ -102,19 +130,14 @@ unsigned int port_poll_tx(struct worker *w, struct sw_queue *q)
 		bytes += unlikely(p->head[0] & 1) ? (uint64_t)p->len * rcu_load(port->sw->view)->n : p->len;
 		if (unlikely(limited)) {
 			sent += sent_bytes(p);
-			if (sent >= grant.bytes)
+			if (sent >= s->grant.bytes)
 				bytes = VISIT_BYTES + 1; /* that was the last one */
 		}
 		good++;
 	}
 	if (unlikely(sent))
-		shaper_spend(&port->shaper, &conf->rate, &grant, sent);
+		shaper_spend(&port->shaper, &conf->rate, &s->grant, sent);
+	w->burst.pkts += good;
 	if (likely(good))
-		sw_forward(w, port, conf, w->pkts, good);
-
-	vring_put(&q->vr, w->tx_chains, n);
-	if (vring_should_call(&q->vr))
-		worker_call(w, q);
-	__atomic_store_n(&w->packets, w->packets + n, __ATOMIC_RELAXED);
-	return n;
+		sw_sort(w, port, conf, pkts, good);
 }

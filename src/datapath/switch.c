@@ -26,12 +26,18 @@ static inline bool is_tag(uint16_t type)
 static bool pop_tag(struct pkt *p)
 {
 	uint16_t tpid, tci;
+	uint64_t first;
+	uint32_t rest;
 
 	if (p->head_len < 12 + PKT_TAG_LEN + 2)
 		return false;
 	tpid = load_be16(p->head + 12);
 	tci = load_be16(p->head + 14);
-	memmove(p->head + PKT_TAG_LEN, p->head, 12);
+	/* In registers: memmove() would be called for it. */
+	memcpy(&first, p->head, sizeof(first));
+	memcpy(&rest, p->head + 8, sizeof(rest));
+	memcpy(p->head + PKT_TAG_LEN, &first, sizeof(first));
+	memcpy(p->head + PKT_TAG_LEN + 8, &rest, sizeof(rest));
 	p->head += PKT_TAG_LEN;
 	p->head_len -= PKT_TAG_LEN;
 	p->len -= PKT_TAG_LEN;
@@ -54,7 +60,6 @@ static int classify(const struct port_conf *c, struct pkt *p)
 	uint16_t type = load_be16(p->head + 12);
 
 	p->vlan = 0;
-	p->pcp = 0;
 	if (unlikely(type == CONTROL_ETHERTYPE))
 		return INGRESS_CONTROL;
 	if (likely(!is_tag(type))) {
@@ -139,7 +144,6 @@ static int ingress_uplink(struct pkt *p)
 	uint16_t type = load_be16(p->head + 12);
 
 	p->vlan = 0;
-	p->pcp = 0;
 	if (is_tag(type)) {
 		if (!pop_tag(p))
 			return DROP_MALFORMED;
@@ -166,34 +170,49 @@ static inline bool egress(const struct port_conf *c, uint16_t vlan, bool *tag)
 	return false;
 }
 
-/* Sends n frames of one VLAN to one port. */
-static void output(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n)
+/* Those of n frames that the port's MTU lets through, as a list; returns their number. */
+static unsigned int drop_long(const struct port_conf *c, struct port_stats *stats, struct pkt **first,
+			      unsigned int n)
+{
+	struct pkt **to = first;
+	unsigned int good = 0;
+
+	for (struct pkt *p = *first; n; n--, p = p->next) {
+		if (unlikely(too_long(c, p))) {
+			stats->rx_drop[DROP_MTU]++;
+			continue;
+		}
+		*to = p;
+		to = &p->next;
+		good++;
+	}
+	return good;
+}
+
+/* Sends n frames of one VLAN, none longer than `longest`, to one port. */
+static void output(struct worker *w, struct sw_port *port, struct pkt *first, unsigned int n,
+		   uint32_t longest)
 {
 	struct port_stats *stats = &port->stats[w->id];
 	const struct port_conf *c = rcu_load(port->conf);
-	unsigned int good = 0;
 	bool tag;
 
 	if (port->kind == PORT_UPLINK) {
-		uplink_transmit(w, port, pkts, n);
+		uplink_transmit(w, port, first, n);
 		return;
 	}
 	if (unlikely(!c->link_up)) {
 		stats->rx_drop[DROP_LINK_DOWN] += n;
 		return;
 	}
-	if (unlikely(!egress(c, pkts[0]->vlan, &tag))) {
+	if (unlikely(!egress(c, first->vlan, &tag))) {
 		stats->rx_drop[DROP_VLAN] += n;
 		return;
 	}
-	for (unsigned int i = 0; i < n; i++) {
-		if (unlikely(too_long(c, pkts[i])))
-			stats->rx_drop[DROP_MTU]++;
-		else
-			pkts[good++] = pkts[i];
-	}
-	if (likely(good))
-		port_deliver(w, port, pkts, good, tag);
+	if (unlikely(longest > c->max_frame))
+		n = drop_long(c, stats, &first, n);
+	if (likely(n))
+		port_deliver(w, port, first, n, tag);
 }
 
 /* 802.1Q §8.6.3: addresses that no bridge forwards. A guest could pause the host's link with one. */
@@ -252,10 +271,10 @@ static void flood(struct worker *w, const struct sw_view *view, struct sw_port *
 		/* Not an error if a port is down or elsewhere: it is just not in the group. */
 		if (port != src && c->link_up && rcu_load(port->rx) && egress(c, p->vlan, &tag) &&
 		    (all || listens(c, group)))
-			output(w, port, &p, 1);
+			output(w, port, p, 1, offload_wire_len(p));
 	}
 	if (view->uplink && view->uplink != src)
-		output(w, view->uplink, &p, 1);
+		output(w, view->uplink, p, 1, offload_wire_len(p));
 }
 
 /* An uplink's frame to an address that nobody owns. */
@@ -267,7 +286,7 @@ static bool to_promiscuous(struct worker *w, const struct sw_view *view, struct 
 		const struct port_conf *c = rcu_load(view->port[i]->conf);
 
 		if (c->promisc && c->trusted && c->link_up && egress(c, p->vlan, &tag)) {
-			output(w, view->port[i], &p, 1);
+			output(w, view->port[i], p, 1, offload_wire_len(p));
 			wanted = true;
 		}
 	}
@@ -293,34 +312,50 @@ static void learn(struct worker *w, const struct fdb *fdb, struct sw_port *src, 
 		worker_note(w, &(struct worker_note){src->id, mac, p->vlan});
 }
 
-static inline struct sw_port *lookup(const struct fdb *fdb, const struct pkt *p)
+static inline struct sw_port *lookup(const struct fdb *fdb, uint64_t mac, uint16_t vlan)
 {
-	struct sw_port *port = fdb_lookup(fdb, mac_load(p->head), p->vlan);
+	struct sw_port *port = fdb_lookup(fdb, mac, vlan);
 	const struct port_conf *c;
 	bool tag;
 
 	if (unlikely(!port))
 		return NULL;
 	c = rcu_load(port->conf);
-	return likely(egress(c, p->vlan, &tag)) ? port : NULL;
+	return likely(egress(c, vlan, &tag)) ? port : NULL;
 }
 
-void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *conf, struct pkt *pkts,
-		unsigned int n)
+/* A frame for several: false if it may not be. */
+static bool multicast(struct worker *w, const struct sw_view *view, struct sw_port *src,
+		      const struct port_conf *conf, struct pkt *p)
+{
+	struct port_stats *stats = &src->stats[w->id];
+
+	if (unlikely(is_reserved(p->head) && src->kind != PORT_UPLINK && !conf->trusted))
+		return false;
+	if (mac_load(p->head) == MAC_BROADCAST)
+		stats->tx_broadcast++;
+	else
+		stats->tx_multicast++;
+	flood(w, view, src, p);
+	return true;
+}
+
+void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf, struct pkt *pkts,
+	     unsigned int n)
 {
 	struct sw *sw = src->sw;
 	const struct fdb *fdb = rcu_load(sw->fdb);
 	const struct sw_view *view = rcu_load(sw->view);
 	struct port_stats *stats = &src->stats[w->id];
 	bool from_uplink = src->kind == PORT_UPLINK;
-	struct pkt *group[PKT_BURST];
-	uint64_t bytes = 0;
-	uint32_t todo = 0, packets = 0;
+	struct sw_port *dst = NULL; /* of the last frame that was looked up: likely of the next one, too */
+	uint64_t bytes = 0, dst_key = 0;
+	unsigned int packets = 0;
 
-	_Static_assert(PKT_BURST <= 32, "todo is a bit mask");
 	for (unsigned int i = 0; i < n; i++) {
 		struct pkt *p = &pkts[i];
 		int drop = from_uplink ? ingress_uplink(p) : ingress_function(conf, p);
+		uint64_t mac, key;
 
 		if (unlikely(drop != INGRESS_OK)) {
 			if (drop == INGRESS_CONTROL)
@@ -334,59 +369,54 @@ void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *c
 		if (unlikely(conf->learn))
 			learn(w, fdb, src, p);
 
-		if (unlikely(p->head[0] & 1)) {
-			if (unlikely(is_reserved(p->head) && !from_uplink && !conf->trusted)) {
+		mac = mac_load(p->head);
+		if (unlikely(mac_is_multicast(mac))) {
+			if (!multicast(w, view, src, conf, p))
 				stats->tx_drop[DROP_CONTROL]++;
-				continue;
-			}
-			if (mac_load(p->head) == MAC_BROADCAST)
-				stats->tx_broadcast++;
-			else
-				stats->tx_multicast++;
-			p->dst = NULL;
-			todo |= 1u << i;
 			continue;
 		}
-		p->dst = lookup(fdb, p);
-		if (unlikely(!p->dst)) {
-			if (from_uplink) {
-				if (!to_promiscuous(w, view, p))
-					stats->tx_drop[DROP_UNKNOWN_MAC]++;
-				continue;
-			}
-			p->dst = view->uplink;
+		key = FDB_KEY(mac, p->vlan);
+		if (key != dst_key) {
+			dst = lookup(fdb, mac, p->vlan);
+			dst_key = key;
+			if (unlikely(!dst) && !from_uplink)
+				dst = view->uplink;
 		}
-		if (unlikely(!p->dst || p->dst == src)) {
+		if (unlikely(!dst && from_uplink)) {
+			if (!to_promiscuous(w, view, p))
+				stats->tx_drop[DROP_UNKNOWN_MAC]++;
+			continue;
+		}
+		if (unlikely(!dst || dst == src)) {
 			stats->tx_drop[DROP_NO_ROUTE]++;
 			continue;
 		}
-		todo |= 1u << i;
+		burst_sort(&w->burst, p, offload_wire_len(p), dst);
 	}
 	stats->tx_packets += packets;
 	stats->tx_bytes += bytes;
+}
 
-	/* In the order of arrival, but all frames to one port and VLAN at once. A flooded frame waits for
-	 * nothing and holds up nothing: it is of no flow that unicast frames are of. */
-	while (todo) {
-		unsigned int first = (unsigned int)__builtin_ctz(todo), k = 0;
-		struct pkt *p = &pkts[first];
+/* From so many receivers on it is worth it to fetch what belongs to them all before the first is served. */
+#define HINT_GROUPS 3
 
-		todo &= todo - 1;
-		if (unlikely(!p->dst)) {
-			flood(w, view, src, p);
-			continue;
-		}
-		group[k++] = p;
-		for (uint32_t rest = todo; rest; rest &= rest - 1) {
-			unsigned int i = (unsigned int)__builtin_ctz(rest);
+void sw_output(struct worker *w)
+{
+	struct burst *b = &w->burst;
 
-			if (pkts[i].dst == p->dst && pkts[i].vlan == p->vlan) {
-				group[k++] = &pkts[i];
-				todo &= ~(1u << i);
-			}
-		}
-		output(w, p->dst, group, k);
-	}
+	if (b->n_groups >= HINT_GROUPS)
+		port_hint_rx(b->group, b->n_groups);
+	for (unsigned int i = 0; i < b->n_groups; i++)
+		output(w, b->group[i].dst, b->group[i].first, b->group[i].n, b->group[i].longest);
+	burst_sorted_out(b);
+}
+
+void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *conf, struct pkt *pkts,
+		unsigned int n)
+{
+	sw_sort(w, src, conf, pkts, n);
+	sw_output(w);
+	burst_calls(w);
 }
 
 int sw_init(struct sw *sw, struct worker_pool *pool)

@@ -8,7 +8,7 @@
  * VLAN, multicast to those that listen to the group. A port's VLAN setting decides which VLAN its frames
  * belong to and whether they carry a tag outside (IEEE 802.1Q-2022 §6.9, §8.6).
  *
- * Thread-safety: sw_forward(): worker threads. All else: main thread. */
+ * Thread-safety: sw_sort(), sw_output(), sw_forward(): worker threads. All else: main thread. */
 
 #include "datapath/fdb.h"
 #include "datapath/port.h"
@@ -38,6 +38,12 @@ void sw_port_free(struct sw_port *port); /* after sw_set_view() without it; take
 /* Publish; the old ones are freed after a grace period. Ownership passes. */
 void sw_set_view(struct sw *sw, struct sw_view *view);
 
-/* Switches n frames that came in at src, n <= PKT_BURST. */
+/* Decides about n frames that came in at src, and sorts them by receiver into the worker's burst; flooded
+ * ones are delivered at once: no flow has frames of both kinds. */
+void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf, struct pkt *pkts,
+	     unsigned int n);
+/* Delivers all that was sorted. */
+void sw_output(struct worker *w);
+/* All of it for frames of no transmit queue: sorted, delivered, calls asked for. The burst is empty. */
 void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *conf, struct pkt *pkts,
 		unsigned int n);

@@ -81,7 +81,7 @@ static void send_one(void *arg, struct pkt *p)
 	}
 }
 
-void uplink_transmit(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n)
+void uplink_transmit(struct worker *w, struct sw_port *port, struct pkt *p, unsigned int n)
 {
 	const struct uplink *up = rcu_load(port->uplink);
 	struct send_ctx ctx = {.up = up, .stats = &port->stats[w->id]};
@@ -93,13 +93,13 @@ void uplink_transmit(struct worker *w, struct sw_port *port, struct pkt **pkts, 
 	}
 	ctx.fd = up->queue[w->id].fd;
 	features = kernel_features(up);
-	for (unsigned int i = 0; i < n; i++) {
-		if (likely(offload_taken(pkts[i], features))) {
-			send_one(&ctx, pkts[i]);
+	for (; n; n--, p = p->next) {
+		if (likely(offload_taken(p, features))) {
+			send_one(&ctx, p);
 			continue;
 		}
 		ctx.stats->sw_segmented++;
-		offload_finish(pkts[i], features, &w->offload, send_one, &ctx);
+		offload_finish(p, features, &w->offload, send_one, &ctx);
 	}
 }
 

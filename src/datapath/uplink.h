@@ -37,6 +37,6 @@ void uplink_stop(struct uplink *up, struct worker_pool *pool);
 void uplink_close(struct uplink *up); /* takes NULL */
 
 /* Sends n frames, with their tags. */
-void uplink_transmit(struct worker *w, struct sw_port *port, struct pkt **pkts, unsigned int n);
+void uplink_transmit(struct worker *w, struct sw_port *port, struct pkt *p, unsigned int n);
 /* Receives what is there, bounded, and switches it. */
 void uplink_poll(struct worker *w, struct uplink_queue *q);

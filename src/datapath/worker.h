@@ -58,8 +58,9 @@ struct worker {
 	struct sw_queue *calls[WORKER_CALLS];
 
 	/* scratch of one burst */
-	struct pkt pkts[PKT_BURST];
-	struct vring_chain tx_chains[PKT_BURST];
+	struct burst burst;
+	struct pkt pkts[BURST_ROOM];
+	struct vring_chain tx_chains[BURST_ROOM];
 	struct vring_seg tx_segs[WORKER_SEGS];
 	struct vring_chain rx_chains[VRING_MAX_CHAIN];
 	struct vring_seg rx_segs[WORKER_SEGS];
@@ -103,6 +104,20 @@ struct worker *worker_pool_pick(struct worker_pool *pool);
 void worker_run(struct worker *w, void (*fn)(struct worker *w, void *arg), void *arg);
 /* Takes the next note; false if there is none. Clear notefd before draining. */
 bool worker_next_note(struct worker *w, struct worker_note *ret);
+
+/* The lock of a receive queue. With one worker there is nobody to keep out. */
+void port_rx_lock_slow(struct sw_queue *q);
+static inline void port_rx_lock(const struct worker *w, struct sw_queue *q)
+{
+	if (unlikely(w->pool->n > 1))
+		port_rx_lock_slow(q);
+}
+
+static inline void port_rx_unlock(const struct worker *w, struct sw_queue *q)
+{
+	if (unlikely(w->pool->n > 1))
+		__atomic_store_n(&q->lock, 0, __ATOMIC_RELEASE);
+}
 
 /* In the worker: leave a note. A new MAC is lost if the queue is full; that a ring broke never is, but
  * several may be told as one. */

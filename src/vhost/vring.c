@@ -2,7 +2,7 @@
 
 /* What both ring formats share: life, segments, calls and kicks. */
 
-#include "vhost/vring.h"
+#include "vhost/vring_build.h"
 
 #include <string.h>
 
@@ -19,6 +19,7 @@ void vring_start(struct virtq *vr, const struct vhost_queue *q)
 		.used_gpa = q->device_gpa,
 		.log = q->log,
 		.inflight = q->inflight,
+		.tracked = q->log || q->inflight,
 	};
 	vr->desc = q->desc;
 	vr->avail = q->driver;
@@ -63,7 +64,6 @@ bool vring_has_work(const struct virtq *vr)
 	return __atomic_load_n(&vr->avail->idx, __ATOMIC_ACQUIRE) != vr->avail_pos;
 }
 
-/* Adds one buffer, split where it crosses from one memory region to the next. */
 enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len,
 				bool writable)
 {
@@ -150,7 +150,7 @@ void vring_put(struct virtq *vr, const struct vring_chain *chains, unsigned int 
 {
 	if (!n)
 		return;
-	if (unlikely(vr->log))
+	if (unlikely(vr->tracked && vr->log))
 		for (unsigned int i = 0; i < n; i++)
 			log_chain(vr, &chains[i]);
 	if (vr->packed)
@@ -159,45 +159,43 @@ void vring_put(struct virtq *vr, const struct vring_chain *chains, unsigned int 
 		vring_split_put(vr, chains, n);
 }
 
-/* §2.8.10: the driver asks for a call at one descriptor position. Positions are compared in one lap. */
-static bool packed_should_call(struct virtq *vr)
+/* §2.8.10: the driver asks for a call at one descriptor position. Positions are compared in one lap; less
+ * than one has passed. */
+static bool packed_wants_call(const struct virtq *vr, uint16_t old, bool any)
 {
-	uint16_t off_wrap, flags, off, old = vr->called_pos, now = vr->used_pos;
-	bool valid = vr->called_valid;
+	uint16_t off_wrap, flags, off, now = vr->used_pos;
 
-	vr->called_pos = now;
-	vr->called_valid = true;
 	flags = __atomic_load_n(&vr->driver_event->flags, __ATOMIC_ACQUIRE);
 	if (flags != VRING_PACKED_EVENT_FLAG_DESC)
 		return flags != VRING_PACKED_EVENT_FLAG_DISABLE;
 	off_wrap = __atomic_load_n(&vr->driver_event->off_wrap, __ATOMIC_RELAXED);
 	off = off_wrap & 0x7fff;
-	if (!valid || off >= vr->size)
+	if (any || off >= vr->size)
 		return true;
-	if (now <= old)
+	if (now < old)
 		old = (uint16_t)(old - vr->size);
 	if ((bool)(off_wrap >> 15) != vr->used_wrap)
 		off = (uint16_t)(off - vr->size);
 	return vring_need_event(off, now, old);
 }
 
-bool vring_should_call(struct virtq *vr)
+bool vring_wants_call(struct virtq *vr)
 {
-	/* The used positions must be visible before the driver's wish is read (§2.7.7.2, §2.8.22). */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (vr->packed)
-		return packed_should_call(vr);
-	if (vr->event_idx) {
-		uint16_t old = vr->called_pos, now = vr->used_pos;
-		bool valid = vr->called_valid;
+	uint16_t old = vr->called_pos;
+	uint32_t n = vr->uncalled;
+	bool first = !vr->called_valid; /* nothing is known of what the driver waited for before */
 
-		vr->called_pos = now;
-		vr->called_valid = true;
-		/* used_event lies behind the available ring. */
-		return !valid ||
-		       vring_need_event(__atomic_load_n(&vr->avail->ring[vr->size], __ATOMIC_RELAXED), now,
-					old);
-	}
+	if (!n)
+		return false;
+	vr->called_pos = vr->used_pos;
+	vr->called_valid = true;
+	vr->uncalled = 0;
+	if (vr->packed)
+		return packed_wants_call(vr, old, first || n >= vr->size); /* a lap has every position */
+	if (vr->event_idx) /* used_event lies behind the available ring. */
+		return first ||
+		       vring_need_event(__atomic_load_n(&vr->avail->ring[vr->size], __ATOMIC_RELAXED),
+					vr->used_pos, old);
 	return !(__atomic_load_n(&vr->avail->flags, __ATOMIC_RELAXED) & VRING_AVAIL_F_NO_INTERRUPT);
 }
 

@@ -22,6 +22,13 @@
 #include "vhost/vhost_user.h"
 #include "vhost/virtio.h"
 
+/* __builtin_prefetch(p, 1) fetches for reading unless the compiler may assume PREFETCHW; where a CPU lacks
+ * it, it does nothing. */
+static inline void prefetch_write(const void *p)
+{
+	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
+}
+
 #define VRING_MAX_CHAIN 1024                  /* the largest queue, and the largest indirect table */
 #define VRING_MAX_SEGS  (2 * VRING_MAX_CHAIN) /* of one chain */
 
@@ -34,13 +41,14 @@ struct vring_chain {
 	struct vring_seg *seg;
 	uint32_t len;     /* bytes of all segments */
 	uint32_t written; /* bytes the device wrote; set by the caller before vring_put() */
-	uint16_t nseg;
-	uint16_t id;    /* split: head; packed: buffer id */
-	uint16_t ndesc; /* ring slots it occupies: packed; 1 for split */
-	uint16_t pos;   /* where it was taken, as vhost_queue.avail_idx */
+	uint16_t nseg;    /* at least 1 */
+	uint16_t id;      /* split: head; packed: buffer id */
+	uint16_t ndesc;   /* ring slots it occupies: packed; 1 for split */
+	uint16_t pos;     /* where it was taken, as vhost_queue.avail_idx */
 };
 
 struct virtq {
+	/* What each burst needs, in one cache line */
 	struct guest_mem *mem;
 	union {
 		struct vring_desc *desc;
@@ -54,19 +62,23 @@ struct virtq {
 		struct vring_used *used;
 		struct vring_packed_desc_event *device_event;
 	};
+	const char *broken; /* NULL: sound; else the reason */
 	uint16_t size;
-	bool packed, event_idx, indirect;
-	bool avail_wrap, used_wrap;   /* packed: wrap counters */
 	uint16_t avail_pos, used_pos; /* split: free running; packed: 0…size-1 */
 	uint16_t called_pos;          /* used_pos at the last call decision */
+	uint32_t uncalled;            /* ring slots given back since then */
+	bool packed, event_idx, indirect;
+	bool avail_wrap, used_wrap; /* packed: wrap counters */
 	bool called_valid;
-	const char *broken; /* NULL: sound; else the reason */
+	bool tracked; /* there is a dirty log or an inflight area */
+	/* and what it usually does not */
 	int callfd;
 	uint64_t features;
 	uint64_t used_gpa;
 	struct dirty_log *log;
 	struct vhost_inflight *inflight;
 };
+_Static_assert(offsetof(struct virtq, callfd) <= CACHE_LINE, "one line");
 
 /* Fills vr from a started queue; keeps its pointers (see vhost_user.h for their life). */
 void vring_start(struct virtq *vr, const struct vhost_queue *q);
@@ -83,8 +95,19 @@ unsigned int vring_take(struct virtq *vr, bool writable, struct vring_chain *cha
 void vring_untake(struct virtq *vr, const struct vring_chain *chain);
 /* Gives n chains back, in the order they were taken, and logs dirty pages. */
 void vring_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n);
-/* True if the driver wants a call for what was put since the last time this was asked. */
-bool vring_should_call(struct virtq *vr);
+/* True if the driver wants a call for what was put since the last time this was asked. Between the two must
+ * be vring_call_fence(); one does for any number of rings. */
+bool vring_wants_call(struct virtq *vr);
+static inline void vring_call_fence(void)
+{
+	/* The used positions must be visible before the driver's wish is read (§2.7.7.2, §2.8.22). */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+static inline bool vring_should_call(struct virtq *vr)
+{
+	vring_call_fence();
+	return vring_wants_call(vr);
+}
 /* Writes callfd; never blocks. */
 void vring_call(const struct virtq *vr);
 /* True if there is something to take. Cheap: one load. */
@@ -94,21 +117,54 @@ bool vring_has_work(const struct virtq *vr);
 bool vring_kick_enable(struct virtq *vr);
 void vring_kick_disable(struct virtq *vr);
 
-/* For vring.c, one set for each format. */
-struct vring_builder {
-	struct virtq *vr;
-	struct vring_seg *pool;
-	unsigned int npool, nseg;
-	bool writable;
-};
-enum vring_add { VRING_ADD_OK, VRING_ADD_FULL, VRING_ADD_BROKEN };
-enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len,
-				bool writable);
-enum vring_add vring_add_indirect_split(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
-					uint32_t len);
-enum vring_add vring_add_indirect_packed(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
-					 uint32_t len);
-unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max);
-unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max);
-void vring_split_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n);
-void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n);
+/* Hints for the cache, one after the other as each has had time to arrive: where the next descriptor is told
+ * of and the next used one goes; the descriptor; its buffer, to be written. What they read themselves is used
+ * for nothing else, and may be anything; others may be at work on the ring. */
+static inline const uint16_t *vring_hint_entry_(const struct virtq *vr)
+{
+	return &vr->avail->ring[__atomic_load_n(&vr->avail_pos, __ATOMIC_RELAXED) & (vr->size - 1)];
+}
+
+static inline const void *vring_hint_desc_(const struct virtq *vr)
+{
+	if (vr->packed)
+		return &vr->pdesc[__atomic_load_n(&vr->avail_pos, __ATOMIC_RELAXED)];
+	return &vr->desc[__atomic_load_n(vring_hint_entry_(vr), __ATOMIC_RELAXED) & (vr->size - 1)];
+}
+
+static inline void vring_hint_indices(const struct virtq *vr)
+{
+	if (vr->packed) {
+		prefetch_write(vring_hint_desc_(vr));
+		return;
+	}
+	__builtin_prefetch(&vr->avail->idx);
+	__builtin_prefetch(vring_hint_entry_(vr));
+}
+
+static inline void vring_hint_used(const struct virtq *vr)
+{
+	if (vr->packed)
+		return; /* where the descriptor is */
+	prefetch_write(&vr->used->ring[__atomic_load_n(&vr->used_pos, __ATOMIC_RELAXED) & (vr->size - 1)]);
+	prefetch_write(&vr->used->idx);
+}
+
+static inline void vring_hint_desc(const struct virtq *vr)
+{
+	if (!vr->packed)
+		__builtin_prefetch(vring_hint_desc_(vr));
+}
+
+static inline void vring_hint_buffer(const struct virtq *vr)
+{
+	const uint64_t *addr = vring_hint_desc_(vr); /* the first field, in both formats */
+	uint32_t len = 2 * CACHE_LINE;
+	const char *p = guest_mem_gpa(vr->mem, __atomic_load_n(addr, __ATOMIC_RELAXED), &len);
+
+	_Static_assert(!offsetof(struct vring_desc, addr) && !offsetof(struct vring_packed_desc, addr), "");
+	if (likely(p)) {
+		prefetch_write(p);
+		prefetch_write(p + CACHE_LINE);
+	}
+}

@@ -3,12 +3,13 @@
 /* Packed virtqueues, device side (virtio 1.3 §2.8). Sizes need not be powers of two. */
 
 #include "vhost/inflight.h"
-#include "vhost/vring.h"
+#include "vhost/vring_build.h"
 
 #include <string.h>
 
 #define AVAIL_BIT (1 << VRING_PACKED_DESC_F_AVAIL)
 #define USED_BIT  (1 << VRING_PACKED_DESC_F_USED)
+#define ANY_FLAG  (VRING_DESC_F_NEXT | VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT)
 
 static inline struct vring_packed_desc read_desc(const struct vring_packed_desc *table, unsigned int i)
 {
@@ -17,8 +18,7 @@ static inline struct vring_packed_desc read_desc(const struct vring_packed_desc 
 	return (struct vring_packed_desc){.addr = d->addr, .len = d->len, .id = d->id, .flags = d->flags};
 }
 
-enum vring_add vring_add_indirect_packed(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
-					 uint32_t len)
+static enum vring_add add_indirect(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len)
 {
 	uint32_t part = len, n = len / sizeof(struct vring_packed_desc);
 	struct vring_packed_desc *table;
@@ -66,7 +66,7 @@ static enum vring_add take_one(struct vring_builder *b, struct vring_chain *c, u
 				vr->broken = "an indirect descriptor where none may be";
 				return VRING_ADD_BROKEN;
 			}
-			r = vring_add_indirect_packed(b, c, d.addr, d.len);
+			r = add_indirect(b, c, d.addr, d.len);
 		} else {
 			r = vring_add_buffer(b, c, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
 		}
@@ -90,32 +90,97 @@ static enum vring_add take_one(struct vring_builder *b, struct vring_chain *c, u
 	return VRING_ADD_OK;
 }
 
+/* Takes chains of the usual kind, one direct descriptor, until there is none, another one, or a wrong one;
+ * *ret_more is false in the first case. What it needs of the ring it keeps in registers: what it writes might
+ * be the ring, for all the compiler knows. */
+static unsigned int take_plain(struct vring_builder *b, struct vring_chain *chains, unsigned int max,
+			       bool *ret_more)
+{
+	struct virtq *vr = b->vr;
+	const struct guest_mem *mem = vr->mem;
+	const struct vring_packed_desc *table = vr->pdesc;
+	const uint16_t size = vr->size, want = b->writable ? VRING_DESC_F_WRITE : 0;
+	struct vring_seg *seg = &b->pool[b->nseg];
+	struct vring_window w = {0};
+	uint16_t pos = vr->avail_pos;
+	bool wrap = vr->avail_wrap;
+	unsigned int n;
+
+	max = MIN(max, b->npool - b->nseg);
+	*ret_more = true;
+	for (n = 0; n < max; n++, seg++) {
+		const volatile struct vring_packed_desc *d = &table[pos];
+		/* The flags are written last: acquire, then read the rest. */
+		uint16_t flags = __atomic_load_n(&table[pos].flags, __ATOMIC_ACQUIRE), id;
+		struct vring_chain *c = &chains[n];
+		uint32_t len;
+		uint8_t *p;
+
+		if ((flags & (AVAIL_BIT | USED_BIT)) != (wrap ? AVAIL_BIT : USED_BIT)) {
+			*ret_more = false;
+			break;
+		}
+		if (unlikely((flags & ANY_FLAG) != want))
+			break;
+		id = d->id;
+		len = d->len;
+		p = vring_window_buffer(&w, mem, d->addr, len);
+		if (unlikely(!p || id >= size))
+			break;
+		*seg = (struct vring_seg){p, len};
+		c->seg = seg;
+		c->len = len;
+		c->written = 0;
+		c->nseg = 1;
+		c->id = id;
+		c->ndesc = 1;
+		c->pos = (uint16_t)(pos | wrap << 15);
+		if (unlikely(++pos == size)) {
+			pos = 0;
+			wrap = !wrap;
+		}
+	}
+	b->nseg += n;
+	vr->avail_pos = pos;
+	vr->avail_wrap = wrap;
+	return n;
+}
+
+/* Takes any chain. */
+static enum vring_add take_other(struct vring_builder *b, struct vring_chain *c)
+{
+	struct virtq *vr = b->vr;
+	unsigned int nseg = b->nseg;
+	enum vring_add r;
+
+	*c = (struct vring_chain){.seg = &b->pool[nseg],
+				  .pos = (uint16_t)(vr->avail_pos | vr->avail_wrap << 15)};
+	r = take_one(b, c, &vr->avail_pos, &vr->avail_wrap);
+	if (unlikely(r != VRING_ADD_OK))
+		b->nseg = nseg;
+	return r;
+}
+
 unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max)
 {
 	struct virtq *vr = b->vr;
 	unsigned int n = 0;
 
 	/* Not more than the ring holds: past one lap the driver's own flags could lead in circles. */
-	for (unsigned int slots = 0; n < max && slots < vr->size; n++) {
-		struct vring_chain *c = &chains[n];
-		unsigned int nseg = b->nseg;
-		enum vring_add r;
+	for (unsigned int slots = 0; n < max && slots < vr->size;) {
+		bool more;
+		unsigned int got = take_plain(b, chains + n, MIN(max - n, vr->size - slots), &more);
 
-		/* The first descriptor's flags are written last: acquire, then read the rest. */
-		if (!vring_has_work(vr))
+		n += got;
+		slots += got;
+		if (!more)
 			break;
-		c->seg = &b->pool[nseg];
-		c->nseg = 0;
-		c->len = 0;
-		c->written = 0;
-		c->ndesc = 0;
-		c->pos = (uint16_t)(vr->avail_pos | vr->avail_wrap << 15);
-		r = take_one(b, c, &vr->avail_pos, &vr->avail_wrap);
-		if (unlikely(r != VRING_ADD_OK)) {
-			b->nseg = nseg;
-			break;
+		if (n < max && slots < vr->size) {
+			/* Its flags are looked at again: they may have changed, or there is none. */
+			if (!vring_has_work(vr) || take_other(b, &chains[n]) != VRING_ADD_OK)
+				break;
+			slots += chains[n++].ndesc;
 		}
-		slots += c->ndesc;
 	}
 	return n;
 }
@@ -147,36 +212,49 @@ static void log_used(struct virtq *vr, const struct vring_chain *chains, unsigne
 	}
 }
 
+/* Length, id and flags of a used descriptor are one aligned word: written at once. */
+static inline void store_used(struct vring_packed_desc *d, uint64_t used)
+{
+	_Static_assert(offsetof(struct vring_packed_desc, len) == 8 &&
+			       offsetof(struct vring_packed_desc, id) == 12 &&
+			       offsetof(struct vring_packed_desc, flags) == 14,
+		       "store_used() writes them as one word");
+	__atomic_store_n((uint64_t *)(void *)&d->len, used, __ATOMIC_RELEASE);
+}
+
 void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
 {
-	uint16_t pos = vr->used_pos, first_flags = 0, first_pos = vr->used_pos;
+	struct vring_packed_desc *first = &vr->pdesc[vr->used_pos];
+	uint64_t first_used = 0;
+	uint16_t pos = vr->used_pos;
 	bool wrap = vr->used_wrap;
 
-	if (unlikely(vr->inflight))
+	if (unlikely(vr->tracked))
 		vhost_inflight_packed_begin(vr->inflight, position_after(vr, chains, n));
 	for (unsigned int i = 0; i < n; i++) {
-		struct vring_packed_desc *d = &vr->pdesc[pos];
-		uint16_t flags = (uint16_t)((wrap ? AVAIL_BIT | USED_BIT : 0) |
-					    (chains[i].written ? VRING_DESC_F_WRITE : 0));
+		const struct vring_chain *c = &chains[i];
+		uint16_t flags =
+			(uint16_t)((wrap ? AVAIL_BIT | USED_BIT : 0) | (c->written ? VRING_DESC_F_WRITE : 0));
+		uint64_t used = c->written | (uint64_t)c->id << 32 | (uint64_t)flags << 48;
 
-		d->id = chains[i].id;
-		d->len = chains[i].written;
 		/* The first one is published last: the driver, which looks at it, then sees the whole burst.
 		 */
 		if (i == 0)
-			first_flags = flags;
+			first_used = used;
 		else
-			__atomic_store_n(&d->flags, flags, __ATOMIC_RELEASE);
-		pos = (uint16_t)(pos + chains[i].ndesc);
+			store_used(&vr->pdesc[pos], used);
+		vr->uncalled += c->ndesc;
+		pos = (uint16_t)(pos + c->ndesc);
 		if (pos >= vr->size) {
 			pos = (uint16_t)(pos - vr->size);
 			wrap = !wrap;
 		}
 	}
-	__atomic_store_n(&vr->pdesc[first_pos].flags, first_flags, __ATOMIC_RELEASE);
-	if (unlikely(vr->log))
+	store_used(first, first_used);
+	if (unlikely(vr->tracked && vr->log))
 		log_used(vr, chains, n);
 	vr->used_pos = pos;
 	vr->used_wrap = wrap;
-	vhost_inflight_packed_end(vr->inflight);
+	if (unlikely(vr->tracked))
+		vhost_inflight_packed_end(vr->inflight);
 }

@@ -3,7 +3,7 @@
 /* Split virtqueues, device side (virtio 1.3 §2.7). */
 
 #include "vhost/inflight.h"
-#include "vhost/vring.h"
+#include "vhost/vring_build.h"
 
 #include <string.h>
 
@@ -14,6 +14,9 @@ static inline struct vring_desc read_desc(const struct vring_desc *table, unsign
 
 	return (struct vring_desc){.addr = d->addr, .len = d->len, .flags = d->flags, .next = d->next};
 }
+
+static enum vring_add add_indirect(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
+				   uint32_t len);
 
 /* Walks `table` from descriptor i. It is bounded by the size of the table, so a loop ends as an error. */
 static enum vring_add walk(struct vring_builder *b, struct vring_chain *c, const struct vring_desc *table,
@@ -37,7 +40,7 @@ static enum vring_add walk(struct vring_builder *b, struct vring_chain *c, const
 				b->vr->broken = "an indirect descriptor where none may be";
 				return VRING_ADD_BROKEN;
 			}
-			return vring_add_indirect_split(b, c, d.addr, d.len);
+			return add_indirect(b, c, d.addr, d.len);
 		}
 		r = vring_add_buffer(b, c, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
 		if (unlikely(r != VRING_ADD_OK))
@@ -48,8 +51,7 @@ static enum vring_add walk(struct vring_builder *b, struct vring_chain *c, const
 	}
 }
 
-enum vring_add vring_add_indirect_split(struct vring_builder *b, struct vring_chain *c, uint64_t gpa,
-					uint32_t len)
+static enum vring_add add_indirect(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len)
 {
 	uint32_t part = len;
 	void *table;
@@ -66,10 +68,73 @@ enum vring_add vring_add_indirect_split(struct vring_builder *b, struct vring_ch
 	return walk(b, c, table, len / sizeof(struct vring_desc), 0, true);
 }
 
+#define ANY_FLAG (VRING_DESC_F_NEXT | VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT)
+
+static inline uint16_t read_entry(const struct virtq *vr, unsigned int pos)
+{
+	return __atomic_load_n(&vr->avail->ring[pos & (vr->size - 1)], __ATOMIC_RELAXED);
+}
+
+/* Takes chains of the usual kind, one direct descriptor, until there is another one, or a wrong one. What it
+ * needs of the ring it keeps in registers: what it writes might be the ring, for all the compiler knows. */
+static unsigned int take_plain(struct vring_builder *b, struct vring_chain *chains, unsigned int max,
+			       uint16_t pos)
+{
+	const struct virtq *vr = b->vr;
+	const struct guest_mem *mem = vr->mem;
+	const struct vring_desc *table = vr->desc;
+	const uint16_t *entries = vr->avail->ring;
+	const unsigned int size = vr->size;
+	const uint16_t want = b->writable ? VRING_DESC_F_WRITE : 0;
+	struct vring_seg *seg = &b->pool[b->nseg];
+	struct vring_window w = {0};
+	unsigned int n;
+
+	max = MIN(max, b->npool - b->nseg);
+	for (n = 0; n < max; n++, seg++, pos++) {
+		uint16_t id = __atomic_load_n(&entries[pos & (size - 1)], __ATOMIC_RELAXED);
+		const volatile struct vring_desc *d = &table[id];
+		struct vring_chain *c = &chains[n];
+		uint32_t len;
+		uint8_t *p;
+
+		if (unlikely(id >= size || (d->flags & ANY_FLAG) != want))
+			break;
+		len = d->len;
+		p = vring_window_buffer(&w, mem, d->addr, len);
+		if (unlikely(!p))
+			break;
+		*seg = (struct vring_seg){p, len};
+		c->seg = seg;
+		c->len = len;
+		c->written = 0;
+		c->nseg = 1;
+		c->id = id;
+		c->ndesc = 1;
+		c->pos = pos;
+	}
+	b->nseg += n;
+	return n;
+}
+
+/* Takes any chain. */
+static enum vring_add take_one(struct vring_builder *b, struct vring_chain *c, uint16_t pos)
+{
+	struct virtq *vr = b->vr;
+	unsigned int nseg = b->nseg;
+	enum vring_add r;
+
+	*c = (struct vring_chain){.seg = &b->pool[nseg], .id = read_entry(vr, pos), .ndesc = 1, .pos = pos};
+	r = walk(b, c, vr->desc, vr->size, c->id, false);
+	if (unlikely(r != VRING_ADD_OK))
+		b->nseg = nseg;
+	return r;
+}
+
 unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chains, unsigned int max)
 {
 	struct virtq *vr = b->vr;
-	uint16_t mask = vr->size - 1, pos = vr->avail_pos;
+	uint16_t pos = vr->avail_pos;
 	uint16_t ready = (uint16_t)(__atomic_load_n(&vr->avail->idx, __ATOMIC_ACQUIRE) - pos);
 	unsigned int n = 0;
 
@@ -78,28 +143,20 @@ unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chain
 		return 0;
 	}
 	max = MIN(max, ready);
-	for (unsigned int i = 0; i < max; i++) {
-		uint16_t head =
-			__atomic_load_n(&vr->avail->ring[(uint16_t)(pos + i) & mask], __ATOMIC_RELAXED);
+	if (!max)
+		return 0;
+	for (unsigned int i = pos + 1u; i != pos + max; i++)
+		__builtin_prefetch(&vr->desc[read_entry(vr, i) & (vr->size - 1)]);
+	while (n < max) {
+		unsigned int got = take_plain(b, chains + n, max - n, pos);
 
-		chains[i].id = head;
-		__builtin_prefetch(&vr->desc[head & mask]);
-	}
-	for (; n < max; n++, pos++) {
-		struct vring_chain *c = &chains[n];
-		unsigned int nseg = b->nseg;
-		enum vring_add r;
-
-		c->seg = &b->pool[nseg];
-		c->nseg = 0;
-		c->len = 0;
-		c->written = 0;
-		c->ndesc = 1;
-		c->pos = pos;
-		r = walk(b, c, vr->desc, vr->size, c->id, false);
-		if (unlikely(r != VRING_ADD_OK)) {
-			b->nseg = nseg;
-			break;
+		n += got;
+		pos = (uint16_t)(pos + got);
+		if (n < max) {
+			if (take_one(b, &chains[n], pos) != VRING_ADD_OK)
+				break;
+			n++;
+			pos++;
 		}
 	}
 	vr->avail_pos = pos;
@@ -108,20 +165,24 @@ unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chain
 
 void vring_split_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
 {
-	uint16_t mask = vr->size - 1, pos = vr->used_pos;
+	uint16_t mask = vr->size - 1, first = vr->used_pos, pos = first;
 
 	for (unsigned int i = 0; i < n; i++, pos++) {
 		struct vring_used_elem *e = &vr->used->ring[pos & mask];
 
 		e->id = chains[i].id;
 		e->len = chains[i].written;
-		if (unlikely(vr->log))
-			dirty_log_mark(vr->log, vr->used_gpa + (uint64_t)((uint8_t *)e - (uint8_t *)vr->used),
-				       sizeof(*e));
 	}
+	if (unlikely(vr->tracked && vr->log))
+		for (uint16_t i = first; i != pos; i++)
+			dirty_log_mark(vr->log, vr->used_gpa + offsetof(struct vring_used, ring[i & mask]),
+				       sizeof(vr->used->ring[0]));
 	__atomic_store_n(&vr->used->idx, pos, __ATOMIC_RELEASE);
 	vr->used_pos = pos;
-	if (unlikely(vr->log))
+	vr->uncalled += n;
+	if (likely(!vr->tracked))
+		return;
+	if (vr->log)
 		dirty_log_mark(vr->log, vr->used_gpa, 4);
 	vhost_inflight_split_done(vr->inflight, pos);
 }

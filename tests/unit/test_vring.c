@@ -289,6 +289,42 @@ static void test_calls(void **state)
 	}
 }
 
+/* Several batches before the question is asked, a lap in all or more: a call exactly if one of their buffers
+ * is the one that the driver waits for; and none for nothing. */
+static void test_calls_together(void **state)
+{
+	struct ring_env *e = *state;
+	struct vdriver_buf buf = {e->bufs, 64, false};
+
+	vdriver_call_enable(&e->d, 0);
+	assert_true(complete(e, 1));
+	assert_non_null(vdriver_get(&e->d, NULL));
+	assert_false(vring_should_call(&e->vr));
+	for (unsigned int round = 0; round < 3000; round++) {
+		unsigned int batches = 1 + ring_env_random(e, 3), total = 0;
+		unsigned int after = ring_env_random(e, e->d.size);
+		bool enable = ring_env_random(e, 4);
+
+		if (enable)
+			vdriver_call_enable(&e->d, after);
+		else
+			vdriver_call_disable(&e->d);
+		for (unsigned int k = 0; k < batches; k++) {
+			unsigned int n = 1 + ring_env_random(e, e->d.size);
+
+			for (unsigned int i = 0; i < n; i++)
+				assert_int_equal(vdriver_add(&e->d, &buf, 1, VDRIVER_DIRECT, &e->d), 0);
+			assert_int_equal(ring_env_take(e, false, n), n);
+			vring_put(&e->vr, e->chains, n);
+			for (unsigned int i = 0; i < n; i++)
+				assert_non_null(vdriver_get(&e->d, NULL));
+			total += n;
+		}
+		assert_int_equal(vring_should_call(&e->vr), enable && (!e->d.event_idx || after < total));
+		assert_false(vring_should_call(&e->vr));
+	}
+}
+
 /* The call descriptor is written, and a full one does not block. */
 static void test_call_descriptor(void **state)
 {
@@ -476,6 +512,7 @@ int main(void)
 		TESTS(test_small_pool),
 		TESTS(test_crosses_regions),
 		TESTS(test_calls),
+		TESTS(test_calls_together),
 		TESTS(test_call_descriptor),
 		TESTS(test_kicks),
 		TESTS(test_dirty_log),

@@ -113,6 +113,15 @@ static void test_direction(void **state)
 	add_parts(e, 2, false, VDRIVER_DIRECT);
 	vdriver_publish(&e->d);
 	expect_broken(e, true, "a buffer of the receive queue is not device-writable");
+	/* The same in the usual form, one descriptor. */
+	add_good(e, false);
+	add_parts(e, 1, true, VDRIVER_DIRECT);
+	vdriver_publish(&e->d);
+	expect_broken(e, false, "a buffer of the transmit queue is device-writable");
+	add_good(e, true);
+	add_parts(e, 1, false, VDRIVER_DIRECT);
+	vdriver_publish(&e->d);
+	expect_broken(e, true, "a buffer of the receive queue is not device-writable");
 	/* In the middle of a chain, in a table. */
 	add_good(e, true);
 	add_parts(e, 3, true, VDRIVER_INDIRECT);
