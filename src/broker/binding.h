@@ -80,6 +80,10 @@ void binding_set_list(struct binding *b, const struct datapath_list *list, bool 
 void binding_set(struct binding *b, const struct function_settings *s, const struct rx_filter *filter);
 void binding_get_info(const struct binding *b, struct binding_info *ret);
 
+/* What the fabric's port gives its users was made anew, and they have to set it up again: who leads there is
+ * stopped and started. */
+void binding_port_remade(struct binding *b);
+
 /* Whether a datapath leads to the function's fabric, where all settings are in force; or to another switch.
  */
 bool binding_leads_to_fabric(const struct datapath_ops *ops, const struct datapath_pref *pref);

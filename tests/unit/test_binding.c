@@ -424,7 +424,7 @@ static void settle(void)
 {
 	do
 		pump();
-	while (sd_event_run(e->event, 30000) > 0);
+	while (sd_event_run(e->event, 5000) > 0);
 }
 
 #define until(condition)                                                                                     \
@@ -996,6 +996,33 @@ static void test_memory(void **state)
 	}
 }
 
+/* The fabric's port is a new one: who leads there begins again, nobody else. */
+static void test_port_remade(void **state)
+{
+	(void)state;
+	new_binding(list(2, A, C), false);
+	start_all();
+	settle();
+	expect_bound(A);
+	binding_port_remade(e->b);
+	settle();
+	expect_bound(A);
+	assert_int_equal(e->plan[A].prepares, 1);
+	assert_int_equal(e->plan[A].stops, 0);
+
+	set_list(list(1, C), false);
+	settle();
+	expect_bound(C);
+	binding_port_remade(e->b);
+	settle();
+	expect_bound(C);
+	assert_int_equal(e->plan[C].opens, 1);
+	assert_int_equal(e->plan[C].prepares, 2);
+	assert_int_equal(e->plan[C].starts, 2);
+	assert_int_equal(e->plan[C].stops, 1);
+	assert_int_equal(e->failures, 0);
+}
+
 static void test_failback(void **state)
 {
 	(void)state;
@@ -1308,6 +1335,7 @@ int main(void)
 		TEST(test_driver_at_each_step),
 		TEST(test_quiesce),
 		TEST(test_memory),
+		TEST(test_port_remade),
 		TEST(test_failback),
 		TEST(test_outside),
 		TEST(test_enable_and_call),
