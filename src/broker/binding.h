@@ -18,8 +18,8 @@
  * - the current one is in the list no more, and none of the list can be had: the rings stay there if it
  *   leads to the function's fabric, where all settings are in force, and the list is tried again every
  *   second; if not, they leave;
- * - what is written to guest memory is logged (migration): only `builtin` can do that, the others of the
- *   list are as if they could not be had.
+ * - what is written to guest memory is logged (migration): only `builtin` and `vhost-net` can do that, the
+ * others of the list are as if they could not be had.
  *
  * A hand-over: stop ⇒ indices ⇒ start ⇒ one kick and one call on each ring, since either side's notification
  * may have fallen between the two.

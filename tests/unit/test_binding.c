@@ -1242,6 +1242,20 @@ static void test_logging(void **state)
 	}
 	settle();
 	expect_bound(A);
+	/* the kernel's can, and need not be able to use this log */
+	set_list(list(3, A, D, C), false);
+	settle();
+	for (unsigned int k = 0; k < 2; k++) {
+		e->plan[D].how[START] = k ? FAIL : NOW;
+		assert_true(binding_quiesce(e->b, -1));
+		for (unsigned int i = 0; i < QUEUES; i++) {
+			stop(i);
+			e->ring[i].q.log = (struct dirty_log *)(uintptr_t)(k + 2);
+			start(i);
+		}
+		settle();
+		expect_bound(k ? (int)C : (int)D);
+	}
 }
 
 /* Anything at any time; in the end, when all is well again, the first of the list serves all that is started.
