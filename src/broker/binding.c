@@ -155,6 +155,17 @@ void binding_free(struct binding *b)
 	free(b);
 }
 
+void binding_port_remade(struct binding *b)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(b->slot); i++) {
+		struct slot *s = &b->slot[i];
+
+		if (s->phase != SLOT_CLOSED && s->ops && binding_leads_to_fabric(s->ops, &s->pref))
+			s->stale = true;
+	}
+	binding_wake(b);
+}
+
 bool binding_leads_to_fabric(const struct datapath_ops *ops, const struct datapath_pref *pref)
 {
 	return ops->enforces(pref, UINT32_MAX) == UINT32_MAX;

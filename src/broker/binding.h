@@ -18,8 +18,8 @@
  * - the current one is in the list no more, and none of the list can be had: the rings stay there if it
  *   leads to the function's fabric, where all settings are in force, and the list is tried again every
  *   second; if not, they leave;
- * - what is written to guest memory is logged (migration): only `builtin` can do that, the others of the
- *   list are as if they could not be had.
+ * - what is written to guest memory is logged (migration): only `builtin` and `vhost-net` can do that, the
+ * others of the list are as if they could not be had.
  *
  * A hand-over: stop ⇒ indices ⇒ start ⇒ one kick and one call on each ring, since either side's notification
  * may have fallen between the two.
@@ -79,6 +79,10 @@ void binding_free(struct binding *b); /* takes NULL; no rings left */
 void binding_set_list(struct binding *b, const struct datapath_list *list, bool failback);
 void binding_set(struct binding *b, const struct function_settings *s, const struct rx_filter *filter);
 void binding_get_info(const struct binding *b, struct binding_info *ret);
+
+/* What the fabric's port gives its users was made anew, and they have to set it up again: who leads there is
+ * stopped and started. */
+void binding_port_remade(struct binding *b);
 
 /* Whether a datapath leads to the function's fabric, where all settings are in force; or to another switch.
  */

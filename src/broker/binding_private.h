@@ -43,6 +43,7 @@ struct slot {
 	sd_event_source *timer;                           /* for the answer that is due */
 	uint64_t features;                                /* what it was prepared for */
 	struct guest_mem *mem;                            /* a reference; NULL: never prepared */
+	bool stale;                                       /* … and something else changed since */
 	uint64_t started_us;                              /* when it began to serve; 0: it did not yet */
 	bool in_service;                                  /* slot_begin_service() was called for this start */
 	struct datapath_ring lent[VHOST_USER_MAX_QUEUES]; /* rings that it has; see binding_ring.lent */

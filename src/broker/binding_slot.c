@@ -228,7 +228,7 @@ void slot_open(struct slot *s, unsigned int pos)
 
 	s->pref = b->list.pref[pos];
 	s->pos = pos;
-	s->failed = s->timed_out = false;
+	s->failed = s->timed_out = s->stale = false;
 	s->phase = SLOT_OPEN;
 	s->ops = datapath_ops_of(s->pref.type);
 	if (!s->ops) {
@@ -250,6 +250,7 @@ void slot_prepare(struct slot *s, uint64_t features, struct guest_mem *mem)
 	guest_mem_unref(s->mem);
 	s->mem = guest_mem_ref(mem);
 	s->features = features;
+	s->stale = false;
 	s->phase = SLOT_PREPARING;
 	arm(s, DATAPATH_PREPARE_US);
 	if (!s->failed)
@@ -258,7 +259,7 @@ void slot_prepare(struct slot *s, uint64_t features, struct guest_mem *mem)
 
 bool slot_fits(const struct slot *s, uint64_t features, const struct guest_mem *mem)
 {
-	return s->mem == mem && s->features == features;
+	return s->mem == mem && s->features == features && !s->stale;
 }
 
 static void lend(struct slot *s, struct binding_ring *r, struct datapath_ring *d)

@@ -38,10 +38,10 @@ static struct wanted look(const struct binding *b)
 	return w;
 }
 
-/* Whose writes are logged is vpfd's workers' knowledge alone. */
+/* Who can log what is written: vpfd's workers, and the kernel's vhost-net for a log that it can use. */
 static bool suits(const struct binding *b, const struct datapath_pref *pref)
 {
-	return !b->logging || pref->type == DATAPATH_BUILTIN;
+	return !b->logging || pref->type == DATAPATH_BUILTIN || pref->type == DATAPATH_VHOST_NET;
 }
 
 /* It leads to the fabric, where all settings are in force; so rings may stay there though no list says so,

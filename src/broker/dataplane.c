@@ -141,11 +141,20 @@ static void on_trouble(void *ctx, struct fabric *f, struct fabric_port *p, const
 						  p ? p->fn : 0, why);
 }
 
+static void on_port_remade(void *ctx, struct fabric_port *p)
+{
+	const struct function *f = find_function(ctx, p->pf, p->fn);
+
+	if (f)
+		binding_port_remade(f->binding);
+}
+
 static const struct fabric_events fabric_events = {
 	.link_changed = on_link_changed,
 	.mac_conflict = on_mac_conflict,
 	.uplink_changed = on_uplink_changed,
 	.trouble = on_trouble,
+	.port_remade = on_port_remade,
 };
 
 static void on_netdev(void *ctx, const char *name, int ifindex, bool carrier, bool gone)

@@ -348,6 +348,7 @@ static int apply_programs(struct bridge_port *p, const struct port_prog_conf *c)
 	_cleanup_close_ int in = -1, out = -1;
 	int r;
 
+	/* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): both were zeroed before they were filled */
 	if (p->maps.stats < 0 || (a->prog_set && !memcmp(&a->prog, c, sizeof(*c))))
 		return 0;
 	in = port_prog_load(c, &p->maps, true, NULL, 0);
@@ -363,7 +364,7 @@ static int apply_programs(struct bridge_port *p, const struct port_prog_conf *c)
 		return r;
 	if (a->prog_set && (a->prog.max_rate != c->max_rate || a->prog.min_rate != c->min_rate))
 		(void)bpf_zero_map(p->maps.buckets, sizeof(struct port_prog_buckets));
-	a->prog = *c;
+	memcpy(&a->prog, c, sizeof(*c));
 	a->prog_set = true;
 	return 0;
 }
@@ -396,6 +397,7 @@ static int apply_vlans(struct bridge_port *p, const struct brport_vlans *v)
 	struct bridge_applied *a = &p->applied;
 	int r;
 
+	/* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): both were zeroed before they were filled */
 	if (a->vlans_set && !memcmp(&a->vlans, v, sizeof(*v)))
 		return 0;
 	a->vlans_set = false;
@@ -405,7 +407,7 @@ static int apply_vlans(struct bridge_port *p, const struct brport_vlans *v)
 	if (!r && count_vlans(v))
 		r = brport_add_vlans(nl, p->tap->ifindex, v);
 	if (!r) {
-		a->vlans = *v;
+		memcpy(&a->vlans, v, sizeof(*v));
 		a->vlans_set = true;
 	}
 	return r;

@@ -21,6 +21,6 @@ struct claim {
 #define MAX_CLAIMS (VPF_MAX_DRIVER_MACS + 2)
 
 /* What a function claims to own, at most MAX_CLAIMS; the first is its main address. None if another switch
- * has it. filter: NULL: nothing heard of the driver. */
+ * has it. heard: of the driver; NULL: nothing. */
 unsigned int claims_of(const struct fabric_port *p, const struct port_policy *policy,
-		       const struct rx_filter *filter, struct claim *claims);
+		       const struct rx_filter *heard, struct claim *claims);

@@ -183,11 +183,11 @@ int link_add_bridge(struct rtnl *nl, const char *name, const uint8_t mac[6], boo
 	mnl_attr_put(nlh, IFLA_ADDRESS, 6, mac);
 	linkinfo = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
 	mnl_attr_put_str(nlh, IFLA_INFO_KIND, "bridge");
-	if (vlan_filtering) {
-		data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
+	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
+	if (vlan_filtering)
 		mnl_attr_put_u8(nlh, IFLA_BR_VLAN_FILTERING, 1);
-		mnl_attr_nest_end(nlh, data);
-	}
+	mnl_attr_put_u8(nlh, IFLA_BR_MCAST_SNOOPING, 0);
+	mnl_attr_nest_end(nlh, data);
 	mnl_attr_nest_end(nlh, linkinfo);
 	return rtnl_talk(nl, nlh, NULL, NULL);
 }

@@ -28,6 +28,7 @@ struct link_info {
 int link_get(struct rtnl *nl, const char *name, int ifindex, struct link_info *ret);
 /* Every port of a bridge. */
 int link_ports(struct rtnl *nl, int bridge, void (*port)(void *arg, const struct link_info *info), void *arg);
+/* One that says nothing by itself: no spanning tree, no multicast snooping, for which it would speak up. */
 int link_add_bridge(struct rtnl *nl, const char *name, const uint8_t mac[6], bool vlan_filtering);
 int link_del(struct rtnl *nl, int ifindex);
 int link_set_vlan_filtering(struct rtnl *nl, int bridge, bool on);

@@ -20,8 +20,9 @@ from typing import Any
 import frames
 import pytest
 from bed import paths
+from bed.agent import GuestProcess, argv_of
 from bed.dpdk import PMDS, Testpmd, virtio_user
-from bed.netns import Netns, argv_of, run_on_host
+from bed.netns import Netns, run_on_host
 from bed.vm import VM
 from bed.vpfd import Vpfd
 from frames import Wire
@@ -50,7 +51,7 @@ class Lan:
         run_on_host(["ip", "link", "add", self.near, "type", "veth", "peer", "name", "far", "netns", out.name])
         out.run("sysctl -qw net.ipv6.conf.far.disable_ipv6=1; ip link set far mtu 9000 up")
         vpfd.rpc("fabric.add", name="lan", type="bridge", bridge=self.bridge)
-        run_on_host(f"ip link set {self.near} mtu 9000 addrgenmode none master {self.bridge} up")
+        run_on_host(f"sysctl -qw net.ipv6.conf.{self.bridge}.disable_ipv6=1; ip link set {self.near} mtu 9000 addrgenmode none master {self.bridge} up")
         self.mac = out.run("cat /sys/class/net/far/address").stdout.strip()
 
     def taps(self) -> list[str]:
@@ -84,7 +85,15 @@ def test_workers_at_a_tap(lan: Lan) -> None:
             wire.send(frames.eth(a.mac, lan.mac, b"in", length=length))
             assert port.receive() == frames.eth(a.mac, lan.mac, b"in", length=length)
         assert a.show()["datapath"] == "builtin"
-        assert len(lan.taps()) == 1
+        (tap,) = lan.taps()
+        # Whoever deletes it: it is made again, and the ring's next frames pass.
+        events = lan.vpfd.rpc_client()
+        events("events.subscribe", topics=["fabric"])
+        run_on_host(["ip", "link", "delete", tap])
+        events.wait_notification("event")
+        events.close()
+        wire.send(frames.eth(a.mac, lan.mac, b"again"))
+        assert port.receive() == frames.eth(a.mac, lan.mac, b"again")
     port.close()
     run_on_host(f"while test -n \"$(ls /sys/class/net/{lan.bridge}/brif | grep -vx {lan.near})\"; do :; done", timeout=10)
 
@@ -116,3 +125,74 @@ def test_instances_on_a_real_kernel(vm_factory: Callable[..., VM], kernel: str) 
     assert result.returncode == 0, result.stdout + result.stderr
     assert re.findall(r"SKIPPED \] (\w+)", result.stdout) == ["test_not_here"], result.stdout
     assert vm.dmesg_warnings() == []
+
+
+class GuestHost:
+    """A guest that is a host: a kernel with vhost-net, its own bridge, vpfd, and a driver."""
+
+    CTL = ("/build/vpfctl", "--socket", "/run/vpf/vpfd.sock")
+
+    def __init__(self, vm: VM, mac: str = "02:00:00:00:0e:01"):
+        self.vm, self.mac = vm, mac
+        vm.run("modprobe vhost_net && modprobe tun && modprobe bridge")
+        self.vpfd = vm.popen("exec /build/vpfd --run-dir /run/vpf --state-dir /run/vpf-state")
+        self.vpfd.expect("is ready")
+        vm.pod("out")
+        vm.run("ip link add near type veth peer name far netns out")
+        vm.run(f"sysctl -qw net.ipv6.conf.far.disable_ipv6=1; ip link set far address {mac} up", netns="out")
+        self.ctl("fabric", "add", "lan", "--type", "bridge", "--bridge", "br0")
+        vm.run("sysctl -qw net.ipv6.conf.br0.disable_ipv6=1; ip link set near addrgenmode none master br0 up")
+        self.ctl("pf", "add", "pf", "--fabric", "lan", "--vfs", "1")
+
+    def ctl(self, *args: str) -> str:
+        return self.vm.run([*self.CTL, *args]).stdout
+
+    def show(self) -> dict[str, Any]:
+        return json.loads(self.ctl("--json", "vf", "show", "pf", "0"))
+
+    def driver(self) -> GuestProcess:
+        """Sends back what it gets, until its standard input ends."""
+        shown = self.show()
+        vdev = virtio_user(0, shown["socket"], mac=shown["mac"])
+        testpmd = self.vm.popen(
+            ["stdbuf", "-oL", "dpdk-testpmd", "-d", f"/{PMDS}", "--no-pci", "--no-telemetry", "--no-huge", "--no-shconf", "-m", "64", "--lcores", "0@0,1@0",
+             "--vdev", vdev, "--", "--total-num-mbufs=2048", "--forward-mode=macswap", "--auto-start"], stdin=True,
+        )  # fmt: skip
+        testpmd.expect("Press enter to exit")
+        return testpmd
+
+    def numbers(self) -> GuestProcess:
+        return self.vm.popen(["python3", "/vpf/tests/system/numbered.py", "far", self.show()["mac"]], netns="out", stdin=True)
+
+
+@pytest.fixture
+def guest_host(vm_factory: Callable[..., VM]) -> GuestHost:
+    files = libraries_of(paths.BUILD / "vpfd")
+    return GuestHost(vm_factory("host", kernel="6.12", cpus=2, memory="1G", files=files))
+
+
+def test_moves_under_traffic(guest_host: GuestHost) -> None:
+    """From vhost-net to workers at the same tap, and back."""
+    host = guest_host
+    driver, peer = host.driver(), host.numbers()
+    assert host.show()["datapath"] == "vhost-net"
+    for _ in range(5):
+        for wanted in ("builtin", "vhost-net,builtin"):
+            host.ctl("vf", "set", "pf", "0", "--datapath", wanted)
+            assert host.show()["datapath"] == wanted.split(",")[0]
+    peer.close_stdin()
+    report = check_numbers(peer.wait(60, check=True).stdout, 500)
+    assert report["gap_ms"] < 2000
+    # Whoever deletes the tap: another one is made.
+    host.vm.run("ip link delete $(ls /sys/class/net/br0/brif | grep -vx near)")
+    host.vpfd.expect("deleted the tap")
+    peer = host.numbers()
+    peer.close_stdin()
+    check_numbers(peer.wait(60, check=True).stdout, 1)
+    driver.write("\n")
+    driver.wait()
+    host.vpfd.expect("driver has left it")
+    assert host.vm.run("ls /sys/class/net/br0/brif").stdout.split() == ["near"]
+    assert host.vm.dmesg_warnings() == []
+    host.vpfd.signal()
+    assert host.vpfd.wait().returncode == 0

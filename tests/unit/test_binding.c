@@ -424,7 +424,7 @@ static void settle(void)
 {
 	do
 		pump();
-	while (sd_event_run(e->event, 30000) > 0);
+	while (sd_event_run(e->event, 5000) > 0);
 }
 
 #define until(condition)                                                                                     \
@@ -996,6 +996,33 @@ static void test_memory(void **state)
 	}
 }
 
+/* The fabric's port is a new one: who leads there begins again, nobody else. */
+static void test_port_remade(void **state)
+{
+	(void)state;
+	new_binding(list(2, A, C), false);
+	start_all();
+	settle();
+	expect_bound(A);
+	binding_port_remade(e->b);
+	settle();
+	expect_bound(A);
+	assert_int_equal(e->plan[A].prepares, 1);
+	assert_int_equal(e->plan[A].stops, 0);
+
+	set_list(list(1, C), false);
+	settle();
+	expect_bound(C);
+	binding_port_remade(e->b);
+	settle();
+	expect_bound(C);
+	assert_int_equal(e->plan[C].opens, 1);
+	assert_int_equal(e->plan[C].prepares, 2);
+	assert_int_equal(e->plan[C].starts, 2);
+	assert_int_equal(e->plan[C].stops, 1);
+	assert_int_equal(e->failures, 0);
+}
+
 static void test_failback(void **state)
 {
 	(void)state;
@@ -1215,6 +1242,20 @@ static void test_logging(void **state)
 	}
 	settle();
 	expect_bound(A);
+	/* the kernel's can, and need not be able to use this log */
+	set_list(list(3, A, D, C), false);
+	settle();
+	for (unsigned int k = 0; k < 2; k++) {
+		e->plan[D].how[START] = k ? FAIL : NOW;
+		assert_true(binding_quiesce(e->b, -1));
+		for (unsigned int i = 0; i < QUEUES; i++) {
+			stop(i);
+			e->ring[i].q.log = (struct dirty_log *)(uintptr_t)(k + 2);
+			start(i);
+		}
+		settle();
+		expect_bound(k ? (int)C : (int)D);
+	}
 }
 
 /* Anything at any time; in the end, when all is well again, the first of the list serves all that is started.
@@ -1308,6 +1349,7 @@ int main(void)
 		TEST(test_driver_at_each_step),
 		TEST(test_quiesce),
 		TEST(test_memory),
+		TEST(test_port_remade),
 		TEST(test_failback),
 		TEST(test_outside),
 		TEST(test_enable_and_call),

@@ -14,11 +14,11 @@
 
 #include <cmocka.h>
 
-#include <linux/if_tun.h>
+#include <linux/if_bridge.h>
+#include <linux/rtnetlink.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/uio.h>
 
 #include "datapath/pkt.h"
@@ -337,6 +337,52 @@ static struct port_stats stats(struct env *e, unsigned int n)
 
 	fabric_bridge.port_get_stats(e->p[n], &s);
 	return s;
+}
+
+static unsigned int vlan_attrs(const struct brport_vlans *v, struct bridge_vlan_info *ret, unsigned int max)
+{
+	char buf[RTNL_ROOM] __attribute__((aligned(8)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	const struct nlattr *spec, *attr;
+	unsigned int n = 0;
+
+	brport_put_vlans(nlh, v);
+	assert_true(nlh->nlmsg_len <= sizeof(buf));
+	spec = mnl_nlmsg_get_payload(nlh);
+	assert_int_equal(mnl_attr_get_type(spec), IFLA_AF_SPEC);
+	mnl_attr_for_each_nested(attr, spec)
+	{
+		assert_int_equal(mnl_attr_get_type(attr), IFLA_BRIDGE_VLAN_INFO);
+		if (n < max)
+			memcpy(&ret[n], mnl_attr_get_payload(attr), sizeof(ret[n]));
+		n++;
+	}
+	return n;
+}
+
+/* Sets of VLANs as the kernel wants them said: ranges of what is alike; the PVID alone; the ends not at all.
+ */
+static void test_vlan_ranges(void **state)
+{
+	static struct brport_vlans v;
+	struct bridge_vlan_info i[8];
+
+	(void)state;
+	assert_int_equal(vlan_attrs(&v, i, 8), 0);
+	memset(v.member, 0xff, sizeof(v.member));
+	v.untagged[0] = 1 << 5;
+	v.pvid = 5;
+	assert_int_equal(vlan_attrs(&v, i, 8), 5);
+	assert_true(i[0].vid == 1 && i[0].flags == BRIDGE_VLAN_INFO_RANGE_BEGIN);
+	assert_true(i[1].vid == 4 && i[1].flags == BRIDGE_VLAN_INFO_RANGE_END);
+	assert_true(i[2].vid == 5 && i[2].flags == (BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED));
+	assert_true(i[3].vid == 6 && i[3].flags == BRIDGE_VLAN_INFO_RANGE_BEGIN);
+	assert_true(i[4].vid == 4094 && i[4].flags == BRIDGE_VLAN_INFO_RANGE_END);
+	/* The longest there is: every other one. */
+	memset(&v, 0, sizeof(v));
+	memset(v.member, 0x55, sizeof(v.member));
+	assert_int_equal(vlan_attrs(&v, i, 8), 2047);
+	assert_true(i[0].vid == 2 && i[0].flags == 0 && i[7].vid == 16);
 }
 
 static void test_made_and_removed(void **state)
@@ -1006,6 +1052,7 @@ static void test_filtering_off(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_vlan_ranges),
 		TEST(test_made_and_removed),
 		TEST(test_traffic),
 		TEST(test_spoof),
