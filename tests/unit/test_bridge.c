@@ -378,11 +378,16 @@ static void test_vlan_ranges(void **state)
 	assert_true(i[2].vid == 5 && i[2].flags == (BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED));
 	assert_true(i[3].vid == 6 && i[3].flags == BRIDGE_VLAN_INFO_RANGE_BEGIN);
 	assert_true(i[4].vid == 4094 && i[4].flags == BRIDGE_VLAN_INFO_RANGE_END);
-	/* The longest there is: every other one. */
+	/* Every other one; and the longest there is, two of three. */
 	memset(&v, 0, sizeof(v));
 	memset(v.member, 0x55, sizeof(v.member));
 	assert_int_equal(vlan_attrs(&v, i, 8), 2047);
 	assert_true(i[0].vid == 2 && i[0].flags == 0 && i[7].vid == 16);
+	memset(&v, 0, sizeof(v));
+	for (unsigned int vid = 1; vid < 4095; vid++)
+		if (vid % 3)
+			v.member[vid / 64] |= 1ULL << (vid % 64);
+	assert_int_equal(vlan_attrs(&v, i, 8), 2730);
 }
 
 static void test_made_and_removed(void **state)
@@ -400,7 +405,9 @@ static void test_made_and_removed(void **state)
 	assert_int_equal(e->at[0].n_tap, 4);
 	assert_string_equal(e->at[0].tap_name, "vpf-pf0-pf");
 	assert_true(sh("ip link show vpf-pf0-pf up | grep -q 'master " BRIDGE "'"));
-	assert_true(sh("ip addr show vpf-pf0-pf | grep -q inet") == false);
+	assert_false(sh("ip addr show vpf-pf0-pf | grep -q inet"));
+	assert_true(sh("bridge -d link show dev vpf-pf0-pf | grep 'guard on' | grep 'learning off' |"
+		       "grep ' flood off' | grep -q 'locked on'"));
 	assert_int_equal(fabric_bridge.port_open(e->p[0], 4, &again, &err), 0);
 	assert_ptr_equal(again.tap_fd, e->at[0].tap_fd);
 	fabric_bridge.port_close(e->p[0]);
@@ -944,7 +951,7 @@ static void test_trunk(void **state)
 	struct function_settings s = in_trunk(0, 100, 102, false);
 	static const uint32_t v100[] = {0x81000000 | 2 << 13 | 100, 0}, v101[] = {0x81000000 | 101, 0},
 			      v103[] = {0x81000000 | 103, 0}, ad[] = {0x88a80000 | 100, 0},
-			      v4000[] = {0x81000000 | 4000, 0};
+			      v4000[] = {0x81000000 | 4000, 0}, v3999[] = {0x81000000 | 3999, 0};
 	unsigned int a = add(e, &s), b, c;
 
 	s = in_vlan(1, 101, 0);
@@ -982,6 +989,14 @@ static void test_trunk(void **state)
 	put(e->at[a].tap_fd[0], make(0xff, 50, 13, v4000));
 	while (get(e->at[c].tap_fd[0]).len)
 		;
+	expect_nothing(e);
+	/* The longest list that the kernel can be given. */
+	for (unsigned int vid = 0; vid < 4095; vid += 3)
+		s.vlan.trunk[vid / 64] &= ~(1ULL << (vid % 64));
+	set(e, a, &s);
+	put(e->at[a].tap_fd[0], make(0xff, a, 14, v4000)); /* 4000 is 1 more than a multiple of 3 */
+	expect(e->wire->fd[0], make(0xff, a, 14, v4000));
+	put(e->at[a].tap_fd[0], make(0xff, a, 15, v3999));
 	expect_nothing(e);
 	assert_int_equal(e->troubles, 0);
 }
