@@ -291,7 +291,7 @@ static void fake_remove(struct datapath *dp, struct datapath_ring *r)
 static int fake_open(const struct datapath_open *args, struct datapath **ret, struct err *err);
 
 #define OPS(n)                                                                                               \
-	.name = n, .features = fake_features, .open = fake_open, .prepare = fake_prepare,                    \
+	.name = (n), .features = fake_features, .open = fake_open, .prepare = fake_prepare,                  \
 	.start = fake_start, .stop = fake_stop, .close = fake_close, .ring_enable = fake_enable,             \
 	.ring_call = fake_call, .set = fake_set
 static const struct datapath_ops fakes[DATAPATH_TYPES] = {
