@@ -524,6 +524,54 @@ static void test_spoof(void **state)
 	assert_int_equal(e->troubles, 0);
 }
 
+/* Functions without spoof check, on a fabric that learns. */
+static void test_learning(void **state)
+{
+	struct function_settings s = settings(0);
+	struct env *e = *state;
+	struct fabric_settings fs;
+	unsigned int a, b, c;
+	struct fabric_state shown;
+	struct err err;
+
+	if (!e)
+		skip();
+	e->s.learning = true;
+	e->s.max_learned = 3;
+	e->s.ageing = 77;
+	env(state, false);
+	assert_true(sh("ip -d link show " BRIDGE " | grep -q 'ageing_time 7700 '"));
+	s.spoofchk = false;
+	a = add(e, &s);
+	b = add(e, NULL);
+	c = add(e, NULL);
+	for (unsigned int i = 0; i < 5; i++)
+		put(e->at[a].tap_fd[0], make(b, 50 + i, 1, NULL));
+	for (unsigned int i = 0; i < 3; i++)
+		expect_at(e, b, b, 50 + i, 1);
+	expect_nothing(e);
+	assert_int_equal(stats(e, a).tx_drop[DROP_SPOOF_MAC], 2);
+	send_from(e, c, 51, 2);
+	expect_at(e, a, 51, c, 2);
+	expect_nothing(e);
+	fabric_bridge.get(e->f, &shown, NULL);
+	assert_int_equal(shown.fdb_learned, 3);
+	/* What is an owner's is not learned away from him. */
+	put(e->at[a].tap_fd[0], make(b, 50, 3, NULL));
+	expect_at(e, b, b, 50, 3);
+	fs = e->s;
+	fs.ageing = 100;
+	fs.learning = false;
+	assert_int_equal(fabric_bridge.set(e->f, &fs, &err), 0);
+	assert_true(sh("ip -d link show " BRIDGE " | grep -q 'ageing_time 10000 '"));
+	put(e->at[a].tap_fd[0], make(b, 60, 4, NULL));
+	expect_at(e, b, b, 60, 4);
+	send_from(e, c, 60, 5);
+	send_from(e, c, 51, 5);
+	expect_nothing(e);
+	assert_int_equal(e->troubles, 0);
+}
+
 static void test_conflict(void **state)
 {
 	struct env *e = env(state, false);
@@ -1071,6 +1119,7 @@ int main(void)
 		TEST(test_made_and_removed),
 		TEST(test_traffic),
 		TEST(test_spoof),
+		TEST(test_learning),
 		TEST(test_conflict),
 		TEST(test_no_tags),
 		TEST(test_rates),
