@@ -8,6 +8,7 @@ as servers and as clients. The guest is DPDK's virtio-user, or a driver in Pytho
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import signal
@@ -80,14 +81,27 @@ def failures(function: Function) -> int:
     return function.show()["binding"]["failures"]
 
 
-RARP = b"\x80\x35"
+RARP, PROBE = b"\x80\x35", b"\x88\xb7"
 
 
 def receive(port: Port) -> bytes:
-    """The next frame, but for the one by which a back-end announces to its switch where a function is now."""
-    while (frame := port.receive())[12:14] == RARP:
-        assert frame[:6] == b"\xff" * 6
+    """The next frame, but for those by which a back-end announces to its switch where a function is now, and probes."""
+    while (frame := port.receive())[12:14] in (RARP, PROBE):
+        assert frame[12:14] == PROBE or frame[:6] == b"\xff" * 6
     return frame
+
+
+def await_switch(left: Port, right: Port, a: Function, b: Function) -> None:
+    """Until frames pass both ways: Open vSwitch has said yes to a new port, and is still busy taking it in."""
+    for here, there, src, dst in ((left, right, a, b), (right, left, b, a)):
+        for _ in range(100):
+            here.send_frame(frames.mac(dst.mac) + frames.mac(src.mac) + PROBE + bytes(46), timeout=30)
+            with contextlib.suppress(TimeoutError):
+                while there.receive(0.2)[12:14] != PROBE:
+                    pass
+                break
+        else:
+            raise AssertionError(f"nothing passes from {src.vf} to {dst.vf}")
 
 
 def check_frames(left: Port, right: Port, a: Function, b: Function) -> None:
@@ -173,6 +187,7 @@ def test_ovs(ovs: OvsDpdk, vpfd: Vpfd) -> None:
     check_rounds(vpfd, a, b)
     left, right = a.port(), b.port()
     wait_until(lambda: serving(a) == serving(b) == "vhost-user")
+    await_switch(left, right, a, b)
     check_frames(left, right, a, b)
     left.close()
     right.close()
@@ -190,6 +205,7 @@ def test_ovs_as_client(ovs: OvsDpdk, vpfd: Vpfd, place: Path) -> None:
         check_rounds(vpfd, a, b)
         left, right = a.port(), b.port()
         wait_until(lambda: serving(a) == serving(b) == "vhost-user")
+        await_switch(left, right, a, b)
         check_frames(left, right, a, b)
         left.close()
         right.close()
