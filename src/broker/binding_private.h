@@ -59,6 +59,7 @@ struct binding_ring {
 	bool tell;     /* that it is broken: `why` */
 	bool enabled;  /* as its datapath knows it */
 	int callfd;    /* … */
+	bool served;   /* by somebody, since its driver started it */
 	bool doorbell; /* the front-end has its datapath's page */
 	char why[128];
 };

@@ -125,13 +125,14 @@ static void refresh_ring(struct slot *s, struct binding_ring *r)
 	}
 }
 
-/* Either side's notification may have come while nobody listened. */
-static void notify_both(const struct vhost_queue *q)
+/* Either side's notification may have come while nobody listened; the driver's also before anybody did. */
+static void notify_both(struct binding_ring *r)
 {
-	if (q->kickfd >= 0)
-		(void)signal_eventfd(q->kickfd);
-	if (q->callfd >= 0)
-		(void)signal_eventfd(q->callfd);
+	if (r->q->kickfd >= 0)
+		(void)signal_eventfd(r->q->kickfd);
+	if (r->served && r->q->callfd >= 0)
+		(void)signal_eventfd(r->q->callfd);
+	r->served = true;
 }
 
 static void on_started(void *ctx, int r, const char *why)
@@ -348,7 +349,7 @@ int slot_add_ring(struct slot *s, struct binding_ring *r)
 		r->lent = NULL;
 		return res;
 	}
-	notify_both(r->q);
+	notify_both(r);
 	return 0;
 }
 
@@ -373,7 +374,7 @@ void slot_begin_service(struct slot *s)
 		if (b->ring[i].slot != s)
 			continue;
 		refresh_ring(s, &b->ring[i]);
-		notify_both(b->ring[i].q);
+		notify_both(&b->ring[i]);
 	}
 	if (b->set && s->ops->set)
 		s->ops->set(s->dp, &b->settings, &b->filter);

@@ -869,7 +869,7 @@ static void vdpa_set(struct datapath *dp, const struct function_settings *s, con
 	struct vdpa_filter before = v->filter;
 
 	vdpa_filter_make(s, filter, v->mac, &v->filter);
-	if (memcmp(&before, &v->filter, sizeof(before)) == 0)
+	if (vdpa_filter_equal(&before, &v->filter))
 		return;
 	v->filter_changed = true;
 	advance(v);

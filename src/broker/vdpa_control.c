@@ -44,6 +44,20 @@ void vdpa_filter_make(const struct function_settings *s, const struct rx_filter 
 		memcpy(ret->vlans, s->vlan.trunk, sizeof(ret->vlans));
 }
 
+static bool same_table(const struct vdpa_filter *a, const struct vdpa_filter *b)
+{
+	return a->unicast_n == b->unicast_n && a->multicast_n == b->multicast_n &&
+	       memcmp(a->unicast, b->unicast, a->unicast_n * 6) == 0 &&
+	       memcmp(a->multicast, b->multicast, a->multicast_n * 6) == 0;
+}
+
+bool vdpa_filter_equal(const struct vdpa_filter *a, const struct vdpa_filter *b)
+{
+	return memcmp(a->mac, b->mac, sizeof(a->mac)) == 0 && a->promiscuous == b->promiscuous &&
+	       a->all_multicast == b->all_multicast && same_table(a, b) &&
+	       memcmp(a->vlans, b->vlans, sizeof(a->vlans)) == 0;
+}
+
 int vdpa_control_new(struct vdpa_control *c, unsigned int size)
 {
 	int r = 0;
@@ -170,13 +184,6 @@ static int mac_table(struct vdpa_control *c, const struct vdpa_filter *f)
 	memcpy(data + at + 4, f->multicast, n * 6);
 	return vdpa_control_command(c, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, data,
 				    at + 4 + n * 6);
-}
-
-static bool same_table(const struct vdpa_filter *a, const struct vdpa_filter *b)
-{
-	return a->unicast_n == b->unicast_n && a->multicast_n == b->multicast_n &&
-	       memcmp(a->unicast, b->unicast, a->unicast_n * 6) == 0 &&
-	       memcmp(a->multicast, b->multicast, a->multicast_n * 6) == 0;
 }
 
 static int vlans(struct vdpa_control *c, const struct vdpa_filter *old, const struct vdpa_filter *f)

@@ -34,6 +34,9 @@ struct vdpa_filter {
 void vdpa_filter_make(const struct function_settings *s, const struct rx_filter *filter, const uint8_t mac[6],
 		      struct vdpa_filter *ret);
 
+/* All but `pairs`. */
+bool vdpa_filter_equal(const struct vdpa_filter *a, const struct vdpa_filter *b);
+
 struct vdpa_control {
 	uint8_t *area; /* VDPA_CONTROL_BYTES, NULL: none */
 	uint64_t iova; /* of it, for the device; set by the owner */

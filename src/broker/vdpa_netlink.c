@@ -244,7 +244,7 @@ static int converse(struct session *s, const struct nlmsghdr *nlh,
 		return -errno;
 	for (;;) {
 		ssize_t got = mnl_socket_recvfrom(s->nl, s->buf, sizeof(s->buf));
-		const struct nlmsghdr *h = (const struct nlmsghdr *)s->buf;
+		const struct nlmsghdr *h = (const void *)s->buf;
 		int left = (int)got;
 
 		if (got < 0 && errno == EINTR)

@@ -147,7 +147,9 @@ static int bind_driver(const char *name, struct vdpa_lease *lease, struct err *e
 	}
 	snprintf(path, sizeof(path), "%s/bus/vdpa/devices/%s/driver_override", vdpa_sys->sysfs, name);
 	r = write_file(path, DRIVER);
-	if (r >= 0 || r == -ENOENT) { /* kernels before 5.18 have none, and only this driver */
+	/* Without it the driver binds what is on none all the same: kernels before 5.18 have no override, and
+	 * a sandbox may have made it read-only. */
+	if (r >= 0 || r == -ENOENT || r == -EROFS) {
 		snprintf(path, sizeof(path), "%s/bus/vdpa/drivers/" DRIVER "/bind", vdpa_sys->sysfs);
 		r = write_file(path, name);
 	}

@@ -26,6 +26,36 @@ int bpf_new_map(bool per_cpu, uint32_t size)
 	return sys_bpf(BPF_MAP_CREATE, &attr); /* close-on-exec always */
 }
 
+int bpf_new_set(uint32_t max)
+{
+	union bpf_attr attr = {
+		.map_type = BPF_MAP_TYPE_HASH,
+		.key_size = 8,
+		.value_size = 8,
+		.max_entries = max,
+		.map_flags = BPF_F_NO_PREALLOC, /* most are never filled */
+	};
+
+	snprintf(attr.map_name, sizeof(attr.map_name), "vpf_set");
+	return sys_bpf(BPF_MAP_CREATE, &attr);
+}
+
+int bpf_empty_set(int map_fd)
+{
+	uint64_t key;
+	union bpf_attr first = {.map_fd = (uint32_t)map_fd, .next_key = (uint64_t)(uintptr_t)&key},
+		       del = {.map_fd = (uint32_t)map_fd, .key = (uint64_t)(uintptr_t)&key};
+
+	/* The first key there is, until there is none. A program may add some meanwhile; they are few. */
+	while (sys_bpf(BPF_MAP_GET_NEXT_KEY, &first) == 0) {
+		int r = sys_bpf(BPF_MAP_DELETE_ELEM, &del);
+
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	return 0;
+}
+
 /* CPUs that may ever be there: as many values a lookup gives. */
 static unsigned int possible_cpus(void)
 {

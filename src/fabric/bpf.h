@@ -12,6 +12,9 @@
 /* A map of one value of `size` bytes (a multiple of 8), all zeros; per_cpu: one for each possible CPU. A
  * descriptor. */
 int bpf_new_map(bool per_cpu, uint32_t size);
+/* A set of at most `max` (≥ 1) numbers of 64 bits, and emptying it. */
+int bpf_new_set(uint32_t max);
+int bpf_empty_set(int map_fd);
 /* The sum, word by word, of the values of all CPUs. */
 int bpf_sum_map(int map_fd, uint64_t *ret, uint32_t size);
 /* All zeros again; not per_cpu. */

@@ -18,6 +18,10 @@
  * A trunk of many VLANs has no static entries, which would be one for each of them, but learns: what it sends
  *comes from its own addresses only, with spoof check.
  *
+ * What functions without spoof check send from is learned by the bridge, if the fabric learns: at most
+ *max_learned addresses of each in the time that the table keeps them (ageing), others are dropped. Of
+ *somebody else's bridge the ageing is his.
+ *
  * What the kernel refuses: the port's tap is set down, `trouble` says why, and it is tried again every
  *second. A tap that is gone is made again behind the same descriptors. A bridge that is gone is made
  *again if it was vpfd's; otherwise its ports have no link until it is back.
@@ -99,6 +103,7 @@ struct bridge_fabric {
 	struct bridge_pool *pools;
 	sd_event_source *look;  /* defer: something of the kernel's changed */
 	sd_event_source *retry; /* timer, while there is trouble */
+	sd_event_source *age;   /* timer, while a port learns */
 	bool trouble;           /* the fabric's own, told */
 };
 
@@ -121,7 +126,29 @@ static inline struct bridge_fabric *bridge_of_port(const struct bridge_port *p)
 int bridge_claim(struct bridge_fabric *f);
 /* The VLANs that a port is in, on this bridge. False: the bridge knows of none. */
 bool bridge_vlans(const struct bridge_fabric *f, const struct function_settings *s, struct brport_vlans *ret);
+/* Derives everything anew, and brings the kernel to it. */
 void bridge_recompute(struct bridge_fabric *f);
+/* Whether its main address is another's: says so when that begins. */
+void bridge_update_conflict(struct bridge_fabric *f, struct bridge_port *p);
+void bridge_arm_age(struct bridge_fabric *f);
+/* Trouble, once until it is over; p NULL: the fabric's own. */
+void bridge_report(struct bridge_fabric *f, struct bridge_port *p, const char *why);
+/* Tries all that failed again, in a second. */
+void bridge_retry(struct bridge_fabric *f);
+int bridge_on_look(sd_event_source *source, void *userdata);
+int bridge_on_retry(sd_event_source *source, uint64_t usec, void *userdata);
+int bridge_on_age(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* Finds the bridge, or makes it, and its uplink a port of it. */
+int bridge_find(struct bridge_fabric *f, struct err *err);
+/* Leaves it as it was found. */
+void bridge_leave(struct bridge_fabric *f);
+/* Makes the netdev a port of the bridge, with all VLANs. Fails: no uplink. */
+int bridge_enslave_uplink(struct bridge_fabric *f, const struct fabric_settings *s, struct err *err);
+/* Who else is in the bridge, and their carrier. */
+void bridge_scan(struct bridge_fabric *f);
+/* Whether it is a tap of one of its ports. */
+bool bridge_has(const struct bridge_fabric *f, int ifindex);
 /* Something in the kernel changed: looks at it when the event loop is idle. */
 void bridge_look(struct bridge_fabric *f);
 

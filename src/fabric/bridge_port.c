@@ -111,7 +111,7 @@ int bridge_port_make(struct bridge_port *p, unsigned int queues, struct err *err
 	r = tap_new(name, queues, &p->tap, err);
 	if (r < 0)
 		return r;
-	p->maps = (struct port_prog_maps){-1, -1, -1};
+	p->maps = (struct port_prog_maps){-1, -1, -1, -1};
 	p->applied = (struct bridge_applied){0};
 	p->taken = (struct port_stats){0};
 	r = make_link(p);
@@ -130,6 +130,7 @@ static void drop_tap_state(struct bridge_port *p)
 {
 	close_fd(&p->maps.stats);
 	close_fd(&p->maps.buckets);
+	close_fd(&p->maps.learned);
 	free(p->applied.entries);
 	p->applied = (struct bridge_applied){0};
 }
@@ -315,6 +316,14 @@ static int apply_entries(struct bridge_port *p, const struct brport_vlans *v, bo
 	return r;
 }
 
+/* What a function without spoof check sends from is learned, if the fabric learns. */
+static bool learns(const struct bridge_port *p)
+{
+	const struct fabric_settings *s = &p->base.fabric->settings;
+
+	return !p->base.settings.spoofchk && s->learning && s->max_learned;
+}
+
 static void program_conf(const struct bridge_port *p, bool aware, const bool *refused,
 			 struct port_prog_conf *c)
 {
@@ -336,6 +345,8 @@ static void program_conf(const struct bridge_port *p, bool aware, const bool *re
 	c->max_rate = s->max_rate;
 	c->total_rate = p->pool->rate;
 	c->min_rate = c->total_rate ? s->min_rate : 0; /* there is something to have a share of */
+	if (learns(p))
+		c->max_learned = p->base.fabric->settings.max_learned;
 	for (unsigned int i = 0; i < p->n_owned; i++)
 		if (!refused[i])
 			c->macs[c->n_macs++] = p->owned[i].mac;
@@ -351,6 +362,12 @@ static int apply_programs(struct bridge_port *p, const struct port_prog_conf *c)
 	/* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): both were zeroed before they were filled */
 	if (p->maps.stats < 0 || (a->prog_set && !memcmp(&a->prog, c, sizeof(*c))))
 		return 0;
+	if (!a->prog_set || a->prog.max_learned != c->max_learned) {
+		close_fd(&p->maps.learned);
+		p->maps.learned = c->max_learned ? bpf_new_set(c->max_learned) : -1;
+		if (c->max_learned && p->maps.learned < 0)
+			return p->maps.learned;
+	}
 	in = port_prog_load(c, &p->maps, true, NULL, 0);
 	if (in < 0)
 		return in;
@@ -375,7 +392,7 @@ static int apply_flags(struct bridge_port *p, bool many)
 	const struct rx_filter *filter = p->filter && p->filter->known ? p->filter : NULL;
 	struct bridge_applied *a = &p->applied;
 	struct brport_flags flags = {
-		.learning = many || (!s->spoofchk && p->base.fabric->settings.learning),
+		.learning = many || learns(p),
 		.locked = s->spoofchk && !many,
 		.unicast_flood = s->trust && p->policy.promisc && filter && filter->promiscuous,
 	};

@@ -16,6 +16,7 @@ static void try_programs(struct rtnl *nl, const struct tap *t, unsigned int *fou
 	struct port_prog_conf c = {
 		.spoofchk = true, .mtu = 1500, .max_rate = 1, .min_rate = 1, .total_rate = 1};
 	struct port_prog_maps maps = {
+		.learned = -1,
 		.stats = bpf_new_map(true, sizeof(struct port_stats)),
 		.buckets = bpf_new_map(false, sizeof(struct port_prog_buckets)),
 		.total = bpf_new_map(false, sizeof(uint64_t)),

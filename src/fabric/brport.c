@@ -26,6 +26,8 @@ int brport_set(struct rtnl *nl, int ifindex, const struct brport_flags *flags)
 	mnl_attr_put_u8(nlh, IFLA_BRPORT_UNICAST_FLOOD, flags->unicast_flood);
 	mnl_attr_put_u8(nlh, IFLA_BRPORT_GUARD, 1); /* no guest takes part in the spanning tree */
 	mnl_attr_put_u8(nlh, IFLA_BRPORT_LOCKED, flags->locked);
+	if (!flags->learning) /* nor anything from before */
+		mnl_attr_put(nlh, IFLA_BRPORT_FLUSH, 0, NULL);
 	mnl_attr_nest_end(nlh, port);
 	return rtnl_talk(nl, nlh, NULL, NULL);
 }

@@ -201,20 +201,42 @@ int link_del(struct rtnl *nl, int ifindex)
 	return rtnl_talk(nl, nlh, NULL, NULL);
 }
 
-int link_set_vlan_filtering(struct rtnl *nl, int bridge, bool on)
+static struct nlmsghdr *bridge_request(struct rtnl *nl, int bridge, struct nlattr **linkinfo,
+				       struct nlattr **data)
 {
 	void *extra;
 	struct nlmsghdr *nlh = rtnl_request(nl, RTM_NEWLINK, 0, sizeof(struct ifinfomsg), &extra);
-	struct nlattr *linkinfo, *data;
 
 	((struct ifinfomsg *)extra)->ifi_index = bridge;
-	linkinfo = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+	*linkinfo = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
 	mnl_attr_put_str(nlh, IFLA_INFO_KIND, "bridge");
-	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
-	mnl_attr_put_u8(nlh, IFLA_BR_VLAN_FILTERING, on);
+	*data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
+	return nlh;
+}
+
+static int bridge_talk(struct rtnl *nl, struct nlmsghdr *nlh, struct nlattr *linkinfo, struct nlattr *data)
+{
 	mnl_attr_nest_end(nlh, data);
 	mnl_attr_nest_end(nlh, linkinfo);
 	return rtnl_talk(nl, nlh, NULL, NULL);
+}
+
+int link_set_ageing(struct rtnl *nl, int bridge, uint32_t ageing)
+{
+	struct nlattr *linkinfo, *data;
+	struct nlmsghdr *nlh = bridge_request(nl, bridge, &linkinfo, &data);
+
+	mnl_attr_put_u32(nlh, IFLA_BR_AGEING_TIME, ageing * 100); /* USER_HZ */
+	return bridge_talk(nl, nlh, linkinfo, data);
+}
+
+int link_set_vlan_filtering(struct rtnl *nl, int bridge, bool on)
+{
+	struct nlattr *linkinfo, *data;
+	struct nlmsghdr *nlh = bridge_request(nl, bridge, &linkinfo, &data);
+
+	mnl_attr_put_u8(nlh, IFLA_BR_VLAN_FILTERING, on);
+	return bridge_talk(nl, nlh, linkinfo, data);
 }
 
 int link_set(struct rtnl *nl, int ifindex, const struct link_change *c)

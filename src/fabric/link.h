@@ -31,6 +31,8 @@ int link_ports(struct rtnl *nl, int bridge, void (*port)(void *arg, const struct
 /* One that says nothing by itself: no spanning tree, no multicast snooping, for which it would speak up. */
 int link_add_bridge(struct rtnl *nl, const char *name, const uint8_t mac[6], bool vlan_filtering);
 int link_del(struct rtnl *nl, int ifindex);
+/* s: how long the bridge keeps a learned address. */
+int link_set_ageing(struct rtnl *nl, int bridge, uint32_t ageing);
 int link_set_vlan_filtering(struct rtnl *nl, int bridge, bool on);
 
 struct link_change { /* what is 0 or NULL stays as it is */

@@ -17,6 +17,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "addresses are compare
  * The stack, below FP: the key 0 of the maps; the Ethernet header, so that both addresses' long halves are
  * aligned. */
 #define KEY    (-4)
+#define NUMBER (-32)
 #define HEADER (-22)
 #define DST_2  (HEADER)      /* bytes 0, 1 of the destination */
 #define DST_4  (HEADER + 2)  /* 2…5 */
@@ -202,22 +203,46 @@ static void check_tags(struct gen *g)
 	asm_place(a, ok);
 }
 
-static void check_source(struct gen *g)
+/* R2: an address that is not its own. */
+static void count_source(struct gen *g, int set, unsigned int ok)
+{
+	struct bpf_asm *a = &g->a;
+
+	asm_store(a, BPF_DW, FP, NUMBER, R2);
+	asm_load_map(a, R1, set);
+	asm_mov(a, R2, FP);
+	asm_alu_imm(a, BPF_ADD, R2, NUMBER);
+	asm_call(a, BPF_FUNC_map_lookup_elem);
+	asm_jump(a, BPF_JNE, R0, 0, ok);
+	asm_load_map(a, R1, set);
+	asm_mov(a, R2, FP);
+	asm_alu_imm(a, BPF_ADD, R2, NUMBER);
+	asm_mov(a, R3, R2);
+	asm_mov_imm(a, R4, BPF_ANY);
+	asm_call(a, BPF_FUNC_map_update_elem);
+	asm_jump(a, BPF_JNE, R0, 0, to_drop(g, DROP_SPOOF_MAC));
+}
+
+static void check_source(struct gen *g, const struct port_prog_maps *maps)
 {
 	struct bpf_asm *a = &g->a;
 	unsigned int ok = asm_label(a);
+	bool counted = !g->c->spoofchk && g->c->max_learned;
 
 	asm_load(a, BPF_W, R2, FP, SRC_4);
 	asm_load(a, BPF_H, R3, FP, SRC_2);
 	asm_alu_imm(a, BPF_LSH, R3, 32);
 	asm_alu(a, BPF_OR, R2, R3);
 	asm_jump(a, BPF_JSET, R2, 1, to_drop(g, DROP_MALFORMED));
-	if (g->c->spoofchk) {
+	if (g->c->spoofchk || counted) {
 		for (unsigned int i = 0; i < g->c->n_macs; i++) {
 			asm_load_imm(a, R3, g->c->macs[i]);
 			asm_jump_reg(a, BPF_JEQ, R2, R3, ok);
 		}
-		go(g, to_drop(g, DROP_SPOOF_MAC));
+		if (counted)
+			count_source(g, maps->learned, ok);
+		else
+			go(g, to_drop(g, DROP_SPOOF_MAC));
 	}
 	asm_place(a, ok);
 }
@@ -377,7 +402,7 @@ static void from_function(struct gen *g, const struct port_prog_maps *maps)
 
 	check_reserved(g);
 	check_tags(g);
-	check_source(g);
+	check_source(g, maps);
 	check_length(g);
 	check_rates(g, maps);
 	count(g, STAT(tx_packets));

@@ -16,6 +16,9 @@
  * program cannot make it wait. Where the PF has a total rate, a frame within the function's minimum passes at
  * once and is charged to the total, into debt if need be; others need room in the total.
  *
+ * A port that learns, without spoof check, could fill the bridge's table, which is everybody's: so the
+ * addresses that it sends from are kept in a set, and who would be one too many is dropped.
+ *
  * Needs nothing but clsact and cls_bpf, and the helpers of Linux 5.12. No compiler, no BTF.
  *
  * Thread-safety: none needed. */
@@ -31,12 +34,16 @@ struct port_prog_conf { /* compared as bytes: zeroed before it is filled */
 	uint32_t max_rate, min_rate, total_rate; /* Mb/s, 0: none */
 	unsigned int n_macs;                     /* that it may send from, with spoofchk */
 	uint64_t macs[VPF_MAX_DRIVER_MACS + 2];  /* as mac_load() */
+	/* Without spoof check: from so many other addresses, until the set is emptied; 0: it is not counted.
+	 */
+	uint32_t max_learned;
 };
 
 struct port_prog_maps {
 	int stats;   /* per CPU, struct port_stats; rx_packets and rx_bytes are not counted here */
 	int buckets; /* struct port_prog_buckets; to be zeroed when a rate changes, as must be the total */
 	int total;   /* one number: the PF's bucket, shared; -1: none */
+	int learned; /* the set of other addresses; with max_learned */
 };
 struct port_prog_buckets {
 	uint64_t max, min;

@@ -11,7 +11,9 @@
 
 #include "util/err.h"
 
-#define RTNL_ROOM 16384 /* bytes of a request, at most: room for 4094 VLANs by ranges, or 400 addresses */
+/* Bytes of a request, at most. The longest is a set of VLANs in as many ranges as there can be: 2730
+ * attributes of 8. */
+#define RTNL_ROOM 32768
 
 struct rtnl;
 

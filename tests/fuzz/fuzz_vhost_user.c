@@ -74,7 +74,23 @@ static void queue_stop(void *ctx, unsigned int index, uint16_t *ret_avail_idx, u
 	running[index] = NULL;
 }
 
-static const struct vhost_user_ops ops = {.queue_start = queue_start, .queue_stop = queue_stop};
+static struct vhost_user *device;
+static unsigned int asked;
+
+/* Every other time the message waits until the loop is idle. */
+static bool quiesce(void *ctx, int index)
+{
+	bool any = false;
+
+	(void)ctx;
+	for (int i = 0; i < VHOST_USER_MAX_QUEUES; i++)
+		any |= (index < 0 || index == i) && running[i];
+	check(any);
+	return asked++ % 2;
+}
+
+static const struct vhost_user_ops ops = {
+	.queue_start = queue_start, .queue_stop = queue_stop, .quiesce = quiesce};
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -93,8 +109,11 @@ static void pump(int front)
 {
 	uint8_t sink[4096];
 
-	while (sd_event_run(event, 0) > 0)
-		;
+	do {
+		while (sd_event_run(event, 0) > 0)
+			;
+		vhost_user_resume(device);
+	} while (sd_event_run(event, 0) > 0);
 	while (recv(front, sink, sizeof(sink), MSG_DONTWAIT) > 0)
 		;
 }
@@ -169,6 +188,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(ftruncate(fds[0], MEMORY_SIZE) == 0);
 	check(pwrite(fds[0], zeros, sizeof(zeros), 0) == sizeof(zeros));
 	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+	device = &vu;
+	asked = 0;
 	check(vu_conn_open(&vu, pair[1], getpid()) == 0);
 	for (size_t n = 1; n && vu.conn; data += n, size -= n)
 		n = send_record(pair[0], data, size);

@@ -7,6 +7,7 @@
  *
  * The input is a sequence of steps: a byte that says what (below), and its arguments. Time does not pass. */
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -108,6 +109,11 @@ static void on_ring_error(void *ctx, unsigned int queue, const char *why)
 static const struct datapath_events events = {on_prepared, on_started,    on_stopped,
 					      on_failed,   on_ring_error, NULL};
 
+static void remove_socket(void)
+{
+	unlink(path);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -142,7 +148,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	memcpy(addr.sun_path, path, sizeof(path));
 	listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	check(listen_fd >= 0 && bind(listen_fd, (struct sockaddr *)&addr, sizeof(addr)) == 0);
-	check(listen(listen_fd, 8) == 0);
+	check(listen(listen_fd, 8) == 0 && atexit(remove_socket) == 0);
 	return 0;
 }
 

@@ -16,7 +16,7 @@ import sys
 import time
 
 ETHERTYPE = 0x88B6
-LOST_AFTER = 2.0  # s without any frame
+LOST_AFTER = 10.0  # s without any frame
 
 
 def main() -> None:

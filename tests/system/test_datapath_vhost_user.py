@@ -8,6 +8,8 @@ as servers and as clients. The guest is DPDK's virtio-user, or a driver in Pytho
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import os
 import signal
 import struct
@@ -24,7 +26,25 @@ from bed.ovs import OvsDpdk
 from bed.vpfd import Vpfd
 from test_virtio_user import client, settled
 from traffic import Function, add_functions
-from vu_client import Port
+from vu_client import (
+    F_PROTOCOL_FEATURES,
+    GPA,
+    PF_MEM_SLOTS,
+    PF_MQ,
+    PF_REPLY_ACK,
+    PF_STATUS,
+    SET_FEATURES,
+    SET_LOG_BASE,
+    SET_PROTOCOL_FEATURES,
+    SET_VRING_ADDR,
+    UVA,
+    Port,
+    ring_addr,
+    u64,
+)
+
+PF_LOG_SHMFD = 1 << 1
+F_LOG_ALL = 1 << 26
 
 
 @pytest.fixture
@@ -61,14 +81,27 @@ def failures(function: Function) -> int:
     return function.show()["binding"]["failures"]
 
 
-RARP = b"\x80\x35"
+RARP, PROBE = b"\x80\x35", b"\x88\xb7"
 
 
 def receive(port: Port) -> bytes:
-    """The next frame, but for the one by which a back-end announces to its switch where a function is now."""
-    while (frame := port.receive())[12:14] == RARP:
-        assert frame[:6] == b"\xff" * 6
+    """The next frame, but for those by which a back-end announces to its switch where a function is now, and probes."""
+    while (frame := port.receive())[12:14] in (RARP, PROBE):
+        assert frame[12:14] == PROBE or frame[:6] == b"\xff" * 6
     return frame
+
+
+def await_switch(left: Port, right: Port, a: Function, b: Function) -> None:
+    """Until frames pass both ways: Open vSwitch has said yes to a new port, and is still busy taking it in."""
+    for here, there, src, dst in ((left, right, a, b), (right, left, b, a)):
+        for _ in range(100):
+            here.send_frame(frames.mac(dst.mac) + frames.mac(src.mac) + PROBE + bytes(46), timeout=30)
+            with contextlib.suppress(TimeoutError):
+                while there.receive(0.2)[12:14] != PROBE:
+                    pass
+                break
+        else:
+            raise AssertionError(f"nothing passes from {src.vf} to {dst.vf}")
 
 
 def check_frames(left: Port, right: Port, a: Function, b: Function) -> None:
@@ -154,6 +187,7 @@ def test_ovs(ovs: OvsDpdk, vpfd: Vpfd) -> None:
     check_rounds(vpfd, a, b)
     left, right = a.port(), b.port()
     wait_until(lambda: serving(a) == serving(b) == "vhost-user")
+    await_switch(left, right, a, b)
     check_frames(left, right, a, b)
     left.close()
     right.close()
@@ -171,6 +205,7 @@ def test_ovs_as_client(ovs: OvsDpdk, vpfd: Vpfd, place: Path) -> None:
         check_rounds(vpfd, a, b)
         left, right = a.port(), b.port()
         wait_until(lambda: serving(a) == serving(b) == "vhost-user")
+        await_switch(left, right, a, b)
         check_frames(left, right, a, b)
         left.close()
         right.close()
@@ -260,6 +295,42 @@ def test_moves_lose_nothing_in_flight(bed: Path, vpfd: Vpfd, place: Path) -> Non
         assert a.show()["binding"]["moves"] == 20 and failures(a) == 0
         left.close()
         right.close()
+
+
+def set_logging(port: Port, on: bool) -> None:
+    """As QEMU does when a migration begins and ends: rings that run are described anew."""
+    assert port.ack(SET_FEATURES, u64(port.features | F_PROTOCOL_FEATURES | (F_LOG_ALL if on else 0)))
+    for index, ring in enumerate((port.rx, port.tx)):
+        desc, used, avail = ring.addresses()
+        assert port.ack(SET_VRING_ADDR, ring_addr(index, UVA + desc, UVA + used, UVA + avail, int(on), GPA + used))
+
+
+def test_migration_leaves_and_returns(bed: Path, vpfd: Vpfd, place: Path) -> None:
+    """While writes are to be logged the workers serve, who log them; then the other back-end does again."""
+    a, b = functions(vpfd, vhost_user(place / "{vf}"), BUILTIN, failback=True)
+    size = (GPA >> 15) + 4096  # bytes, a bit for each 4 KiB of guest memory
+    log_fd = os.memfd_create("log")
+    os.ftruncate(log_fd, size)
+    with Testpmd([vhost(n, place / str(n)) for n in (0, 1)], "io", 1), mmap.mmap(log_fd, size) as log:
+        left, right = a.port(), b.port()
+        wait_until(lambda: serving(a) == serving(b) == "vhost-user")
+        check_frames(left, right, a, b)
+        for port in (left, right):
+            port.send(SET_PROTOCOL_FEATURES, u64(PF_MQ | PF_REPLY_ACK | PF_MEM_SLOTS | PF_STATUS | PF_LOG_SHMFD))
+            port.request(SET_LOG_BASE, struct.pack("=QQ", size, 0), [log_fd])
+            set_logging(port, True)
+        wait_until(lambda: serving(a) == serving(b) == "builtin")
+        check_frames(left, right, a, b)
+        for ring in (right.rx, right.tx):
+            page = (GPA + ring.addresses()[1]) >> 12
+            assert log[page >> 3] >> (page & 7) & 1
+        for port in (left, right):
+            set_logging(port, False)
+        wait_until(lambda: serving(a) == serving(b) == "vhost-user")
+        check_frames(left, right, a, b)
+        left.close()
+        right.close()
+    os.close(log_fd)
 
 
 def test_stop_and_start(bed: Path, vpfd: Vpfd, place: Path) -> None:

@@ -87,7 +87,7 @@ def test_killed_while_it_saves(vpfd_factory: Callable[..., Vpfd]) -> None:
         killer.join()
         client.close()
         vpfd.kill()
-        assert json.loads((vpfd.state_dir / "state.json").read_text())["version"] == 2
+        assert json.loads((vpfd.state_dir / "state.json").read_text())["version"] == 3
         vpfd.start()
         assert function.show()["mtu"] in (acknowledged, mtu) or acknowledged == 100
         mtu = max(acknowledged, function.show()["mtu"])

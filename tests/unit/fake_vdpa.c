@@ -168,9 +168,11 @@ static void device_reset(struct fake_vdpa *d)
 static int set_status(struct fake_vdpa *d, uint8_t status)
 {
 	if (status == 0) {
+		d->lingers = d->vduse;
 		device_reset(d);
 		return 0;
 	}
+	status &= (uint8_t)~d->deaf_status;
 	if (d->status & ~status)
 		return -EINVAL;
 	if ((status & ~d->status) & VIRTIO_CONFIG_S_DRIVER_OK) {
@@ -208,6 +210,7 @@ static int ring_ioctl(struct fake_vdpa *d, unsigned long request, void *arg)
 		d->vq[s->index].base = (uint16_t)s->num;
 		return 0;
 	case VHOST_GET_VRING_BASE:
+		d->lingers = false;
 		s->num = d->vq[s->index].base;
 		return 0;
 	case VHOST_SET_VRING_ADDR:
@@ -528,7 +531,7 @@ static void make_dir(const char *fmt, ...)
 		assert_int_equal(errno, EEXIST);
 }
 
-struct fake_vdpa *fake_vdpa_add(const char *name, const char *driver)
+static struct fake_vdpa *add(const char *name, const char *driver, const char *below)
 {
 	struct fake_vdpa *d = NULL;
 	char path[256], target[256];
@@ -569,21 +572,40 @@ struct fake_vdpa *fake_vdpa_add(const char *name, const char *driver)
 	fd = open(d->node, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	close(fd);
-	make_dir("%s/devices/%s", sysfs_dir, name);
-	make_dir("%s/devices/%s/vhost-vdpa-%u", sysfs_dir, name, n);
+	make_dir("%s/devices%s/%s", sysfs_dir, below, name);
+	make_dir("%s/devices%s/%s/vhost-vdpa-%u", sysfs_dir, below, name, n);
 	snprintf(path, sizeof(path), "%s/bus/vdpa/devices/%s", sysfs_dir, name);
-	snprintf(target, sizeof(target), "../../../devices/%s", name);
+	snprintf(target, sizeof(target), "../../../devices%s/%s", below, name);
 	assert_return_code(symlink(target, path), errno);
-	snprintf(path, sizeof(path), "%s/devices/%s/driver", sysfs_dir, name);
+	snprintf(path, sizeof(path), "%s/devices%s/%s/driver", sysfs_dir, below, name);
 	if (driver) {
-		snprintf(target, sizeof(target), "../../bus/vdpa/drivers/%s", driver);
+		snprintf(target, sizeof(target), "%s/bus/vdpa/drivers/%s", sysfs_dir, driver);
 		if (symlink(target, path) < 0) /* one of this name was there before */
 			assert_int_equal(errno, EEXIST);
 	}
-	snprintf(path, sizeof(path), "%s/devices/%s/driver_override", sysfs_dir, name);
+	snprintf(path, sizeof(path), "%s/devices%s/%s/driver_override", sysfs_dir, below, name);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	close(fd);
 	pthread_mutex_unlock(&fake_kernel->lock);
+	return d;
+}
+
+struct fake_vdpa *fake_vdpa_add(const char *name, const char *driver)
+{
+	return add(name, driver, "");
+}
+
+struct fake_vdpa *fake_vdpa_add_vduse(const char *name)
+{
+	struct fake_vdpa *d = add(name, "vhost_vdpa", "/vduse");
+
+	d->vduse = true;
+	snprintf(d->mgmtdev, sizeof(d->mgmtdev), "vduse");
+	d->features &= ~(VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) | VIRTIO_BIT(VIRTIO_NET_F_MQ));
+	d->backend &= ~(VIRTIO_BIT(VHOST_BACKEND_F_SUSPEND) | VIRTIO_BIT(VHOST_BACKEND_F_IOTLB_PERSIST));
+	d->vqs = 2;
+	d->max_pairs = 1;
+	d->groups = d->spaces = 1;
 	return d;
 }
 
@@ -603,6 +625,7 @@ int fake_vdpa_setup(void **state)
 	make_dir("%s", dev_dir);
 	make_dir("%s/vduse", dev_dir);
 	make_dir("%s/devices", sysfs_dir);
+	make_dir("%s/devices/vduse", sysfs_dir);
 	make_dir("%s/bus", sysfs_dir);
 	make_dir("%s/bus/vdpa", sysfs_dir);
 	make_dir("%s/bus/vdpa/devices", sysfs_dir);

@@ -40,9 +40,10 @@ struct fake_vdpa {
 	/* how it behaves */
 	unsigned long refuse; /* this ioctl fails */
 	int refuse_errno;
-	unsigned long hang; /* this one waits until `hang` is cleared and `changed` signalled */
-	uint8_t deaf_class; /* control commands of this class are refused; 0xff: none */
-	bool mute;          /* its control queue answers nothing */
+	unsigned long hang;  /* this one waits until `hang` is cleared and `changed` signalled */
+	uint8_t deaf_class;  /* control commands of this class are refused; 0xff: none */
+	bool mute;           /* its control queue answers nothing */
+	uint8_t deaf_status; /* status bits that it does not take, without a word */
 	/* what came */
 	int fd;
 	uint8_t status;
@@ -50,6 +51,7 @@ struct fake_vdpa {
 	struct fake_map map[32];
 	unsigned int n_map, batches, resets, suspends, opens;
 	bool in_batch, suspended;
+	bool lingers; /* behind VDUSE: was reset, and not asked since whether it has done it */
 	struct {
 		uint32_t num, asid_group;
 		uint16_t base;
@@ -88,6 +90,8 @@ int fake_vdpa_setup(void **state);    /* no devices yet */
 int fake_vdpa_teardown(void **state); /* fails if one is still open or was misplaced */
 /* A device with all that there is, on driver vhost_vdpa (driver NULL: on none). */
 struct fake_vdpa *fake_vdpa_add(const char *name, const char *driver);
+/* The same behind VDUSE: one queue pair, no control queue, no SUSPEND, resets that take their time. */
+struct fake_vdpa *fake_vdpa_add_vduse(const char *name);
 struct fake_vdpa *fake_vdpa_get(const char *name);
 /* The host's memory at an I/O virtual address; NULL: not mapped. */
 void *fake_vdpa_at(const struct fake_vdpa *d, uint32_t asid, uint64_t iova, uint64_t len);

@@ -378,11 +378,16 @@ static void test_vlan_ranges(void **state)
 	assert_true(i[2].vid == 5 && i[2].flags == (BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED));
 	assert_true(i[3].vid == 6 && i[3].flags == BRIDGE_VLAN_INFO_RANGE_BEGIN);
 	assert_true(i[4].vid == 4094 && i[4].flags == BRIDGE_VLAN_INFO_RANGE_END);
-	/* The longest there is: every other one. */
+	/* Every other one; and the longest there is, two of three. */
 	memset(&v, 0, sizeof(v));
 	memset(v.member, 0x55, sizeof(v.member));
 	assert_int_equal(vlan_attrs(&v, i, 8), 2047);
 	assert_true(i[0].vid == 2 && i[0].flags == 0 && i[7].vid == 16);
+	memset(&v, 0, sizeof(v));
+	for (unsigned int vid = 1; vid < 4095; vid++)
+		if (vid % 3)
+			v.member[vid / 64] |= 1ULL << (vid % 64);
+	assert_int_equal(vlan_attrs(&v, i, 8), 2730);
 }
 
 static void test_made_and_removed(void **state)
@@ -400,7 +405,9 @@ static void test_made_and_removed(void **state)
 	assert_int_equal(e->at[0].n_tap, 4);
 	assert_string_equal(e->at[0].tap_name, "vpf-pf0-pf");
 	assert_true(sh("ip link show vpf-pf0-pf up | grep -q 'master " BRIDGE "'"));
-	assert_true(sh("ip addr show vpf-pf0-pf | grep -q inet") == false);
+	assert_false(sh("ip addr show vpf-pf0-pf | grep -q inet"));
+	assert_true(sh("bridge -d link show dev vpf-pf0-pf | grep 'guard on' | grep 'learning off' |"
+		       "grep ' flood off' | grep -q 'locked on'"));
 	assert_int_equal(fabric_bridge.port_open(e->p[0], 4, &again, &err), 0);
 	assert_ptr_equal(again.tap_fd, e->at[0].tap_fd);
 	fabric_bridge.port_close(e->p[0]);
@@ -513,6 +520,54 @@ static void test_spoof(void **state)
 	set(e, a, &s);
 	put(e->at[a].tap_fd[0], make(b, 70, 8, NULL));
 	expect_at(e, b, b, 70, 8);
+	expect_nothing(e);
+	assert_int_equal(e->troubles, 0);
+}
+
+/* Functions without spoof check, on a fabric that learns. */
+static void test_learning(void **state)
+{
+	struct function_settings s = settings(0);
+	struct env *e = *state;
+	struct fabric_settings fs;
+	unsigned int a, b, c;
+	struct fabric_state shown;
+	struct err err;
+
+	if (!e)
+		skip();
+	e->s.learning = true;
+	e->s.max_learned = 3;
+	e->s.ageing = 77;
+	env(state, false);
+	assert_true(sh("ip -d link show " BRIDGE " | grep -q 'ageing_time 7700 '"));
+	s.spoofchk = false;
+	a = add(e, &s);
+	b = add(e, NULL);
+	c = add(e, NULL);
+	for (unsigned int i = 0; i < 5; i++)
+		put(e->at[a].tap_fd[0], make(b, 50 + i, 1, NULL));
+	for (unsigned int i = 0; i < 3; i++)
+		expect_at(e, b, b, 50 + i, 1);
+	expect_nothing(e);
+	assert_int_equal(stats(e, a).tx_drop[DROP_SPOOF_MAC], 2);
+	send_from(e, c, 51, 2);
+	expect_at(e, a, 51, c, 2);
+	expect_nothing(e);
+	fabric_bridge.get(e->f, &shown, NULL);
+	assert_int_equal(shown.fdb_learned, 3);
+	/* What is an owner's is not learned away from him. */
+	put(e->at[a].tap_fd[0], make(b, 50, 3, NULL));
+	expect_at(e, b, b, 50, 3);
+	fs = e->s;
+	fs.ageing = 100;
+	fs.learning = false;
+	assert_int_equal(fabric_bridge.set(e->f, &fs, &err), 0);
+	assert_true(sh("ip -d link show " BRIDGE " | grep -q 'ageing_time 10000 '"));
+	put(e->at[a].tap_fd[0], make(b, 60, 4, NULL));
+	expect_at(e, b, b, 60, 4);
+	send_from(e, c, 60, 5);
+	send_from(e, c, 51, 5);
 	expect_nothing(e);
 	assert_int_equal(e->troubles, 0);
 }
@@ -944,7 +999,7 @@ static void test_trunk(void **state)
 	struct function_settings s = in_trunk(0, 100, 102, false);
 	static const uint32_t v100[] = {0x81000000 | 2 << 13 | 100, 0}, v101[] = {0x81000000 | 101, 0},
 			      v103[] = {0x81000000 | 103, 0}, ad[] = {0x88a80000 | 100, 0},
-			      v4000[] = {0x81000000 | 4000, 0};
+			      v4000[] = {0x81000000 | 4000, 0}, v3999[] = {0x81000000 | 3999, 0};
 	unsigned int a = add(e, &s), b, c;
 
 	s = in_vlan(1, 101, 0);
@@ -982,6 +1037,14 @@ static void test_trunk(void **state)
 	put(e->at[a].tap_fd[0], make(0xff, 50, 13, v4000));
 	while (get(e->at[c].tap_fd[0]).len)
 		;
+	expect_nothing(e);
+	/* The longest list that the kernel can be given. */
+	for (unsigned int vid = 0; vid < 4095; vid += 3)
+		s.vlan.trunk[vid / 64] &= ~(1ULL << (vid % 64));
+	set(e, a, &s);
+	put(e->at[a].tap_fd[0], make(0xff, a, 14, v4000)); /* 4000 is 1 more than a multiple of 3 */
+	expect(e->wire->fd[0], make(0xff, a, 14, v4000));
+	put(e->at[a].tap_fd[0], make(0xff, a, 15, v3999));
 	expect_nothing(e);
 	assert_int_equal(e->troubles, 0);
 }
@@ -1056,6 +1119,7 @@ int main(void)
 		TEST(test_made_and_removed),
 		TEST(test_traffic),
 		TEST(test_spoof),
+		TEST(test_learning),
 		TEST(test_conflict),
 		TEST(test_no_tags),
 		TEST(test_rates),

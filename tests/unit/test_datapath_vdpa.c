@@ -400,6 +400,63 @@ static void test_without_suspend(void **state)
 	assert_int_equal(env->o.ring[1].used_idx, 3);
 }
 
+/* A program may answer a reset before it has left the rings: they are given back when it has. */
+static void test_vduse(void **state)
+{
+	struct fake_vdpa *d = fake_vdpa_add_vduse("u0");
+	unsigned int batches;
+
+	(void)state;
+	open_as(&env->o, "u0", "", 1, 0);
+	prepare(FEATURES, 0);
+	batches = d->batches;
+	start(2, 0);
+	use(0, 21);
+	stop();
+	assert_false(d->lingers);
+	assert_int_equal(env->o.ring[0].avail_idx, 21);
+	start(2, 21);
+	assert_int_equal(d->batches, batches); /* its resets leave the map */
+	stop();
+}
+
+static void test_deaf_to_status(void **state)
+{
+	(void)state;
+	env->d->deaf_status = VIRTIO_CONFIG_S_DRIVER_OK;
+	open_as(&env->o, "v0", "", 1, 0);
+	prepare(FEATURES, 0);
+	begin(2, 0, true);
+	await(&env->o.started, 1);
+	assert_int_equal(env->o.started_r, -EIO);
+	assert_string_equal(env->o.why, "vDPA device v0 does not start");
+	env->o.dp->ops->close(env->o.dp);
+	env->o.dp = NULL;
+	await_field(env->d->fd < 0);
+}
+
+/* Memory that a step under way is looking at outlives its replacement. */
+static void test_memory_under_way(void **state)
+{
+	struct guest_mem *first = guest_mem_ref(env->mem);
+
+	(void)state;
+	env->d->hang = VHOST_VDPA_SET_STATUS;
+	open_as(&env->o, "v0", "", 1, 0);
+	env->o.dp->ops->prepare(env->o.dp, FEATURES, env->mem);
+	assert_return_code(add_region(&env->mem, 4 * GPA, 0x200000), 0);
+	env->o.dp->ops->prepare(env->o.dp, FEATURES, env->mem);
+	assert_int_equal(first->refs, 2);
+	pthread_mutex_lock(&fake_kernel->lock);
+	env->d->hang = 0;
+	pthread_cond_broadcast(&fake_kernel->changed);
+	pthread_mutex_unlock(&fake_kernel->lock);
+	await(&env->o.prepared, 1);
+	assert_int_equal(first->refs, 1);
+	assert_non_null(mapped(4 * GPA));
+	guest_mem_unref(first);
+}
+
 static void test_control_in_its_own_space(void **state)
 {
 	(void)state;
@@ -933,6 +990,9 @@ int main(void)
 		T(test_other_memory),
 		T(test_reset_forgets_map),
 		T(test_without_suspend),
+		T(test_vduse),
+		T(test_deaf_to_status),
+		T(test_memory_under_way),
 		T(test_control_in_its_own_space),
 		T(test_control_beside_guest_memory),
 		T(test_no_control_queue),

@@ -301,6 +301,7 @@ static void test_stop(void **state)
 	add(m, VU_GET_VRING_BASE, VU_FAULT_NONE, VU_FAKE_PROTOCOL)->b.base[1] =
 		2257; /* further than the ring */
 	add(m, VU_GET_VRING_BASE, VU_FAULT_NONE, VU_FAKE_PROTOCOL)->b.base[1] = 0x107d0; /* not 16 bits */
+	add(m, 0, VU_FAULT_NONE, VU_FAKE_PROTOCOL)->b.other_ring = true;
 	start_all(m, 4);
 	begin = dvu_now_ms();
 	for (unsigned int k = 0; k < m->n; k++)

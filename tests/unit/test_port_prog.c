@@ -164,6 +164,31 @@ static void test_source(void **state)
 	expect_tx(e, false, DROP_SPOOF_MAC);
 }
 
+/* Without spoof check, of a port that learns: from so many others' addresses, and its own. */
+static void test_learned(void **state)
+{
+	struct env *e = env(state);
+
+	e->c.spoofchk = false;
+	e->c.max_learned = 10;
+	e->maps.learned = bpf_new_set(10);
+	assert_true(e->maps.learned >= 0);
+	for (unsigned int round = 0; round < 2; round++) {
+		for (unsigned int i = 0; i < 20; i++) {
+			make(e, PEER, 0x02 | (uint64_t)(i + 1) << 32, 0x0800, 60);
+			expect_tx(e, i < 10, DROP_SPOOF_MAC);
+		}
+		make(e, PEER, OWN, 0x0800, 60);
+		expect_tx(e, true, 0);
+		make(e, PEER, OWN | 1, 0x0800, 60);
+		expect_tx(e, false, DROP_MALFORMED);
+	}
+	assert_int_equal(bpf_empty_set(e->maps.learned), 0);
+	make(e, PEER, 0x02 | 20ULL << 32, 0x0800, 60);
+	expect_tx(e, true, 0);
+	close(e->maps.learned);
+}
+
 static void test_control_and_reserved(void **state)
 {
 	struct env *e = env(state);
@@ -305,9 +330,9 @@ static void test_largest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_source),  TEST(test_control_and_reserved), TEST(test_length),
-		TEST(test_groups),  TEST(test_second_tag),           TEST(test_rates),
-		TEST(test_largest),
+		TEST(test_source), TEST(test_learned), TEST(test_control_and_reserved),
+		TEST(test_length), TEST(test_groups),  TEST(test_second_tag),
+		TEST(test_rates),  TEST(test_largest),
 	};
 
 	return cmocka_run_group_tests_name("port_prog", tests, NULL, NULL);

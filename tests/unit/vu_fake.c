@@ -189,6 +189,7 @@ static int carry_out(struct vu_fake *b, struct vu_msg *msg)
 	case VU_GET_VRING_BASE:
 		assert_true(ring->running);
 		ring->running = false;
+		p->state.index += b->other_ring;
 		p->state.num = b->base[index] >= 0 ? (uint32_t)b->base[index] : ring->base;
 		return 8;
 	case VU_SET_STATUS:

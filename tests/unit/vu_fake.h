@@ -56,6 +56,7 @@ struct vu_fake {
 	/* what it is; set before it is met */
 	uint64_t features, protocol, queue_num, slots;
 	bool empty_log_reply;
+	bool other_ring; /* answers to GET_VRING_BASE are about the next ring */
 	/* what it does wrong, the `fault_at`th time (0: the first) that it sees fault_request */
 	uint32_t fault_request;
 	enum vu_fault fault;
