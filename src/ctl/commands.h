@@ -5,8 +5,7 @@
 
 #include "ctl/command.h"
 
-extern const struct command fabric_commands[], pf_commands[], vf_commands[], fdb_commands[],
-	vdpa_commands[];
+extern const struct command fabric_commands[], pf_commands[], vf_commands[], fdb_commands[], vdpa_commands[];
 extern const struct arg stats_args[], monitor_args[], qemu_args_args[];
 extern const struct example stats_examples[], monitor_examples[], qemu_args_examples[];
 

@@ -109,7 +109,8 @@ static const struct command commands[] = {
 	{
 		.name = "vdpa",
 		.summary = "vDPA devices of the host, for the datapath of that name",
-		.about = "A vDPA device is a part of a NIC, or a program, that serves virtio rings by itself.",
+		.about =
+			"A vDPA device is a part of a NIC, or a program, that serves virtio rings by itself.",
 		.sub = vdpa_commands,
 	},
 	{
