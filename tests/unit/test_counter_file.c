@@ -105,7 +105,7 @@ static void test_restarts(void **state)
 	assert_int_equal(lstat(e->path, &st), 0);
 	assert_int_equal(st.st_mode, S_IFREG | 0600);
 	/* It takes what it says, and all of that at once. */
-	assert_true(st.st_size <= 64 + FUNCTIONS * 2 * 320);
+	assert_true(st.st_size <= 64 + FUNCTIONS * 2 * 384);
 	assert_true(st.st_blocks * 512 >= st.st_size);
 	counter_file_remove(e->path);
 	assert_int_equal(lstat(e->path, &st), -1);
