@@ -8,6 +8,9 @@
 
 #include "broker/binding_private.h"
 
+#define REKICK_US 50000 /* between two looks */
+#define REKICKS   20
+
 uint64_t binding_now_us(void)
 {
 	struct timespec ts;
@@ -104,6 +107,26 @@ static int on_settled(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+static int on_rekick(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct binding *b = userdata;
+
+	(void)usec;
+	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES; i++)
+		if (b->ring[i].slot && b->ring[i].q->kickfd >= 0)
+			(void)signal_eventfd(b->ring[i].q->kickfd);
+	if (--b->rekicks && sd_event_source_set_time_relative(source, REKICK_US) >= 0)
+		sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+void binding_rekick(struct binding *b)
+{
+	b->rekicks = REKICKS;
+	if (sd_event_source_set_time_relative(b->rekick, REKICK_US) >= 0)
+		sd_event_source_set_enabled(b->rekick, SD_EVENT_ONESHOT);
+}
+
 static int new_timer(struct binding *b, sd_event_source **ret, sd_event_time_handler_t fn)
 {
 	int r = sd_event_add_time_relative(b->open.event, ret, CLOCK_MONOTONIC, 0, 1, fn, b);
@@ -135,6 +158,8 @@ int binding_new(const struct datapath_open *function, const struct datapath_list
 		r = new_timer(b, &b->retry, on_retry);
 	if (r >= 0)
 		r = new_timer(b, &b->settle, on_settled);
+	if (r >= 0)
+		r = new_timer(b, &b->rekick, on_rekick);
 	if (r < 0) {
 		binding_free(b);
 		return r;
@@ -149,6 +174,7 @@ void binding_free(struct binding *b)
 		return;
 	for (unsigned int i = 0; i < ARRAY_SIZE(b->slot); i++)
 		slot_fini(&b->slot[i]);
+	sd_event_source_disable_unref(b->rekick);
 	sd_event_source_disable_unref(b->settle);
 	sd_event_source_disable_unref(b->retry);
 	sd_event_source_disable_unref(b->work);

@@ -88,7 +88,8 @@ struct binding {
 
 	bool quiescing, release; /* somebody waits for `quiesced`; `held` is over in the next turn */
 	bool stepping, again;
-	sd_event_source *work, *retry, *settle;
+	sd_event_source *work, *retry, *settle, *rekick;
+	unsigned int rekicks; /* that are still to be made */
 	bool retry_on;
 	uint64_t settle_first_us; /* 0: settled */
 
@@ -100,7 +101,10 @@ struct binding {
 
 /* binding.c */
 uint64_t binding_now_us(void);
-void binding_wake(struct binding *b);                 /* a step, from the event loop */
+void binding_wake(struct binding *b); /* a step, from the event loop */
+/* A doorbell page was taken back. The front-end gives up the page when it comes round to it, and kicks that
+ * go there until then are lost: whoever has the rings looks at them a few times more. */
+void binding_rekick(struct binding *b);
 bool binding_given_back(const struct binding *b);     /* nobody has a ring that is held */
 bool binding_ring_free(const struct binding_ring *r); /* may be given to a datapath, and is not */
 

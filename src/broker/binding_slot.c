@@ -76,8 +76,11 @@ static void take_back(struct slot *s, struct binding_ring *r, bool torn)
 	/* Nobody's word is taken for it, if it cannot be: the ring would be refused by whoever comes next. */
 	if (!r->q->packed && (torn || (uint16_t)(r->avail_idx - r->used_idx) > r->q->size))
 		r->avail_idx = r->used_idx = used_in_memory(r->q);
-	if (r->doorbell && b->events->doorbell)
-		b->events->doorbell(b->ctx, r->q->index, -1, 0, 0);
+	if (r->doorbell) {
+		if (b->events->doorbell)
+			b->events->doorbell(b->ctx, r->q->index, -1, 0, 0);
+		binding_rekick(b);
+	}
 	r->doorbell = false;
 }
 
@@ -196,6 +199,8 @@ static void on_doorbell(void *ctx, unsigned int queue, int fd, uint64_t offset, 
 	if (!r || r->slot != s || (fd < 0 && !r->doorbell))
 		return;
 	r->doorbell = fd >= 0;
+	if (fd < 0)
+		binding_rekick(b);
 	if (b->events->doorbell)
 		b->events->doorbell(b->ctx, queue, fd, offset, size);
 }
