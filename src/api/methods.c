@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "api/methods.h"
+#include "util/clock.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "vhost/vhost_user.h"
 
@@ -46,8 +46,6 @@ static int method_status(struct api_call *call, const json_t *params, json_t **r
 	const struct api_env *env = api_call_env(call);
 	json_int_t fabrics = 0, pfs = 0, functions = 0, connected = 0;
 	const struct model_pf *pf;
-	struct timespec now;
-	uint64_t now_us;
 
 	(void)params;
 	(void)err;
@@ -62,13 +60,11 @@ static int method_status(struct api_call *call, const json_t *params, json_t **r
 		}
 		functions += pf->s.vfs + 1;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 	*ret = json_pack("{s:s, s:I, s:i, s:o, s:I, s:I, s:I, s:I, s:s, s:s}", "version", VPF_VERSION,
-			 "uptime_s", (json_int_t)((now_us - env->started_us) / 1000000), "pid", (int)getpid(),
-			 "workers", workers_json(env), "fabrics", fabrics, "pfs", pfs, "functions", functions,
-			 "connected", connected, "state_file", model_state_path(env->model), "run_dir",
-			 model_run_dir(env->model));
+			 "uptime_s", (json_int_t)((clock_us() - env->started_us) / 1000000), "pid",
+			 (int)getpid(), "workers", workers_json(env), "fabrics", fabrics, "pfs", pfs,
+			 "functions", functions, "connected", connected, "state_file",
+			 model_state_path(env->model), "run_dir", model_run_dir(env->model));
 	return 0;
 }
 

@@ -4,20 +4,12 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "broker/binding_private.h"
+#include "util/clock.h"
 
 #define REKICK_US 50000 /* between two looks */
 #define REKICKS   20
-
-uint64_t binding_now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
 
 const char *binding_state_name(enum binding_state state)
 {
@@ -280,7 +272,7 @@ void binding_get_info(const struct binding *b, struct binding_info *ret)
 /* The set of rings changes: perhaps not for the last time. */
 static void unsettle(struct binding *b)
 {
-	uint64_t now = binding_now_us(), at = now + BINDING_SETTLE_US;
+	uint64_t now = clock_us(), at = now + BINDING_SETTLE_US;
 
 	if (!b->settle_first_us)
 		b->settle_first_us = now;

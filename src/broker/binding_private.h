@@ -100,7 +100,6 @@ struct binding {
 };
 
 /* binding.c */
-uint64_t binding_now_us(void);
 void binding_wake(struct binding *b); /* a step, from the event loop */
 /* A doorbell page was taken back. The front-end gives up the page when it comes round to it, and kicks that
  * go there until then are lost: whoever has the rings looks at them a few times more. */

@@ -2,11 +2,11 @@
 
 /* One instance of a datapath: what was asked of it, what it said, and which rings it has. */
 
-#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "broker/binding_private.h"
+#include "util/clock.h"
 
 static void set_failed(struct slot *s, const char *why)
 {
@@ -57,12 +57,6 @@ static void arm(struct slot *s, uint64_t us)
 		set_failed(s, "out of memory");
 }
 
-/* Where a split ring stands whose server is gone. */
-static uint16_t used_in_memory(const struct vhost_queue *q)
-{
-	return le16toh(__atomic_load_n((const uint16_t *)q->device + 1, __ATOMIC_ACQUIRE));
-}
-
 /* The ring is the binding's again. */
 static void take_back(struct slot *s, struct binding_ring *r, bool torn)
 {
@@ -75,7 +69,7 @@ static void take_back(struct slot *s, struct binding_ring *r, bool torn)
 	r->used_idx = d->used_idx;
 	/* Nobody's word is taken for it, if it cannot be: the ring would be refused by whoever comes next. */
 	if (!r->q->packed && (torn || (uint16_t)(r->avail_idx - r->used_idx) > r->q->size))
-		r->avail_idx = r->used_idx = used_in_memory(r->q);
+		r->avail_idx = r->used_idx = vhost_queue_used_idx(r->q);
 	if (r->doorbell) {
 		if (b->events->doorbell)
 			b->events->doorbell(b->ctx, r->q->index, -1, 0, 0);
@@ -151,7 +145,7 @@ static void on_started(void *ctx, int r, const char *why)
 		return;
 	}
 	s->phase = SLOT_STARTED;
-	s->started_us = binding_now_us();
+	s->started_us = clock_us();
 	binding_wake(s->b);
 }
 
@@ -308,7 +302,7 @@ void slot_hurry(struct slot *s)
 
 	if (s->phase != SLOT_STARTING || s->failed)
 		return;
-	if (sd_event_source_get_time(s->timer, &due) >= 0 && due > binding_now_us() + DATAPATH_STOP_US)
+	if (sd_event_source_get_time(s->timer, &due) >= 0 && due > clock_us() + DATAPATH_STOP_US)
 		arm(s, DATAPATH_STOP_US);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "broker/binding_private.h"
+#include "util/clock.h"
 
 struct wanted {            /* by the rings */
 	bool any;          /* one is started */
@@ -106,11 +107,11 @@ static void reap(struct binding *b, struct slot *s)
 	memcpy(why, s->why, sizeof(why));
 	if (s == b->cur) {
 		/* One that served for a while begins a new search. */
-		if (s->started_us && binding_now_us() - s->started_us >= BINDING_RETRY_US)
+		if (s->started_us && clock_us() - s->started_us >= BINDING_RETRY_US)
 			memset(b->down, 0, sizeof(b->down));
 		binding_lose_current(b, why);
 		if (!b->gap_us)
-			b->gap_us = binding_now_us();
+			b->gap_us = clock_us();
 	}
 	slot_close(s);
 	b->info.failures++;
@@ -185,7 +186,7 @@ static bool give_back_held(struct binding *b, struct slot *s)
 static void promote(struct binding *b)
 {
 	struct slot *old = b->cur, *s = b->next;
-	uint64_t now = binding_now_us(), gap = 0;
+	uint64_t now = clock_us(), gap = 0;
 	bool moved = b->from_known || old->phase != SLOT_CLOSED;
 	struct datapath_pref from = b->from_known ? b->from : old->pref;
 
@@ -264,7 +265,7 @@ static bool step_started(struct binding *b, const struct wanted *w, bool leave)
 	bool next = ready(b, b->next, w);
 
 	if (next || leave) {
-		b->gap_us = binding_now_us();
+		b->gap_us = clock_us();
 		slot_stop(s);
 		return true;
 	}

@@ -33,43 +33,15 @@ static struct builtin *of(struct datapath *dp)
 
 static uint64_t do_features(const struct datapath_pref *pref, unsigned int queue_pairs, struct err *err)
 {
-	static const unsigned char bits[] = {
-		VIRTIO_F_VERSION_1,
-		VIRTIO_F_RING_PACKED,
-		VIRTIO_F_IN_ORDER,
-		VIRTIO_F_ANY_LAYOUT,
-		VIRTIO_RING_F_INDIRECT_DESC,
-		VIRTIO_RING_F_EVENT_IDX,
-		VIRTIO_NET_F_CSUM,
-		VIRTIO_NET_F_GUEST_CSUM,
-		VIRTIO_NET_F_HOST_TSO4,
-		VIRTIO_NET_F_HOST_TSO6,
-		VIRTIO_NET_F_HOST_ECN,
-		VIRTIO_NET_F_HOST_USO,
-		VIRTIO_NET_F_GUEST_TSO4,
-		VIRTIO_NET_F_GUEST_TSO6,
-		VIRTIO_NET_F_GUEST_ECN,
-		VIRTIO_NET_F_GUEST_USO4,
-		VIRTIO_NET_F_GUEST_USO6,
-		VIRTIO_NET_F_MRG_RXBUF,
-		VIRTIO_NET_F_MTU,
-		/* QEMU's own; a front-end without a device model of its own, as DPDK's, wants to see them
-		 * offered. */
-		VIRTIO_NET_F_STATUS,
-		VIRTIO_NET_F_CTRL_VQ,
-		VIRTIO_NET_F_CTRL_RX,
-		VIRTIO_NET_F_CTRL_MAC_ADDR,
-		VIRTIO_NET_F_GUEST_ANNOUNCE,
-	};
-	uint64_t features = 0;
+	const uint64_t ring = VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_RING_PACKED) |
+			      VIRTIO_BIT(VIRTIO_F_IN_ORDER) | VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT) |
+			      VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |
+			      VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF);
 
 	(void)pref;
 	(void)err;
-	for (unsigned int i = 0; i < ARRAY_SIZE(bits); i++)
-		features |= VIRTIO_BIT(bits[i]);
-	if (queue_pairs > 1)
-		features |= VIRTIO_BIT(VIRTIO_NET_F_MQ);
-	return features;
+	return ring | VIRTIO_NET_OFFLOADS | VIRTIO_NET_OFFLOADS_USO | VIRTIO_NET_FRONT_FEATURES |
+	       (queue_pairs > 1 ? VIRTIO_BIT(VIRTIO_NET_F_MQ) : 0);
 }
 
 static uint32_t do_enforces(const struct datapath_pref *pref, uint32_t fabric)

@@ -6,7 +6,6 @@
  * for the threads that serve the rings, and for the netdev lock. Here is what goes on around it: the
  * callbacks, the tap, and that memory stays as long as the kernel uses it. */
 
-#include <endian.h>
 #include <linux/virtio_net.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,20 +57,16 @@ static struct instance *of(struct datapath *dp)
 
 static uint64_t do_features(const struct datapath_pref *pref, unsigned int queue_pairs, struct err *err)
 {
-	/* What the kernel has to know of, and what is between QEMU and the driver alone. */
+	/* What the kernel has to know of. */
 	const uint64_t ring = VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT) |
 			      VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |
-			      VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF),
-		       device = VIRTIO_BIT(VIRTIO_NET_F_MTU) | VIRTIO_BIT(VIRTIO_NET_F_STATUS) |
-				VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX) |
-				VIRTIO_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |
-				VIRTIO_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE);
+			      VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF);
 	uint64_t features = vhost_net_kernel_features(err);
 
 	(void)pref;
 	if (!features)
 		return 0;
-	features = (features & ring) | device | tap_features();
+	features = (features & ring) | VIRTIO_NET_FRONT_FEATURES | tap_features();
 	if (queue_pairs > 1)
 		features |= VIRTIO_BIT(VIRTIO_NET_F_MQ);
 	return features;
@@ -124,7 +119,7 @@ static void take_back(struct instance *in)
 
 		/* The kernel completes what it took before it lets go; the guest may have written anything.
 		 */
-		used = le16toh(__atomic_load_n((const uint16_t *)q->device + 1, __ATOMIC_ACQUIRE));
+		used = vhost_queue_used_idx(q);
 		if ((uint16_t)(avail - used) > q->size)
 			used = avail;
 		in->rings[i].avail_idx = avail;

@@ -29,14 +29,13 @@
 
 #include "broker/datapath_vhost_user.h"
 
-#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
 #include "fabric/fabric.h"
+#include "util/clock.h"
 
 /* Of the broker's limits, what is used; the rest is for the answer's way. */
 #define LIMIT(us) ((us) / 10 * 9)
@@ -47,24 +46,10 @@
 #define CONNECT_US 1000000
 #define ANSWER_US  1000000 /* to what changes while started */
 
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
 static void arm(sd_event_source *timer, uint64_t when)
 {
 	sd_event_source_set_time(timer, when);
 	sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
-}
-
-/* Where the ring stands by what its driver sees. */
-static uint16_t used_idx(const struct vhost_queue *q)
-{
-	return le16toh(__atomic_load_n((const uint16_t *)q->device + 1, __ATOMIC_ACQUIRE));
 }
 
 /* The rings are the broker's again. */
@@ -73,7 +58,7 @@ static void give_back(struct vu_dp *d)
 	for (unsigned int i = 0; i < d->n; i++) {
 		struct datapath_ring *r = &d->rings[i];
 
-		r->avail_idx = r->used_idx = used_idx(r->queue);
+		r->avail_idx = r->used_idx = vhost_queue_used_idx(r->queue);
 		d->ring[i].source = sd_event_source_disable_unref(d->ring[i].source);
 		close_fd(&d->ring[i].errfd);
 	}
@@ -125,7 +110,7 @@ static int on_doom(sd_event_source *source, void *userdata)
 
 static void seek_connection(struct vu_dp *d)
 {
-	arm(d->timer, d->server ? d->deadline : MIN(d->deadline, now_us() + CONNECT_US));
+	arm(d->timer, d->server ? d->deadline : MIN(d->deadline, clock_us() + CONNECT_US));
 }
 
 static void on_closed(void *ctx, int r, const char *why)
@@ -136,7 +121,7 @@ static void on_closed(void *ctx, int r, const char *why)
 
 	drop_connection(d);
 	snprintf(d->why, sizeof(d->why), "%s", why);
-	if (state == VU_DP_PREPARING && r == -ECONNRESET && now_us() < d->deadline) {
+	if (state == VU_DP_PREPARING && r == -ECONNRESET && clock_us() < d->deadline) {
 		seek_connection(d);
 		vu_reach_again(d->reach);
 		return;
@@ -199,10 +184,10 @@ static void check_position(struct vu_dp *d, const struct vu_ring_state *answer)
 	if (answer->index != q->index)
 		vu_front_fail(d->front, -EPROTO, "the back-end answered for queue %u where %u was asked",
 			      answer->index, q->index);
-	else if (answer->num > UINT16_MAX || (uint16_t)(answer->num - used_idx(q)) > q->size)
+	else if (answer->num > UINT16_MAX || (uint16_t)(answer->num - vhost_queue_used_idx(q)) > q->size)
 		vu_front_fail(d->front, -EPROTO,
 			      "the back-end's position in queue %u, %u, is impossible: the ring is at %u",
-			      q->index, answer->num, used_idx(q));
+			      q->index, answer->num, vhost_queue_used_idx(q));
 }
 
 static void on_answered(void *ctx, uint32_t request, const union vu_payload *payload, uint32_t size)
@@ -314,7 +299,7 @@ static void op_prepare(struct datapath *dp, uint64_t features, struct guest_mem 
 	d->features = features;
 	d->mem = mem ? guest_mem_ref(mem) : NULL;
 	guest_mem_unref(old);
-	d->deadline = now_us() + LIMIT(DATAPATH_PREPARE_US);
+	d->deadline = clock_us() + LIMIT(DATAPATH_PREPARE_US);
 	d->state = VU_DP_PREPARING;
 	if (d->front) {
 		if (d->greeting == VU_GREETED)
@@ -368,7 +353,7 @@ static void op_start(struct datapath *dp, struct datapath_ring *rings, unsigned 
 	d->rings = rings;
 	d->n = MIN(n, VHOST_USER_MAX_QUEUES);
 	d->state = VU_DP_STARTING;
-	d->deadline = now_us() + LIMIT(DATAPATH_START_US);
+	d->deadline = clock_us() + LIMIT(DATAPATH_START_US);
 	for (unsigned int i = 0; i < d->n; i++) {
 		int r = make_errfd(d, &d->ring[i], rings[i].queue->index);
 
@@ -385,7 +370,7 @@ static void op_stop(struct datapath *dp)
 	struct vu_dp *d = (struct vu_dp *)dp;
 
 	d->state = VU_DP_STOPPING;
-	d->deadline = now_us() + LIMIT(DATAPATH_STOP_US);
+	d->deadline = clock_us() + LIMIT(DATAPATH_STOP_US);
 	d->n_stopped = 0;
 	vu_dp_untell_rings(d);
 	step(d);
@@ -404,7 +389,7 @@ static void op_ring_enable(struct datapath *dp, unsigned int queue, bool enable)
 	if (!running(d))
 		return;
 	if (d->state == VU_DP_STARTED)
-		d->deadline = now_us() + ANSWER_US;
+		d->deadline = clock_us() + ANSWER_US;
 	for (unsigned int i = 0; i < d->n; i++)
 		if (d->rings[i].queue->index == queue)
 			vu_dp_enable(d, d->rings[i].queue);
@@ -417,7 +402,7 @@ static void op_ring_call(struct datapath *dp, unsigned int queue, int callfd)
 	if (!running(d))
 		return;
 	if (d->state == VU_DP_STARTED)
-		d->deadline = now_us() + ANSWER_US;
+		d->deadline = clock_us() + ANSWER_US;
 	vu_dp_call(d, queue, callfd);
 }
 

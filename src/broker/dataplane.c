@@ -19,6 +19,7 @@
 #include "datapath/worker.h"
 #include "fabric/builtin.h"
 #include "fabric/netdev_monitor.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "vhost/guest_map.h"
 struct pf_entry {
@@ -73,14 +74,6 @@ const char *fdb_kind_name(enum fdb_kind kind)
 		return "learned";
 	}
 	return "unknown";
-}
-
-static uint32_t now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint32_t)ts.tv_sec;
 }
 
 static struct fabric *find_fabric(const struct dataplane *dp, const char *name)
@@ -334,7 +327,7 @@ static int do_fabric_fdb(void *ctx, const char *name, void (*row)(void *arg, con
 
 	if (!f)
 		return -ENOENT;
-	f->ops->fdb(f, now_s(), row, arg);
+	f->ops->fdb(f, clock_s(), row, arg);
 	return 0;
 }
 

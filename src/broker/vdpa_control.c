@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "broker/vdpa_control.h"
+#include "util/clock.h"
 
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "vhost/virtio.h"
 
@@ -112,25 +112,17 @@ void vdpa_control_addr(const struct vdpa_control *c, struct vhost_vring_addr *re
 	};
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* Devices call once the command is used; one that forgets to is looked at again every 10 ms. */
 static int await_used(struct vdpa_control *c)
 {
 	struct vring_used *used = (struct vring_used *)(void *)(c->area + USED);
-	int64_t end = now_ms() + VDPA_CONTROL_MS;
+	int64_t end = (int64_t)clock_ms() + VDPA_CONTROL_MS;
 
 	while (__atomic_load_n(&used->idx, __ATOMIC_ACQUIRE) != c->avail) {
 		struct pollfd p = {.fd = c->callfd, .events = POLLIN};
 		uint64_t n;
 
-		if (now_ms() >= end)
+		if ((int64_t)clock_ms() >= end)
 			return -ETIMEDOUT;
 		if (poll(&p, 1, 10) > 0 && read(c->callfd, &n, sizeof(n)) < 0 && errno != EAGAIN)
 			return -errno;

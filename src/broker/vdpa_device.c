@@ -17,11 +17,9 @@
 
 /* What the guest's driver has from QEMU and vpfd, whatever the device is. */
 #define FRONT_FEATURES                                                                                       \
-	(VIRTIO_BIT(VIRTIO_NET_F_MTU) | VIRTIO_BIT(VIRTIO_NET_F_MAC) | VIRTIO_BIT(VIRTIO_NET_F_STATUS) |     \
-	 VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX) |                               \
-	 VIRTIO_BIT(VIRTIO_NET_F_CTRL_VLAN) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |                       \
-	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | VIRTIO_BIT(VIRTIO_NET_F_MQ) |                             \
-	 VIRTIO_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) |                     \
+	(VIRTIO_NET_FRONT_FEATURES | VIRTIO_BIT(VIRTIO_NET_F_MAC) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_VLAN) |     \
+	 VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | VIRTIO_BIT(VIRTIO_NET_F_MQ) |                              \
+	 VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) |                                                              \
 	 VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT)) /* with VERSION_1 it goes without saying */
 
 /* What we drive by its control queue. */

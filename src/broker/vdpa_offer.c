@@ -65,34 +65,12 @@ static int pool_features(const struct datapath_pref *pref, unsigned int pairs, s
 
 uint64_t vdpa_offer_features(const struct datapath_pref *pref, unsigned int queue_pairs, struct err *err)
 {
-	static const unsigned char bits[] = {
-		/* of the device */
-		VIRTIO_F_VERSION_1,
-		VIRTIO_RING_F_INDIRECT_DESC,
-		VIRTIO_RING_F_EVENT_IDX,
-		VIRTIO_NET_F_CSUM,
-		VIRTIO_NET_F_GUEST_CSUM,
-		VIRTIO_NET_F_HOST_TSO4,
-		VIRTIO_NET_F_HOST_TSO6,
-		VIRTIO_NET_F_HOST_ECN,
-		VIRTIO_NET_F_HOST_USO,
-		VIRTIO_NET_F_GUEST_TSO4,
-		VIRTIO_NET_F_GUEST_TSO6,
-		VIRTIO_NET_F_GUEST_ECN,
-		VIRTIO_NET_F_GUEST_USO4,
-		VIRTIO_NET_F_GUEST_USO6,
-		VIRTIO_NET_F_MRG_RXBUF,
-		/* of QEMU, vpfd or the header alone */
-		VIRTIO_F_ANY_LAYOUT,
-		VIRTIO_NET_F_MTU,
-		VIRTIO_NET_F_STATUS,
-		VIRTIO_NET_F_CTRL_VQ,
-		VIRTIO_NET_F_CTRL_RX,
-		VIRTIO_NET_F_CTRL_MAC_ADDR,
-		VIRTIO_NET_F_GUEST_ANNOUNCE,
-	};
+	uint64_t device = VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT) |
+			  VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |
+			  VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) | VIRTIO_NET_OFFLOADS | VIRTIO_NET_OFFLOADS_USO |
+			  VIRTIO_NET_FRONT_FEATURES,
+		 front = device & ~vdpa_device_features(device);
 	struct pool_features p;
-	uint64_t device = 0, front = 0;
 	int r = pool_features(pref, queue_pairs, &p);
 
 	if (r < 0) {
@@ -108,9 +86,6 @@ uint64_t vdpa_offer_features(const struct datapath_pref *pref, unsigned int queu
 			*pref->mgmtdev ? ", nor a management device that matches " : "", pref->mgmtdev);
 		return 0;
 	}
-	for (unsigned int i = 0; i < ARRAY_SIZE(bits); i++)
-		device |= VIRTIO_BIT(bits[i]);
-	front = device & ~vdpa_device_features(device);
 	device &= ~front & p.all;
 	if (queue_pairs > 1 && virtio_has(p.all, VIRTIO_NET_F_MQ))
 		front |= VIRTIO_BIT(VIRTIO_NET_F_MQ);

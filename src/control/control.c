@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/random.h>
 #include <systemd/sd-event.h>
-#include <time.h>
 
 #include "control/bucket.h"
 #include "control/records.h"
+#include "util/clock.h"
 #include "vhost/vhost_user.h"
 
 /* Messages that a VM may send. */
@@ -67,14 +67,6 @@ const struct control_dataplane control_dataplane = {
 	.pause = dp_pause,
 	.send = dp_send,
 };
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static struct entry *find(const struct control *c, const char *pf)
 {
@@ -174,7 +166,7 @@ static void on_news(void *ctx, enum channel_news news)
 	json_t *detail = NULL;
 	char text[256];
 
-	if (!bucket_take(&e->news, now_us()))
+	if (!bucket_take(&e->news, clock_us()))
 		return;
 	snprintf(text, sizeof(text), "%s", what[news].text);
 	if (news == CHANNEL_HELLO) {
@@ -275,7 +267,7 @@ static void arm(struct control *c)
 static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct control *c = ctx;
-	uint64_t now = now_us();
+	uint64_t now = clock_us();
 
 	(void)source;
 	(void)usec;
@@ -294,7 +286,7 @@ static void on_frame(void *ctx, const char *pf, const uint8_t *frame, size_t len
 {
 	struct control *c = ctx;
 	struct entry *e = find(c, pf);
-	uint64_t now = now_us();
+	uint64_t now = clock_us();
 
 	if (!e)
 		return;
@@ -368,7 +360,7 @@ static int entry_new(struct control *c, const struct model_pf *pf)
 	if (e->vm->paused)
 		c->config.ops->pause(c->config.dp, e->pf, true);
 	if (pf_started(c, e->pf))
-		channel_start(e->channel, now_us());
+		channel_start(e->channel, clock_us());
 	return 0;
 }
 
@@ -412,9 +404,9 @@ static void on_function_event(struct entry *e, const struct model_event *event)
 	bool started = !strcmp(event->event, "started"), stopped = !strcmp(event->event, "stopped");
 
 	if (event->function == VPF_FUNCTION_PF && started)
-		channel_start(e->channel, now_us());
+		channel_start(e->channel, clock_us());
 	if (event->function == VPF_FUNCTION_PF && stopped)
-		channel_stop(e->channel, now_us());
+		channel_stop(e->channel, clock_us());
 	if (started || stopped || !strcmp(event->event, "changed"))
 		channel_dirty(e->channel, (unsigned int)event->function);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "ctl/client.h"
+#include "util/clock.h"
 
 #include <grp.h>
 #include <poll.h>
@@ -8,7 +9,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 
 #define ANSWER_MAX (256u << 20) /* bytes; a full table of learned MACs is some tens of MiB */
 
@@ -133,21 +133,13 @@ static int break_off(struct client *c, int code, const char *text, struct err *e
 	return err_set(err, code, NULL, "%s", text);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* Waits until the socket has something. `since`: when the wait for this answer began (ms); < 0: without end.
  */
 static int wait_readable(struct client *c, int64_t since, bool *told, struct err *err)
 {
 	for (;;) {
 		struct pollfd p = {.fd = c->fd, .events = POLLIN};
-		int64_t gone = now_ms() - since;
+		int64_t gone = (int64_t)clock_ms() - since;
 		int timeout = -1, r;
 
 		if (since >= 0 && c->config.timeout_ms >= 0) {
@@ -165,7 +157,7 @@ static int wait_readable(struct client *c, int64_t since, bool *told, struct err
 			return 0;
 		if (r < 0 && errno != EINTR)
 			return break_off(c, errno, "cannot wait for vpfd's answer", err);
-		gone = now_ms() - since;
+		gone = (int64_t)clock_ms() - since;
 		if (since >= 0 && c->config.waiting && gone >= 2000) {
 			*told = true;
 			c->config.waiting(c->config.ctx, (unsigned int)(gone / 1000));
@@ -298,7 +290,7 @@ static int refused(const json_t *error, struct err *err)
 
 int client_call(struct client *c, const char *method, json_t *params, json_t **ret, struct err *err)
 {
-	int64_t since = now_ms();
+	int64_t since = (int64_t)clock_ms();
 	json_t *m = NULL, *result;
 	int r;
 

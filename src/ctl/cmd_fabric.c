@@ -10,7 +10,7 @@
 /* Rows that several tables have. */
 #define FABRIC_NAME .name = "NAME", .flags = ARG_REQUIRED, .param = "name", .complete = COMPLETE_FABRIC
 #define UPLINK      .name = "--uplink", .value = "UPLINK", .param = "uplink", .parse = value_uplink
-#define LEARNING    .name = "--learning", .value = "on|off", .param = "learning", .parse = value_on_off
+#define LEARNING    .name = "--learning", ARG_ON_OFF("learning")
 #define AGEING      .name = "--ageing", .value = "SECONDS", .param = "ageing", .parse = value_integer
 #define MAX_LEARNED .name = "--max-learned", .value = "N", .param = "max_learned", .parse = value_integer
 #define UPLINK_HELP                                                                                          \
@@ -39,19 +39,16 @@ static const struct arg add_args[] = {
 		 "the "
 		 "fabric."},
 	{UPLINK, .complete = COMPLETE_UPLINK, .help = UPLINK_HELP},
-	{LEARNING, .complete = COMPLETE_WORDS, .words = words_on_off, .help = LEARNING_HELP},
+	{LEARNING, .help = LEARNING_HELP},
 	{AGEING, .help = AGEING_HELP},
 	{MAX_LEARNED, .help = MAX_LEARNED_HELP},
 	{0},
 };
 
 static const struct arg set_args[] = {
-	{FABRIC_NAME, .help = "A fabric."},
-	{UPLINK, .complete = COMPLETE_UPLINK, .help = UPLINK_HELP},
-	{LEARNING, .complete = COMPLETE_WORDS, .words = words_on_off, .help = LEARNING_HELP},
-	{AGEING, .help = AGEING_HELP},
-	{MAX_LEARNED, .help = MAX_LEARNED_HELP},
-	{0},
+	{FABRIC_NAME, .help = "A fabric."},      {UPLINK, .complete = COMPLETE_UPLINK, .help = UPLINK_HELP},
+	{LEARNING, .help = LEARNING_HELP},       {AGEING, .help = AGEING_HELP},
+	{MAX_LEARNED, .help = MAX_LEARNED_HELP}, {0},
 };
 
 static const struct arg name_args[] = {

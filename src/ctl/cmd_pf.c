@@ -21,8 +21,7 @@
 	.complete = COMPLETE_DATAPATHS, .words = words_datapaths,                                            \
 	.help = DATAPATH_HELP "what its fabric has: builtin; vhost-net,builtin on a bridge."
 #define FAILBACK                                                                                             \
-	.name = "--failback", .value = "on|off", .param = "failback", .parse = value_on_off,                 \
-	.complete = COMPLETE_WORDS, .words = words_on_off,                                                   \
+	.name = "--failback", ARG_ON_OFF("failback"),                                                        \
 	.help = "When a better datapath of the list than the one in use is to be had again, go back to it. " \
 		"Default: off."
 
@@ -68,11 +67,7 @@ static const struct arg add_args[] = {
 	{DATAPATH},
 	{FAILBACK},
 	{.name = "--spoofchk",
-	 .value = "on|off",
-	 .param = "spoofchk",
-	 .parse = value_on_off,
-	 .complete = COMPLETE_WORDS,
-	 .words = words_on_off,
+	 ARG_ON_OFF("spoofchk"),
 	 .help = "Whether its functions begin with the spoof check, which not every datapath has. Default: "
 		 "on."},
 	{POLICY, .complete = COMPLETE_POLICY, .help = policy_help},

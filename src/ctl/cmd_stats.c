@@ -9,6 +9,7 @@
 #include "ctl/ctl.h"
 #include "ctl/value.h"
 #include "ctl/view.h"
+#include "util/clock.h"
 
 const struct arg stats_args[] = {
 	{.name = "PF", .param = "pf", .complete = COMPLETE_PF, .help = "Only this virtual PF."},
@@ -133,14 +134,6 @@ static void print_stats(struct out *out, const json_t *list)
 	}
 }
 
-static double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
 /* What the ports' counters were, by the port's name: ports come and go between two looks. */
 static json_t *index_by_port(const json_t *list)
 {
@@ -227,7 +220,7 @@ static int watch(struct ctl *ctl, const struct invocation *inv, struct err *err)
 	const json_t *interval_arg = invocation_local(inv, "--interval");
 	double interval = interval_arg ? json_real_value(interval_arg) : 1.0;
 	json_int_t left = json_integer_value(invocation_local(inv, "--count"));
-	double then = 0, next = now_s();
+	double then = 0, next = (double)clock_ns() / 1e9;
 	json_t *before = NULL, *list;
 	int r = 0;
 
@@ -237,7 +230,7 @@ static int watch(struct ctl *ctl, const struct invocation *inv, struct err *err)
 		r = ctl_call(ctl, "stats", inv->params, &list, err);
 		if (r < 0)
 			break;
-		now = now_s();
+		now = (double)clock_ns() / 1e9;
 		if (ctl->out.json) {
 			out_json_line(&ctl->out, list);
 		} else if (before) {

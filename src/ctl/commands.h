@@ -17,6 +17,11 @@ void print_status(struct out *out, const json_t *status);
 /* Rows of a statistics table for an uplink's or a function's counters, in full: for `show`. */
 void print_counters(struct out *out, const json_t *stats);
 
+/* An option that is on or off; the fields of struct arg but its name and help. */
+#define ARG_ON_OFF(key)                                                                                      \
+	.value = "on|off", .param = (key), .parse = value_on_off, .complete = COMPLETE_WORDS,                \
+	.words = words_on_off
+
 /* The help of --datapath, up to what "default" means. */
 #define DATAPATH_HELP                                                                                        \
 	"What may serve its rings, best first, with commas between: builtin (vpfd), vhost-net (the kernel, " \

@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
-#include <time.h>
 
 #include "api/env.h"
 #include "api/moves.h"
@@ -22,6 +21,7 @@
 #include "control/control.h"
 #include "daemon/options.h"
 #include "daemon/pf_qemu.h"
+#include "util/clock.h"
 
 /* Longer than a guest may take to release a PF: 158 s with 255 VFs (qemu/qemu_link.h). */
 #define DEFERRED_US (200 * 1000000ULL)
@@ -129,7 +129,6 @@ static int daemon_start(struct daemon *d, const struct options *o, struct err *e
 		.events = &model_dataplane_events,
 	};
 	_cleanup_free_ char *path = NULL;
-	struct timespec now;
 	int r;
 
 	r = daemon_event_loop(d, err);
@@ -168,7 +167,6 @@ static int daemon_start(struct daemon *d, const struct options *o, struct err *e
 	r = moves_new(d->event, d->model, &d->moves);
 	if (r < 0)
 		return err_set(err, -r, NULL, "out of memory");
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	d->env = (struct api_env){
 		.model = d->model,
 		.qemu = d->qemu,
@@ -176,7 +174,7 @@ static int daemon_start(struct daemon *d, const struct options *o, struct err *e
 		.moves = d->moves,
 		.workers = workers,
 		.dp = d->dp,
-		.started_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000,
+		.started_us = clock_us(),
 	};
 	if (asprintf(&path, "%s/vpfd.sock", o->run_dir) < 0) {
 		path = NULL;

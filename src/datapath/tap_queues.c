@@ -28,15 +28,7 @@ bool tap_has_uso(void)
 
 uint64_t tap_features(void)
 {
-	uint64_t f = VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |
-		     VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) |
-		     VIRTIO_BIT(VIRTIO_NET_F_HOST_ECN) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) |
-		     VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_ECN);
-
-	if (tap_has_uso())
-		f |= VIRTIO_BIT(VIRTIO_NET_F_HOST_USO) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO4) |
-		     VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO6);
-	return f;
+	return VIRTIO_NET_OFFLOADS | (tap_has_uso() ? VIRTIO_NET_OFFLOADS_USO : 0);
 }
 
 int tap_set_offload(int fd, uint64_t features)

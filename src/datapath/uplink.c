@@ -19,15 +19,7 @@
 /* What the kernel takes and gives; USO since Linux 6.2. */
 static uint64_t kernel_features(const struct uplink *up)
 {
-	uint64_t f = VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |
-		     VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) |
-		     VIRTIO_BIT(VIRTIO_NET_F_HOST_ECN) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) |
-		     VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_ECN);
-
-	if (up->uso)
-		f |= VIRTIO_BIT(VIRTIO_NET_F_HOST_USO) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO4) |
-		     VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO6);
-	return f;
+	return VIRTIO_NET_OFFLOADS | (up->uso ? VIRTIO_NET_OFFLOADS_USO : 0);
 }
 
 struct send_ctx {

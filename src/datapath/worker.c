@@ -12,6 +12,7 @@
 #include <urcu-qsbr.h>
 
 #include "datapath/uplink.h"
+#include "util/clock.h"
 
 #define LOOK_EVERY 16 /* passes between two looks at epoll while queues are active */
 #define EVENTS     64
@@ -19,14 +20,6 @@
 /* Where many queues are throttled each waits a little longer, so that they are found due together. */
 #define RESUME_EACH_NS 4000u
 #define RESUME_MAX_NS  (SHAPER_DEPTH_NS / 4)
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static void wake_fd(int fd)
 {
@@ -345,13 +338,13 @@ static void *worker_main(void *arg)
 	while (!__atomic_load_n(&w->pool->stop, __ATOMIC_RELAXED)) {
 		int n = 0;
 
-		w->now = now_ns();
+		w->now = clock_ns();
 		if (w->n_active == 0 && !w->look) {
 			__atomic_store_n(&w->sleeps, w->sleeps + 1, __ATOMIC_RELAXED);
 			urcu_qsbr_thread_offline();
 			n = wait_events(w, events);
 			urcu_qsbr_thread_online();
-			w->now = now_ns();
+			w->now = clock_ns();
 		} else if (w->look || ++since_look >= LOOK_EVERY) {
 			since_look = 0;
 			w->look = false;

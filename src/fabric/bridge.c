@@ -35,19 +35,10 @@ void bridge_look(struct bridge_fabric *f)
 
 static bool link_of(const struct bridge_fabric *f, const struct function_settings *s)
 {
-	if (!f->ifindex)
-		return false;
-	switch (s->link) {
-	case LINK_ENABLE:
-		return true;
-	case LINK_DISABLE:
-		return false;
-	case LINK_AUTO:
-		break;
-	}
-	if (f->base.settings.uplink == UPLINK_NETDEV && !f->uplink)
-		return false;
-	return f->carrier || !f->others; /* nothing to follow */
+	bool absent = f->base.settings.uplink == UPLINK_NETDEV && !f->uplink;
+
+	/* Without others there is nothing to follow. */
+	return f->ifindex && fabric_link(s->link, !absent && (f->carrier || !f->others));
 }
 
 /* The addresses of ports that learn are counted anew when the bridge has forgotten them. */

@@ -3,32 +3,17 @@
 #include "fabric/builtin.h"
 
 #include "datapath/control_box.h"
+#include "util/clock.h"
 
 #include <linux/if_tun.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 
 static bool link_of(const struct builtin_fabric *f, const struct function_settings *s)
 {
-	switch (s->link) {
-	case LINK_ENABLE:
-		return true;
-	case LINK_DISABLE:
-		return false;
-	case LINK_AUTO:
-		break;
-	}
-	return f->base.settings.uplink == UPLINK_NONE || (f->uplink && f->uplink->carrier);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	return fabric_link(s->link,
+			   f->base.settings.uplink == UPLINK_NONE || (f->uplink && f->uplink->carrier));
 }
 
 static bool rate_equal(const struct shaper_conf *a, const struct shaper_conf *b)
@@ -68,7 +53,7 @@ void builtin_recompute(struct builtin_fabric *f)
 		} else if (c) {
 			old[n_old] = rcu_xchg_pointer(&p->port->conf, c);
 			if (!rate_equal(&old[n_old]->rate, &c->rate)) {
-				shaper_changed(&p->port->shaper, &old[n_old]->rate, &c->rate, now_ns());
+				shaper_changed(&p->port->shaper, &old[n_old]->rate, &c->rate, clock_ns());
 				f->rates_changed = true;
 			}
 			n_old++;
@@ -240,7 +225,7 @@ static void set_policy(struct builtin_port *p, const struct pf_policy *policy)
 	p->policy = (struct port_policy){.driver_mac = policy->driver_mac,
 					 .promisc = policy->promisc,
 					 .max_driver_macs = policy->max_driver_macs};
-	if (shaper_pool_set(p->port->shaper.pool, policy->max_rate_total, now_ns()))
+	if (shaper_pool_set(p->port->shaper.pool, policy->max_rate_total, clock_ns()))
 		builtin_of(p)->rates_changed = true;
 }
 

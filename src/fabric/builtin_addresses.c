@@ -4,17 +4,8 @@
 
 #include "fabric/builtin.h"
 
-#include <time.h>
-
 #include "datapath/worker.h"
-
-static uint32_t now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint32_t)ts.tv_sec;
-}
+#include "util/clock.h"
 
 void builtin_learn(struct builtin_fabric *f, struct builtin_port *p, uint64_t mac, uint16_t vlan,
 		   uint32_t now)
@@ -107,7 +98,7 @@ static int on_age(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	builtin_age(f, now_s());
+	builtin_age(f, clock_s());
 	builtin_arm_ageing(f);
 	return 0;
 }
@@ -125,7 +116,7 @@ bool builtin_note(struct builtin_fabric *f, const struct worker_note *note)
 
 	if (!p)
 		return false;
-	builtin_learn(f, p, note->mac, note->vlan, now_s());
+	builtin_learn(f, p, note->mac, note->vlan, clock_s());
 	if (f->age_timer && sd_event_source_get_enabled(f->age_timer, NULL) == 0)
 		builtin_arm_ageing(f);
 	return true;

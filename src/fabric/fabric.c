@@ -12,3 +12,16 @@ const struct fabric_ops *fabric_ops_of(enum fabric_type type)
 	}
 	return NULL;
 }
+
+bool fabric_link(enum link_mode mode, bool carrier)
+{
+	switch (mode) {
+	case LINK_ENABLE:
+		return true;
+	case LINK_DISABLE:
+		return false;
+	case LINK_AUTO:
+		break;
+	}
+	return carrier;
+}

@@ -129,3 +129,5 @@ struct fabric_ops {
 
 extern const struct fabric_ops fabric_builtin, fabric_bridge;
 const struct fabric_ops *fabric_ops_of(enum fabric_type type); /* NULL: not built in */
+/* A port's link by its setting; `carrier` is what LINK_AUTO follows. */
+bool fabric_link(enum link_mode mode, bool carrier);

@@ -4,30 +4,22 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "pf/mac.h"
 #include "pf/model_private.h"
 #include "pf/policy.h"
 #include "pf/settings_json.h"
 #include "pf/validate.h"
+#include "util/clock.h"
 
 /* Lines that one PF's guest may cause in the log: so many in so long. The rest is counted. */
 #define LOG_LINES     10
 #define LOG_WINDOW_US (60 * 1000000ULL)
 
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* `level`, or that of debugging when the guest has had its share. */
 static enum log_level log_share(struct model_pf *pf, enum log_level level)
 {
-	uint64_t now = now_us();
+	uint64_t now = clock_us();
 
 	if (!pf->control_log.lines || now - pf->control_log.since_us > LOG_WINDOW_US) {
 		if (pf->control_log.left_out)

@@ -28,6 +28,7 @@
  *
  * Thread-safety: all calls and all callbacks on the main thread (the sd-event loop given). */
 
+#include <endian.h>
 #include <systemd/sd-event.h>
 
 #include "util/err.h"
@@ -63,6 +64,12 @@ struct vhost_queue {
 	struct dirty_log *log;           /* NULL unless VHOST_F_LOG_ALL was negotiated and a log was given */
 	struct vhost_inflight *inflight; /* NULL unless SET_INFLIGHT_FD was used */
 };
+
+/* Split rings: the used index that the driver sees. */
+static inline uint16_t vhost_queue_used_idx(const struct vhost_queue *q)
+{
+	return le16toh(__atomic_load_n((const uint16_t *)q->device + 1, __ATOMIC_ACQUIRE));
+}
 
 struct vhost_user_ops { /* all but queue_start and queue_stop may be NULL */
 	/* A front-end connected (pid from SO_PEERCRED). */

@@ -11,7 +11,6 @@
  * once by itself: a kick sent before we listened is not lost, and a front-end that never kicks (a poll mode
  * driver with notifications off) gets served. */
 
-#include <endian.h>
 #include <string.h>
 
 #include "util/log.h"
@@ -59,7 +58,7 @@ static void load_indices(const struct vu_conn *conn, struct vu_queue *q)
 	/* The used index of a split ring is where the last back-end left it in memory; between the two are
 	 * the descriptors that it took and did not complete, none when it was us. */
 	if (!vu_packed(conn))
-		run->used_idx = le16toh(__atomic_load_n((const uint16_t *)run->device + 1, __ATOMIC_ACQUIRE));
+		run->used_idx = vhost_queue_used_idx(run);
 }
 
 static bool indices_in_range(const struct vu_conn *conn, const struct vu_queue *q)

@@ -29,3 +29,19 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 #define VIRTIO_BIT(f)           (1ULL << (f))
 #define virtio_has(features, f) (((features) >> (f)) & 1)
+
+/* Checksum and TCP segmentation, both ways; UDP segmentation, both ways. */
+#define VIRTIO_NET_OFFLOADS                                                                                  \
+	(VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |                               \
+	 VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) |                           \
+	 VIRTIO_BIT(VIRTIO_NET_F_HOST_ECN) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) |                           \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_ECN))
+#define VIRTIO_NET_OFFLOADS_USO                                                                              \
+	(VIRTIO_BIT(VIRTIO_NET_F_HOST_USO) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO4) |                           \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO6))
+/* What is between QEMU and the driver alone: what a device looks like, its control queue. A front-end without
+ * a device model of its own, as DPDK's, wants to see it offered. */
+#define VIRTIO_NET_FRONT_FEATURES                                                                            \
+	(VIRTIO_BIT(VIRTIO_NET_F_MTU) | VIRTIO_BIT(VIRTIO_NET_F_STATUS) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) | \
+	 VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |                         \
+	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE))

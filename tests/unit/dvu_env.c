@@ -125,11 +125,7 @@ int dvu_teardown(void **state)
 	if (left)
 		print_error("%s is not empty\n", e->dir);
 	free(e);
-	if (vu_env_count_fds() != fds)
-		print_error("%d descriptors left\n", vu_env_count_fds() - fds);
-	if (vu_env_count_maps("memfd:") != maps)
-		print_error("%d mappings left\n", vu_env_count_maps("memfd:") - maps);
-	return left || vu_env_count_fds() != fds || vu_env_count_maps("memfd:") != maps ? -1 : 0;
+	return left || vu_env_leaks(fds, maps) ? -1 : 0;
 }
 
 int dvu_open(struct dvu_env *e, struct dvu *i, const struct datapath_pref *pref, unsigned int queue_pairs,

@@ -218,6 +218,17 @@ int vu_env_setup(void **state)
 	return 0;
 }
 
+bool vu_env_leaks(int fds, int maps)
+{
+	int more_fds = vu_env_count_fds() - fds, more_maps = vu_env_count_maps("memfd:") - maps;
+
+	if (more_fds)
+		print_error("%d descriptors left\n", more_fds);
+	if (more_maps)
+		print_error("%d mappings left\n", more_maps);
+	return more_fds || more_maps;
+}
+
 int vu_env_teardown(void **state)
 {
 	struct vu_env *e = *state;
@@ -234,11 +245,7 @@ int vu_env_teardown(void **state)
 	if (left)
 		print_error("%s is not empty\n", e->dir);
 	free(e);
-	if (vu_env_count_fds() != fds)
-		print_error("%d descriptors left\n", vu_env_count_fds() - fds);
-	if (vu_env_count_maps("memfd:") != maps)
-		print_error("%d mappings left\n", vu_env_count_maps("memfd:") - maps);
-	return left || vu_env_count_fds() != fds || vu_env_count_maps("memfd:") != maps ? -1 : 0;
+	return left || vu_env_leaks(fds, maps) ? -1 : 0;
 }
 
 void vu_env_ready(struct vu_env *e, uint64_t features)

@@ -55,3 +55,5 @@ void vu_env_ready(struct vu_env *e, uint64_t features);
 struct vhost_user_info vu_env_info(const struct vu_env *e);
 int vu_env_count_fds(void);
 int vu_env_count_maps(const char *name);
+/* Whether there are more or less descriptors, and mappings of memfds, than that; prints how many. */
+bool vu_env_leaks(int fds, int maps);
