@@ -274,9 +274,9 @@ class Pod:
         return self.run(f"ping -n -c {count} -i 0.2 -W {wait} {options} {address}", check=False).returncode == 0
 
     def reaches(self, target: Pod | External, ipv6_too: bool = True) -> None:
-        assert self.pings(target.number), f"{self.name} does not reach {ipv4(target.number)}"
-        if ipv6_too:
-            assert self.pings(ipv6(target.number)), f"{self.name} does not reach {ipv6(target.number)}"
+        for address in [ipv4(target.number)] + [ipv6(target.number)] * ipv6_too:
+            if not self.pings(address):
+                raise AssertionError(f"{self.name} does not reach {address}\n" + self.run("ip addr; ip route; ip neigh").stdout)
 
     def misses(self, target: Pod | External) -> None:
         """Nothing answers; ARP is done anew, so that an old entry helps nobody, and an unanswered one is in nobody's way."""

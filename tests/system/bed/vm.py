@@ -241,7 +241,7 @@ class VM:
 
     def _diagnosis(self) -> str:
         qemu = self.host.qemu_log() if self._running else ""
-        tail = "\n".join(self.console.splitlines()[-40:])
+        tail = "\n".join(self.console.splitlines()[-80:])  # a panic and what led to it
         return f"--- QEMU says ({self.logs})\n{qemu}\n--- end of the console of {self.name}\n{tail}"
 
     def dmesg(self) -> str:
