@@ -137,6 +137,7 @@ def vpfd_factory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
         vpfd = Vpfd(tmp_path / f"vpfd-{len(daemons)}", **kwargs)
         daemons.append(vpfd)
         _attach(request, f"log of vpfd {len(daemons) - 1}", vpfd.output)
+        _attach(request, f"counters of vpfd {len(daemons) - 1}", lambda: vpfd.ctl("stats", timeout=5).stdout)
         return vpfd.start() if start else vpfd
 
     yield make

@@ -251,8 +251,10 @@ class KubePod(Pod):
             high, low = address.split("/")[0].split(".")[2:]
             self.number = int(high) << 8 | int(low)
             assert address.startswith(self.node.range)
-        # The plugin need not wait for the end of duplicate address detection, before which nothing leaves from the address.
-        wait_until(lambda: not self.run("ip -6 addr show dev eth0 tentative").stdout, 20, f"{self.name}'s IPv6 addresses")
+        # The plugin need not wait for the end of duplicate address detection, before which nothing leaves from the address; and
+        # which never ends without a link.
+        tentative = 'grep -q 1 /sys/class/net/eth0/carrier && ip -6 addr show dev eth0 tentative'
+        wait_until(lambda: not self.run(tentative, check=False).stdout, 20, f"{self.name}'s IPv6 addresses")
         self.server = self.popen(f"serve {PORT}")
         self.server.expect("^serving")
 

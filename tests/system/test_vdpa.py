@@ -198,6 +198,8 @@ def assert_answered(l2: VM, pings: int) -> None:
 def test_l2_guest(host: Host) -> None:
     """The whole system: a VM whose VF is a kernel vDPA device, while its PF is not."""
     host.ctl("vf", "set", "p0", "0", "--datapath", POOL)
+    # Where all is emulated twice, a program behind VDUSE may be taken for dead before it has answered once.
+    host.ctl("pf", "set", "p0", "--failback", "on")
     host.l1.run("ip addr add 10.9.0.1/24 dev far")
     sockets = [f"{RUN}/p0/{name}.sock" for name in ("pf", "vf0", "vf1")]
     with host.l1.l2(pfs=[PF("p0", sockets=sockets, macs=host.macs)]) as l2:

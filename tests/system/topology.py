@@ -91,7 +91,9 @@ class Site:
 
     def texts(self) -> dict[str, Callable[[], str]]:
         """For a failed test's report."""
-        return {f"console of {vm.name}": lambda vm=vm: vm.console for vm in self.vms} | {"log of vpfd": self.vpfd.output}
+        return {f"console of {vm.name}": lambda vm=vm: vm.console for vm in self.vms} | {
+            "log of vpfd": self.vpfd.output, "counters of vpfd": lambda: self.vpfd.ctl("stats", timeout=5).stdout,
+        }  # fmt: skip
 
 
 class External:
