@@ -42,6 +42,14 @@ struct pkt {
 	uint8_t room[PKT_HEAD + 8];
 };
 
+static inline uint64_t load_u64(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
 static inline uint16_t load_be16(const uint8_t *p)
 {
 	return (uint16_t)(p[0] << 8 | p[1]);

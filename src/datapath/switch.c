@@ -349,14 +349,30 @@ void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf
 	struct port_stats *stats = &src->stats[w->id];
 	bool from_uplink = src->kind == PORT_UPLINK;
 	struct sw_port *dst = NULL; /* of the last frame that was looked up: likely of the next one, too */
-	uint64_t bytes = 0, dst_key = 0;
+	uint64_t bytes = 0, dst_key = 0, last0 = 0, last6 = 0;
+	struct burst_group *last = NULL;
 	unsigned int packets = 0;
 
 	for (unsigned int i = 0; i < n; i++) {
 		struct pkt *p = &pkts[i];
-		int drop = from_uplink ? ingress_uplink(p) : ingress_function(conf, p);
-		uint64_t mac, key;
+		uint64_t head0 = load_u64(p->head), head6 = load_u64(p->head + 6), mac, key;
+		bool tagged;
+		int drop;
 
+		/* Addresses and type of the frame before, which had no tag: all that was found out for that one
+		 * holds. */
+		if (likely(last && head0 == last0 && head6 == last6 && !p->hdr.gso_type &&
+			   p->len <= conf->max_frame)) {
+			packets++;
+			bytes += p->len;
+			p->vlan = p[-1].vlan;
+			p->pcp = p[-1].pcp;
+			burst_append(last, p, p->len);
+			continue;
+		}
+		last = NULL;
+		tagged = is_tag(load_be16(p->head + 12));
+		drop = from_uplink ? ingress_uplink(p) : ingress_function(conf, p);
 		if (unlikely(drop != INGRESS_OK)) {
 			if (drop == INGRESS_CONTROL)
 				drop = control_box_put(src->control, p);
@@ -391,7 +407,11 @@ void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf
 			stats->tx_drop[DROP_NO_ROUTE]++;
 			continue;
 		}
-		burst_sort(&w->burst, p, offload_wire_len(p), dst);
+		last = burst_sort(&w->burst, p, offload_wire_len(p), dst);
+		if (unlikely(tagged))
+			last = NULL;
+		last0 = head0;
+		last6 = head6;
 	}
 	stats->tx_packets += packets;
 	stats->tx_bytes += bytes;

@@ -222,39 +222,50 @@ static inline void store_used(struct vring_packed_desc *d, uint64_t used)
 	__atomic_store_n((uint64_t *)(void *)&d->len, used, __ATOMIC_RELEASE);
 }
 
+/* The flags that a used descriptor has in this lap, at their place in the word. */
+static inline uint64_t used_lap(bool wrap)
+{
+	return wrap ? (uint64_t)(AVAIL_BIT | USED_BIT) << 48 : 0;
+}
+
 void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
 {
-	struct vring_packed_desc *first = &vr->pdesc[vr->used_pos];
-	uint64_t first_used = 0;
-	uint16_t pos = vr->used_pos;
+	/* In registers: what is written might be the ring, for all the compiler knows. */
+	struct vring_packed_desc *table = vr->pdesc, *first = &table[vr->used_pos];
+	const unsigned int size = vr->size;
+	unsigned int pos = vr->used_pos, slots = 0;
+	uint64_t first_used = 0, lap;
 	bool wrap = vr->used_wrap;
 
 	if (unlikely(vr->tracked))
 		vhost_inflight_packed_begin(vr->inflight, position_after(vr, chains, n));
+	lap = used_lap(wrap);
 	for (unsigned int i = 0; i < n; i++) {
 		const struct vring_chain *c = &chains[i];
-		uint16_t flags =
-			(uint16_t)((wrap ? AVAIL_BIT | USED_BIT : 0) | (c->written ? VRING_DESC_F_WRITE : 0));
-		uint64_t used = c->written | (uint64_t)c->id << 32 | (uint64_t)flags << 48;
+		uint64_t used = c->written | (uint64_t)c->id << 32 | lap;
 
+		if (c->written)
+			used |= (uint64_t)VRING_DESC_F_WRITE << 48;
 		/* The first one is published last: the driver, which looks at it, then sees the whole burst.
 		 */
 		if (i == 0)
 			first_used = used;
 		else
-			store_used(&vr->pdesc[pos], used);
-		vr->uncalled += c->ndesc;
-		pos = (uint16_t)(pos + c->ndesc);
-		if (pos >= vr->size) {
-			pos = (uint16_t)(pos - vr->size);
+			store_used(&table[pos], used);
+		slots += c->ndesc;
+		pos += c->ndesc;
+		if (unlikely(pos >= size)) {
+			pos -= size;
 			wrap = !wrap;
+			lap = used_lap(wrap);
 		}
 	}
 	store_used(first, first_used);
 	if (unlikely(vr->tracked && vr->log))
 		log_used(vr, chains, n);
-	vr->used_pos = pos;
+	vr->used_pos = (uint16_t)pos;
 	vr->used_wrap = wrap;
+	vr->uncalled += slots;
 	if (unlikely(vr->tracked))
 		vhost_inflight_packed_end(vr->inflight);
 }
