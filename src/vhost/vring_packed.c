@@ -228,30 +228,31 @@ static inline uint64_t used_lap(bool wrap)
 	return wrap ? (uint64_t)(AVAIL_BIT | USED_BIT) << 48 : 0;
 }
 
+static inline uint64_t used_word(const struct vring_chain *c, uint64_t lap)
+{
+	return c->written | (uint64_t)c->id << 32 | lap |
+	       (uint64_t)(c->written ? VRING_DESC_F_WRITE : 0) << 48;
+}
+
 void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
 {
 	/* In registers: what is written might be the ring, for all the compiler knows. */
 	struct vring_packed_desc *table = vr->pdesc, *first = &table[vr->used_pos];
 	const unsigned int size = vr->size;
 	unsigned int pos = vr->used_pos, slots = 0;
-	uint64_t first_used = 0, lap;
+	uint64_t first_used, lap;
 	bool wrap = vr->used_wrap;
 
 	if (unlikely(vr->tracked))
 		vhost_inflight_packed_begin(vr->inflight, position_after(vr, chains, n));
 	lap = used_lap(wrap);
+	first_used = used_word(chains, lap);
+	/* The first one is published last: the driver, which looks at it, then sees the whole burst. */
 	for (unsigned int i = 0; i < n; i++) {
 		const struct vring_chain *c = &chains[i];
-		uint64_t used = c->written | (uint64_t)c->id << 32 | lap;
 
-		if (c->written)
-			used |= (uint64_t)VRING_DESC_F_WRITE << 48;
-		/* The first one is published last: the driver, which looks at it, then sees the whole burst.
-		 */
-		if (i == 0)
-			first_used = used;
-		else
-			store_used(&table[pos], used);
+		if (likely(i))
+			store_used(&table[pos], used_word(c, lap));
 		slots += c->ndesc;
 		pos += c->ndesc;
 		if (unlikely(pos >= size)) {
