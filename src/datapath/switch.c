@@ -359,8 +359,8 @@ void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf
 		bool tagged;
 		int drop;
 
-		/* Addresses and type of the frame before, which had no tag: all that was found out for that one
-		 * holds. */
+		/* Addresses and type of the frame before, which had no tag: all that was found out for that
+		 * one holds. */
 		if (likely(last && head0 == last0 && head6 == last6 && !p->hdr.gso_type &&
 			   p->len <= conf->max_frame)) {
 			packets++;

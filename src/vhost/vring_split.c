@@ -77,8 +77,8 @@ static inline uint16_t read_entry(const struct virtq *vr, unsigned int pos)
 
 /* Takes chains of the usual kind, one direct descriptor, until there is another one, or a wrong one. What it
  * needs of the ring it keeps in registers: what it writes might be the ring, for all the compiler knows. */
-static __attribute__((noinline)) unsigned int take_plain(struct vring_builder *b, struct vring_chain *chains, unsigned int max,
-			       unsigned int pos)
+static __attribute__((noinline)) unsigned int take_plain(struct vring_builder *b, struct vring_chain *chains,
+							 unsigned int max, unsigned int pos)
 {
 	const struct virtq *vr = b->vr;
 	const struct guest_mem *mem = vr->mem;
