@@ -100,7 +100,7 @@ static void out_copy(struct rx_out *o, const uint8_t *from, uint32_t n)
 			out_open(o);
 		}
 		part = MIN(n, o->room);
-		memcpy(o->chain->seg[o->seg].base + o->off, from, part);
+		copy_bulk(o->chain->seg[o->seg].base + o->off, from, part);
 		o->off += part;
 		o->room -= part;
 		from += part;
@@ -194,7 +194,7 @@ static inline struct pkt *rx_plain(struct rx_cursor *c, struct pkt *p, unsigned 
 			break;
 		to = put_head(chain->seg[0].base, hdr_len, features, p, tag, 1);
 		if (p->nseg)
-			memcpy(to, p->seg[0].base, p->seg[0].len);
+			copy_bulk(to, p->seg[0].base, p->seg[0].len);
 		chain->written = need;
 		bytes += p->len + tag;
 		rx_count_group(c->stats, p);
