@@ -120,12 +120,7 @@ static inline void copy_small(uint8_t *d, const uint8_t *s, unsigned int n)
 /* Copies n bytes. Not memcpy(): above some KiB that is the CPU's own string move, and of AMD's some do it at
  * a tenth of the speed where the target lies a few bytes behind the source, counted within a page. Here it
  * does just that: a page of a guest's goes behind the 12 bytes of a header in another guest's page. */
-static inline void copy_bulk(uint8_t *d, const uint8_t *s, uint32_t n)
-{
-	for (; n >= 64; n -= 64, d += 64, s += 64)
-		memcpy(d, s, 64);
-	copy_small(d, s, n);
-}
+void copy_bulk(uint8_t *d, const uint8_t *s, uint32_t n);
 
 /* What is read of a frame from here on is the private copy: the compiler may not go back to the guest's bytes
  * that a copy was made of, which may have changed meanwhile. */
