@@ -220,7 +220,9 @@ static void run(struct load *l, bool broadcast)
 	t.epoch_end = now_ns() + EPOCH_NS;
 	start = run_until(&t, now_ns() + (uint64_t)(l->o.warmup * 1e9));
 	t.frames = t.bytes = t.lost = t.late = t.foreign = t.looks = t.empty_looks = 0;
-	end = run_until(&t, start + (uint64_t)(l->o.seconds * 1e9));
+	do {
+		end = run_until(&t, now_ns() + (uint64_t)(l->o.seconds * 1e9));
+	} while (!t.frames && end - start < LOAD_PATIENCE_NS);
 	printf("{\"seconds\": %.6f, \"frames\": %llu, \"bytes\": %llu, \"lost\": %llu, \"late\": %llu, "
 	       "\"foreign\": %llu, "
 	       "\"idle\": %.4f}\n",

@@ -10,6 +10,9 @@
 
 #include "port.h"
 
+/* How long to wait for the first frame: a busy machine may give a short while to others alone. */
+#define LOAD_PATIENCE_NS 10000000000u
+
 struct load_options {
 	double warmup, seconds;
 	uint32_t sizes[64]; /* of frames, in turn */

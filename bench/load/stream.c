@@ -122,7 +122,7 @@ void load_stream(struct load *l)
 			receive(b, &c, &left, &frame_len);
 		}
 		now = now_ns();
-		if (now < end)
+		if (now < end || (!c.frames && now < end + LOAD_PATIENCE_NS))
 			continue;
 		if (!warm)
 			break;

@@ -32,7 +32,7 @@ def _us(*names: str) -> list[Metric]:
 
 def families() -> list[Family]:
     def case(name: str, measure, *names: str) -> Case:
-        return Case(name, _us(*names), [Entry("vpf", measure), Entry("testpmd-io", measure), Entry("ovs-dpdk", measure)])
+        return Case(name, _us(*names), [Entry("vpf", measure), Entry("testpmd-io", measure), Entry("ovs-dpdk", measure, quick=False)])
 
     return [
         Family(

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 Samples = dict[str, dict[str, list[float]]]  # entry → metric → a value a round
@@ -81,6 +82,33 @@ def machine() -> str:
 def write_json(made: Sequence[Row], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([asdict(row) for row in made], indent=2) + "\n")
+
+
+def check(path: Path) -> list[str]:
+    """What is wrong with a results.json."""
+    read = json.loads(path.read_text())
+    if not isinstance(read, list) or not read:
+        return ["there is nothing in it"]
+    return [f"row {number}: {complaint}" for number, row in enumerate(read) for complaint in _complaints(row)]
+
+
+def _complaints(row: object) -> list[str]:
+    names = {field.name for field in fields(Row)}
+    if not isinstance(row, dict) or set(row) != names:
+        return [f"it has not the fields {', '.join(sorted(names))}"]
+
+    def number(value: object) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+    right = {
+        **{name: isinstance(row[name], str) and bool(row[name]) for name in ("case", "metric", "unit", "peer", "machine")},
+        **{name: number(row[name]) for name in ("vpf", "peer_value")},
+        "better": row["better"] in ("higher", "lower"),
+        "ratio": row["ratio"] is None or (number(row["ratio"]) and row["ratio"] > 0),
+        "spread": row["spread"] is None or number(row["spread"]),
+        "runs": isinstance(row["runs"], int) and row["runs"] >= 1,
+    }
+    return [f"{name} is {row[name]!r}" for name, good in right.items() if not good]
 
 
 def table(made: Sequence[Row]) -> str:

@@ -21,7 +21,7 @@ def _testpmd(**how: object):
 
 def _between_two(name: str, quick: bool = True, **how: object) -> Case:
     measure = _testpmd(**how)
-    return Case(name, RECEIVED, [Entry("vpf", measure), Entry("testpmd-io", measure), Entry("ovs-dpdk", measure)], quick)
+    return Case(name, RECEIVED, [Entry("vpf", measure), Entry("testpmd-io", measure), Entry("ovs-dpdk", measure, quick=False)], quick)
 
 
 def _flows(number: int):
@@ -32,7 +32,7 @@ def _flows_case(number: int) -> Case:
     return Case(
         f"switch-64B-2vf-{number}flows", RECEIVED,
         [Entry("vpf", _flows(number)), Entry("vpf-1flow", _flows(1), "vpf"), Entry("ovs-dpdk", _flows(number)), Entry("testpmd-io", _flows(number))],
-        quick=number != 1000,
+        quick=False,
     )  # fmt: skip
 
 
@@ -80,6 +80,7 @@ def sixteen() -> Family:
                 "switch-64B-16vf", RECEIVED,
                 [Entry("vpf", _many(16)), Entry("vpf-2vf", _same_client_two, "vpf"), Entry("ovs-dpdk", _many(16)),
                  Entry("testpmd-io", _many(16, "--fixed-pairs"))],
+                quick=False,
             )
         ],
         polling,
@@ -93,7 +94,7 @@ def two_hundred() -> Family:
         [
             Case(
                 "switch-64B-255vf", RECEIVED,
-                [Entry("vpf", _many(255)), Entry("vpf-2vf", _same_client_two, "vpf"), Entry("ovs-dpdk", _many(255))],
+                [Entry("vpf", _many(255)), Entry("vpf-2vf", _same_client_two, "vpf"), Entry("ovs-dpdk", _many(255), quick=False)],
             )
         ],
         polling,
@@ -113,7 +114,7 @@ def vlan() -> Family:
     return Family(
         "VLAN tags",
         {"vpf": vpf(4, settings=[f"2 --vlan {VLAN}", f"3 --trunk {VLAN}"]), "ovs-dpdk": ovs_dpdk(4, lambda port: settings.get(port, []))},
-        [Case("vlan-insert-strip-64B", RECEIVED, [Entry("vpf", tagged), Entry("vpf-untagged", plain, "vpf"), Entry("ovs-dpdk", tagged)])],
+        [Case("vlan-insert-strip-64B", RECEIVED, [Entry("vpf", tagged), Entry("vpf-untagged", plain, "vpf"), Entry("ovs-dpdk", tagged, quick=False)])],
         polling,
     )  # fmt: skip
 
@@ -125,7 +126,7 @@ def broadcast() -> Family:
     return Family(
         "broadcast",
         {"vpf": vpf(65), "ovs-dpdk": ovs_dpdk(65)},
-        [Case("broadcast-64B-64vf", [Metric("received", "Mcopies/s", "higher")], [Entry("vpf", measure), Entry("ovs-dpdk", measure)])],
+        [Case("broadcast-64B-64vf", [Metric("received", "Mcopies/s", "higher")], [Entry("vpf", measure), Entry("ovs-dpdk", measure, quick=False)])],
         polling,
     )
 

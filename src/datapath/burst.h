@@ -62,8 +62,17 @@ struct burst {
 	struct sw_queue *due[BURST_DUE]; /* receive queues that were given something since they were asked */
 };
 
-/* Puts a frame, `len` bytes long on a wire, behind the others for that port and VLAN. */
-static inline void burst_sort(struct burst *b, struct pkt *p, uint32_t len, struct sw_port *dst)
+static inline void burst_append(struct burst_group *g, struct pkt *p, uint32_t len)
+{
+	g->last->next = p;
+	g->last = p;
+	g->n++;
+	g->longest = MAX(g->longest, len);
+}
+
+/* Puts a frame, `len` bytes long on a wire, behind the others for that port and VLAN: returns their group. */
+static inline struct burst_group *burst_sort(struct burst *b, struct pkt *p, uint32_t len,
+					     struct sw_port *dst)
 {
 	struct burst_group *g = &b->group[b->n_groups];
 
@@ -84,7 +93,7 @@ static inline void burst_sort(struct burst *b, struct pkt *p, uint32_t len, stru
 							  .n = 1,
 							  .longest = len,
 							  .vlan = p->vlan};
-				return;
+				return g;
 			}
 			if (b->group[*slot - 1].dst == dst && b->group[*slot - 1].vlan == p->vlan) {
 				g = &b->group[*slot - 1];
@@ -92,10 +101,8 @@ static inline void burst_sort(struct burst *b, struct pkt *p, uint32_t len, stru
 			}
 		}
 	}
-	g->last->next = p;
-	g->last = p;
-	g->n++;
-	g->longest = MAX(g->longest, len);
+	burst_append(g, p, len);
+	return g;
 }
 
 /* All groups were delivered. */

@@ -2,6 +2,13 @@
 
 #include "datapath/pkt.h"
 
+void copy_bulk(uint8_t *d, const uint8_t *s, uint32_t n)
+{
+	for (; n >= 64; n -= 64, d += 64, s += 64)
+		memcpy(d, s, 64);
+	copy_small(d, s, n);
+}
+
 bool pkt_from_chain(struct pkt *p, struct vring_chain *c, unsigned int hdr_len)
 {
 	struct vring_seg *s = c->seg;

@@ -100,7 +100,7 @@ static void out_copy(struct rx_out *o, const uint8_t *from, uint32_t n)
 			out_open(o);
 		}
 		part = MIN(n, o->room);
-		memcpy(o->chain->seg[o->seg].base + o->off, from, part);
+		copy_bulk(o->chain->seg[o->seg].base + o->off, from, part);
 		o->off += part;
 		o->room -= part;
 		from += part;
@@ -151,11 +151,11 @@ static inline void make_tag(uint8_t *to, const struct pkt *p)
 }
 
 /* The header, and the frame's head behind it, where both fit: returns the first byte after them. */
-static inline uint8_t *put_head(uint8_t *to, const struct rx_cursor *c, const struct pkt *p, unsigned int tag,
-				unsigned int buffers)
+static inline uint8_t *put_head(uint8_t *to, unsigned int hdr_len, uint64_t features, const struct pkt *p,
+				unsigned int tag, unsigned int buffers)
 {
-	put_hdr(to, c->q->hdr_len, p, c->q->vr.features, tag, buffers);
-	to += c->q->hdr_len;
+	put_hdr(to, hdr_len, p, features, tag, buffers);
+	to += hdr_len;
 	if (likely(!tag)) {
 		copy_small(to, p->head, p->head_len);
 	} else {
@@ -166,36 +166,44 @@ static inline uint8_t *put_head(uint8_t *to, const struct rx_cursor *c, const st
 	return to + p->head_len + tag;
 }
 
-static inline void rx_count(struct rx_cursor *c, const struct pkt *p, unsigned int tag)
+static inline void rx_count_group(struct port_stats *stats, const struct pkt *p)
 {
-	c->packets++;
-	c->bytes += p->len + tag;
-	if (unlikely(p->head[0] & 1)) {
-		if (mac_load(p->head) == MAC_BROADCAST)
-			c->stats->rx_broadcast++;
-		else
-			c->stats->rx_multicast++;
-	}
+	if (likely(!(p->head[0] & 1)))
+		return;
+	if (mac_load(p->head) == MAC_BROADCAST)
+		stats->rx_broadcast++;
+	else
+		stats->rx_multicast++;
 }
 
-/* The usual frame: all of it into the first piece of one buffer, which is already taken. False: nothing was
- * done. */
-static inline bool rx_plain(struct rx_cursor *c, const struct pkt *p)
+/* Copies the usual frames, up to *n from p on, until there is another one: all of it into the first piece of
+ * one buffer, which is already taken. What it needs of the cursor it keeps in registers: what it writes might
+ * be that, for all the compiler knows. Returns the first that it did not copy; *n: how many are left. */
+static inline struct pkt *rx_plain(struct rx_cursor *c, struct pkt *p, unsigned int *n)
 {
-	struct vring_chain *chain = &c->w->rx_chains[c->next];
-	unsigned int tag = c->tag ? PKT_TAG_LEN : 0;
-	uint32_t need = c->q->hdr_len + p->len + tag;
-	uint8_t *to;
+	struct vring_chain *first = &c->w->rx_chains[c->next], *chain = first, *end;
+	const unsigned int hdr_len = c->q->hdr_len, tag = c->tag ? PKT_TAG_LEN : 0;
+	const uint64_t features = c->q->vr.features;
+	uint64_t bytes = 0;
 
-	if (unlikely(c->next == c->n || p->nseg > 1 || chain->seg[0].len < need))
-		return false;
-	to = put_head(chain->seg[0].base, c, p, tag, 1);
-	if (p->nseg)
-		memcpy(to, p->seg[0].base, p->seg[0].len);
-	chain->written = need;
-	c->next++;
-	rx_count(c, p, tag);
-	return true;
+	for (end = first + MIN(*n, c->n - c->next); chain < end; chain++, p = p->next) {
+		uint32_t need = hdr_len + p->len + tag;
+		uint8_t *to;
+
+		if (unlikely(!offload_taken(p, features) || p->nseg > 1 || chain->seg[0].len < need))
+			break;
+		to = put_head(chain->seg[0].base, hdr_len, features, p, tag, 1);
+		if (p->nseg)
+			copy_bulk(to, p->seg[0].base, p->seg[0].len);
+		chain->written = need;
+		bytes += p->len + tag;
+		rx_count_group(c->stats, p);
+	}
+	*n -= (unsigned int)(chain - first);
+	c->next += (unsigned int)(chain - first);
+	c->packets += (unsigned int)(chain - first);
+	c->bytes += bytes;
+	return p;
 }
 
 /* How many more buffers `left` bytes may need, if they are all as the last one. Taken one by one, each would
@@ -248,7 +256,7 @@ static void rx_pieces(struct rx_cursor *c, const struct pkt *p)
 	o = (struct rx_out){.chain = chain};
 	out_open(&o);
 	if (likely(o.room >= start)) {
-		put_head(chain->seg[0].base, c, p, tag, k);
+		put_head(chain->seg[0].base, c->q->hdr_len, c->q->vr.features, p, tag, k);
 		o.off = start;
 		o.room -= start;
 	} else {
@@ -270,20 +278,19 @@ static void rx_pieces(struct rx_cursor *c, const struct pkt *p)
 		chain->written = MIN(left, chain->len);
 		left -= chain->written;
 	}
-	rx_count(c, p, tag);
+	c->packets++;
+	c->bytes += p->len + tag;
+	rx_count_group(c->stats, p);
 }
 
-/* Copies one frame to the guest. */
-static inline void rx_one(struct rx_cursor *c, const struct pkt *p)
-{
-	if (likely(rx_plain(c, p)))
-		return;
-	rx_pieces(c, p);
-}
-
+/* Copies one frame, in whatever way. */
 static void rx_emit(void *arg, struct pkt *p)
 {
-	rx_one(arg, p);
+	unsigned int n = 1;
+
+	rx_plain(arg, p, &n);
+	if (n)
+		rx_pieces(arg, p);
 }
 
 /* Gives n frames to one queue; returns the one behind them. */
@@ -294,16 +301,18 @@ static struct pkt *deliver_run(struct worker *w, struct sw_queue *q, struct port
 
 	port_rx_lock(w, q);
 	(void)rx_more(&c, n);
-	for (; n; n--, p = p->next) {
-		if (likely(offload_taken(p, q->vr.features))) {
-			rx_one(&c, p);
-			continue;
+	while ((p = rx_plain(&c, p, &n)), n) {
+		if (offload_taken(p, q->vr.features)) {
+			rx_pieces(&c, p);
+		} else {
+			if (p->hdr.gso_type)
+				c.stats->sw_segmented++;
+			else
+				c.stats->sw_checksum++;
+			offload_finish(p, q->vr.features, &w->offload, rx_emit, &c);
 		}
-		if (p->hdr.gso_type)
-			c.stats->sw_segmented++;
-		else
-			c.stats->sw_checksum++;
-		offload_finish(p, q->vr.features, &w->offload, rx_emit, &c);
+		n--;
+		p = p->next;
 	}
 	rx_flush(&c);
 	stats->rx_packets += c.packets;

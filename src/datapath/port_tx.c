@@ -20,6 +20,17 @@ static int link_down(struct sw_queue *q, struct pkt *p, struct vring_chain *chai
 	return control_box_put(box, p);
 }
 
+static void drop_all(struct sw_queue *q, struct vring_chain *chains, unsigned int n, struct pkt *scratch,
+		     struct port_stats *stats)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		int drop = q->discard ? DROP_RING : link_down(q, scratch, &chains[i]);
+
+		if (drop >= 0)
+			stats->tx_drop[drop]++;
+	}
+}
+
 /* Bytes of the frame, or of what it becomes when it is cut to segments. */
 static uint64_t sent_bytes(const struct pkt *p)
 {
@@ -100,29 +111,24 @@ void port_read_tx(struct worker *w, struct burst_source *s)
 	struct sw_port *port = q->port;
 	struct port_stats *stats = &port->stats[w->id];
 	const struct port_conf *conf = s->conf;
-	struct vring_chain *chains = &w->tx_chains[s->first];
-	struct pkt *pkts = &w->pkts[w->burst.pkts];
-	bool limited = conf->rate.limited, dropped = q->discard || !conf->link_up;
-	unsigned int good = 0;
+	struct vring_chain *chains = &w->tx_chains[s->first], *end = chains + s->n;
+	struct pkt *pkts = &w->pkts[w->burst.pkts], *p = pkts;
+	/* In registers: what is written might be the queue, for all the compiler knows. */
+	const unsigned int hdr_len = q->hdr_len;
+	const bool limited = conf->rate.limited;
 	uint64_t bytes = 0, sent = 0;
 
-	for (unsigned int i = 0; i < s->n; i++) {
-		struct pkt *p = &pkts[good];
-
+	if (unlikely(q->discard || !conf->link_up)) {
+		drop_all(q, chains, s->n, p, stats);
+		return;
+	}
+	for (struct vring_chain *c = chains; c < end; c++) {
 		if (unlikely(bytes > VISIT_BYTES)) {
-			vring_untake(&q->vr, &chains[i]);
-			s->n = i;
+			vring_untake(&q->vr, c);
+			s->n = (unsigned int)(c - chains);
 			break;
 		}
-		if (unlikely(dropped)) {
-			int drop = q->discard ? DROP_RING : link_down(q, p, &chains[i]);
-
-			if (drop >= 0)
-				stats->tx_drop[drop]++;
-			continue;
-		}
-		if (unlikely((!pkt_from_plain(p, &chains[i], q->hdr_len) &&
-			      !pkt_from_chain(p, &chains[i], q->hdr_len)) ||
+		if (unlikely((!pkt_from_plain(p, c, hdr_len) && !pkt_from_chain(p, c, hdr_len)) ||
 			     !offload_check(p, q->vr.features))) {
 			stats->tx_drop[DROP_MALFORMED]++;
 			continue;
@@ -133,11 +139,11 @@ void port_read_tx(struct worker *w, struct burst_source *s)
 			if (sent >= s->grant.bytes)
 				bytes = VISIT_BYTES + 1; /* that was the last one */
 		}
-		good++;
+		p++;
 	}
 	if (unlikely(sent))
 		shaper_spend(&port->shaper, &conf->rate, &s->grant, sent);
-	w->burst.pkts += good;
-	if (likely(good))
-		sw_sort(w, port, conf, pkts, good);
+	w->burst.pkts += (unsigned int)(p - pkts);
+	if (likely(p > pkts))
+		sw_sort(w, port, conf, pkts, (unsigned int)(p - pkts));
 }

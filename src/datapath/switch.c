@@ -189,12 +189,12 @@ static unsigned int drop_long(const struct port_conf *c, struct port_stats *stat
 	return good;
 }
 
-/* Sends n frames of one VLAN, none longer than `longest`, to one port. */
-static void output(struct worker *w, struct sw_port *port, struct pkt *first, unsigned int n,
-		   uint32_t longest)
+/* Sends n frames of one VLAN, none longer than `longest`, to one port, whose configuration is c (uplinks: not
+ * read). */
+static void output(struct worker *w, struct sw_port *port, const struct port_conf *c, struct pkt *first,
+		   unsigned int n, uint32_t longest)
 {
 	struct port_stats *stats = &port->stats[w->id];
-	const struct port_conf *c = rcu_load(port->conf);
 	bool tag;
 
 	if (port->kind == PORT_UPLINK) {
@@ -257,11 +257,14 @@ static inline bool listens(const struct port_conf *c, uint64_t group)
 	return false;
 }
 
-/* To every port of the VLAN that listens, but the one it came from. */
-static void flood(struct worker *w, const struct sw_view *view, struct sw_port *src, struct pkt *p)
+/* Frames of one VLAN to one group (burst_group.dst: nobody), to every port of the VLAN that listens, but the
+ * one they came from. Port by port: what each costs besides the copies, it costs once. */
+static void flood(struct worker *w, const struct sw_view *view, struct sw_port *src,
+		  const struct burst_group *g)
 {
-	uint64_t group = mac_load(p->head);
+	uint64_t group = mac_load(g->first->head);
 	bool all = is_for_all(group);
+	unsigned int n;
 
 	for (unsigned int i = 0; i < view->n; i++) {
 		struct sw_port *port = view->port[i];
@@ -269,12 +272,21 @@ static void flood(struct worker *w, const struct sw_view *view, struct sw_port *
 		bool tag;
 
 		/* Not an error if a port is down or elsewhere: it is just not in the group. */
-		if (port != src && c->link_up && rcu_load(port->rx) && egress(c, p->vlan, &tag) &&
-		    (all || listens(c, group)))
-			output(w, port, p, 1, offload_wire_len(p));
+		if (port == src || !c->link_up || !rcu_load(port->rx) || !egress(c, g->vlan, &tag) ||
+		    !(all || listens(c, group)))
+			continue;
+		if (likely(g->longest <= c->max_frame)) {
+			output(w, port, c, g->first, g->n, g->longest);
+			continue;
+		}
+		/* One by one: what is too long for this port would be taken out of the list, and others get
+		 * it. */
+		n = g->n;
+		for (struct pkt *p = g->first; n; n--, p = p->next)
+			output(w, port, c, p, 1, offload_wire_len(p));
 	}
 	if (view->uplink && view->uplink != src)
-		output(w, view->uplink, p, 1, offload_wire_len(p));
+		output(w, view->uplink, NULL, g->first, g->n, g->longest);
 }
 
 /* An uplink's frame to an address that nobody owns. */
@@ -286,7 +298,7 @@ static bool to_promiscuous(struct worker *w, const struct sw_view *view, struct 
 		const struct port_conf *c = rcu_load(view->port[i]->conf);
 
 		if (c->promisc && c->trusted && c->link_up && egress(c, p->vlan, &tag)) {
-			output(w, view->port[i], p, 1, offload_wire_len(p));
+			output(w, view->port[i], c, p, 1, offload_wire_len(p));
 			wanted = true;
 		}
 	}
@@ -324,19 +336,29 @@ static inline struct sw_port *lookup(const struct fdb *fdb, uint64_t mac, uint16
 	return likely(egress(c, vlan, &tag)) ? port : NULL;
 }
 
-/* A frame for several: false if it may not be. */
+/* Adds a frame for several to those before it that go to the same; `g` are these, flooded first if they are
+ * others. False: it may not be sent. */
 static bool multicast(struct worker *w, const struct sw_view *view, struct sw_port *src,
-		      const struct port_conf *conf, struct pkt *p)
+		      const struct port_conf *conf, struct burst_group *g, struct pkt *p)
 {
 	struct port_stats *stats = &src->stats[w->id];
+	uint64_t group = mac_load(p->head);
+	uint32_t len = offload_wire_len(p);
 
 	if (unlikely(is_reserved(p->head) && src->kind != PORT_UPLINK && !conf->trusted))
 		return false;
-	if (mac_load(p->head) == MAC_BROADCAST)
+	if (group == MAC_BROADCAST)
 		stats->tx_broadcast++;
 	else
 		stats->tx_multicast++;
-	flood(w, view, src, p);
+	if (g->n && (g->vlan != p->vlan || mac_load(g->first->head) != group)) {
+		flood(w, view, src, g);
+		g->n = 0;
+	}
+	if (g->n)
+		burst_append(g, p, len);
+	else
+		*g = (struct burst_group){.first = p, .last = p, .n = 1, .longest = len, .vlan = p->vlan};
 	return true;
 }
 
@@ -349,14 +371,30 @@ void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf
 	struct port_stats *stats = &src->stats[w->id];
 	bool from_uplink = src->kind == PORT_UPLINK;
 	struct sw_port *dst = NULL; /* of the last frame that was looked up: likely of the next one, too */
-	uint64_t bytes = 0, dst_key = 0;
+	uint64_t bytes = 0, dst_key = 0, last0 = 0, last6 = 0;
+	struct burst_group *last = NULL, several = {0};
 	unsigned int packets = 0;
 
 	for (unsigned int i = 0; i < n; i++) {
 		struct pkt *p = &pkts[i];
-		int drop = from_uplink ? ingress_uplink(p) : ingress_function(conf, p);
-		uint64_t mac, key;
+		uint64_t head0 = load_u64(p->head), head6 = load_u64(p->head + 6), mac, key;
+		bool tagged;
+		int drop;
 
+		/* Addresses and type of the frame before, which had no tag: all that was found out for that
+		 * one holds. */
+		if (likely(last && head0 == last0 && head6 == last6 && !p->hdr.gso_type &&
+			   p->len <= conf->max_frame)) {
+			packets++;
+			bytes += p->len;
+			p->vlan = p[-1].vlan;
+			p->pcp = p[-1].pcp;
+			burst_append(last, p, p->len);
+			continue;
+		}
+		last = NULL;
+		tagged = is_tag(load_be16(p->head + 12));
+		drop = from_uplink ? ingress_uplink(p) : ingress_function(conf, p);
 		if (unlikely(drop != INGRESS_OK)) {
 			if (drop == INGRESS_CONTROL)
 				drop = control_box_put(src->control, p);
@@ -371,7 +409,7 @@ void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf
 
 		mac = mac_load(p->head);
 		if (unlikely(mac_is_multicast(mac))) {
-			if (!multicast(w, view, src, conf, p))
+			if (!multicast(w, view, src, conf, &several, p))
 				stats->tx_drop[DROP_CONTROL]++;
 			continue;
 		}
@@ -391,8 +429,14 @@ void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf
 			stats->tx_drop[DROP_NO_ROUTE]++;
 			continue;
 		}
-		burst_sort(&w->burst, p, offload_wire_len(p), dst);
+		last = burst_sort(&w->burst, p, offload_wire_len(p), dst);
+		if (unlikely(tagged))
+			last = NULL;
+		last0 = head0;
+		last6 = head6;
 	}
+	if (unlikely(several.n))
+		flood(w, view, src, &several);
 	stats->tx_packets += packets;
 	stats->tx_bytes += bytes;
 }
@@ -406,8 +450,11 @@ void sw_output(struct worker *w)
 
 	if (b->n_groups >= HINT_GROUPS)
 		port_hint_rx(b->group, b->n_groups);
-	for (unsigned int i = 0; i < b->n_groups; i++)
-		output(w, b->group[i].dst, b->group[i].first, b->group[i].n, b->group[i].longest);
+	for (unsigned int i = 0; i < b->n_groups; i++) {
+		const struct burst_group *g = &b->group[i];
+
+		output(w, g->dst, rcu_load(g->dst->conf), g->first, g->n, g->longest);
+	}
 	burst_sorted_out(b);
 }
 

@@ -93,35 +93,31 @@ static enum vring_add take_one(struct vring_builder *b, struct vring_chain *c, u
 /* Takes chains of the usual kind, one direct descriptor, until there is none, another one, or a wrong one;
  * *ret_more is false in the first case. What it needs of the ring it keeps in registers: what it writes might
  * be the ring, for all the compiler knows. */
-static unsigned int take_plain(struct vring_builder *b, struct vring_chain *chains, unsigned int max,
-			       bool *ret_more)
+static __attribute__((noinline)) unsigned int take_plain(struct vring_builder *b, struct vring_chain *chains,
+							 unsigned int max, bool *ret_more)
 {
 	struct virtq *vr = b->vr;
 	const struct guest_mem *mem = vr->mem;
 	const struct vring_packed_desc *table = vr->pdesc;
-	const uint16_t size = vr->size, want = b->writable ? VRING_DESC_F_WRITE : 0;
+	const unsigned int size = vr->size, kind = b->writable ? VRING_DESC_F_WRITE : 0;
 	struct vring_seg *seg = &b->pool[b->nseg];
+	struct vring_chain *c = chains, *end = chains + MIN(max, b->npool - b->nseg);
 	struct vring_window w = {0};
-	uint16_t pos = vr->avail_pos;
-	bool wrap = vr->avail_wrap;
-	unsigned int n;
+	unsigned int pos = vr->avail_pos, lap = vr->avail_wrap ? 0x8000 : 0;
+	unsigned int want = kind | (lap ? AVAIL_BIT : USED_BIT);
 
-	max = MIN(max, b->npool - b->nseg);
 	*ret_more = true;
-	for (n = 0; n < max; n++, seg++) {
+	for (; c < end; c++, seg++) {
 		const volatile struct vring_packed_desc *d = &table[pos];
 		/* The flags are written last: acquire, then read the rest. */
-		uint16_t flags = __atomic_load_n(&table[pos].flags, __ATOMIC_ACQUIRE), id;
-		struct vring_chain *c = &chains[n];
+		unsigned int flags = __atomic_load_n(&table[pos].flags, __ATOMIC_ACQUIRE), id;
 		uint32_t len;
 		uint8_t *p;
 
-		if ((flags & (AVAIL_BIT | USED_BIT)) != (wrap ? AVAIL_BIT : USED_BIT)) {
-			*ret_more = false;
+		if (unlikely((flags & (AVAIL_BIT | USED_BIT | ANY_FLAG)) != want)) {
+			*ret_more = !((flags ^ want) & (AVAIL_BIT | USED_BIT));
 			break;
 		}
-		if (unlikely((flags & ANY_FLAG) != want))
-			break;
 		id = d->id;
 		len = d->len;
 		p = vring_window_buffer(&w, mem, d->addr, len);
@@ -132,18 +128,19 @@ static unsigned int take_plain(struct vring_builder *b, struct vring_chain *chai
 		c->len = len;
 		c->written = 0;
 		c->nseg = 1;
-		c->id = id;
+		c->id = (uint16_t)id;
 		c->ndesc = 1;
-		c->pos = (uint16_t)(pos | wrap << 15);
+		c->pos = (uint16_t)(pos | lap);
 		if (unlikely(++pos == size)) {
 			pos = 0;
-			wrap = !wrap;
+			lap ^= 0x8000;
+			want ^= AVAIL_BIT | USED_BIT;
 		}
 	}
-	b->nseg += n;
-	vr->avail_pos = pos;
-	vr->avail_wrap = wrap;
-	return n;
+	b->nseg += (unsigned int)(c - chains);
+	vr->avail_pos = (uint16_t)pos;
+	vr->avail_wrap = lap;
+	return (unsigned int)(c - chains);
 }
 
 /* Takes any chain. */
@@ -222,38 +219,50 @@ static inline void store_used(struct vring_packed_desc *d, uint64_t used)
 	__atomic_store_n((uint64_t *)(void *)&d->len, used, __ATOMIC_RELEASE);
 }
 
+/* The flags that a used descriptor has in this lap, at their place in the word. */
+static inline uint64_t used_lap(bool wrap)
+{
+	return wrap ? (uint64_t)(AVAIL_BIT | USED_BIT) << 48 : 0;
+}
+
+static inline uint64_t used_word(const struct vring_chain *c, uint64_t lap)
+{
+	return c->written | (uint64_t)c->id << 32 | lap |
+	       (uint64_t)(c->written ? VRING_DESC_F_WRITE : 0) << 48;
+}
+
 void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
 {
-	struct vring_packed_desc *first = &vr->pdesc[vr->used_pos];
-	uint64_t first_used = 0;
-	uint16_t pos = vr->used_pos;
+	/* In registers: what is written might be the ring, for all the compiler knows. */
+	struct vring_packed_desc *table = vr->pdesc, *first = &table[vr->used_pos];
+	const unsigned int size = vr->size;
+	unsigned int pos = vr->used_pos;
+	uint64_t first_used, lap;
 	bool wrap = vr->used_wrap;
 
 	if (unlikely(vr->tracked))
 		vhost_inflight_packed_begin(vr->inflight, position_after(vr, chains, n));
+	lap = used_lap(wrap);
+	first_used = used_word(chains, lap);
+	/* The first one is published last: the driver, which looks at it, then sees the whole burst. */
 	for (unsigned int i = 0; i < n; i++) {
 		const struct vring_chain *c = &chains[i];
-		uint16_t flags =
-			(uint16_t)((wrap ? AVAIL_BIT | USED_BIT : 0) | (c->written ? VRING_DESC_F_WRITE : 0));
-		uint64_t used = c->written | (uint64_t)c->id << 32 | (uint64_t)flags << 48;
 
-		/* The first one is published last: the driver, which looks at it, then sees the whole burst.
-		 */
-		if (i == 0)
-			first_used = used;
-		else
-			store_used(&vr->pdesc[pos], used);
-		vr->uncalled += c->ndesc;
-		pos = (uint16_t)(pos + c->ndesc);
-		if (pos >= vr->size) {
-			pos = (uint16_t)(pos - vr->size);
+		if (likely(i))
+			store_used(&table[pos], used_word(c, lap));
+		pos += c->ndesc;
+		if (unlikely(pos >= size)) {
+			pos -= size;
 			wrap = !wrap;
+			lap = used_lap(wrap);
 		}
 	}
 	store_used(first, first_used);
 	if (unlikely(vr->tracked && vr->log))
 		log_used(vr, chains, n);
-	vr->used_pos = pos;
+	/* They fit into the ring: it is at most one lap further. */
+	vr->uncalled += pos - vr->used_pos + (wrap != vr->used_wrap ? size : 0);
+	vr->used_pos = (uint16_t)pos;
 	vr->used_wrap = wrap;
 	if (unlikely(vr->tracked))
 		vhost_inflight_packed_end(vr->inflight);

@@ -77,28 +77,25 @@ static inline uint16_t read_entry(const struct virtq *vr, unsigned int pos)
 
 /* Takes chains of the usual kind, one direct descriptor, until there is another one, or a wrong one. What it
  * needs of the ring it keeps in registers: what it writes might be the ring, for all the compiler knows. */
-static unsigned int take_plain(struct vring_builder *b, struct vring_chain *chains, unsigned int max,
-			       uint16_t pos)
+static __attribute__((noinline)) unsigned int take_plain(struct vring_builder *b, struct vring_chain *chains,
+							 unsigned int max, unsigned int pos)
 {
 	const struct virtq *vr = b->vr;
 	const struct guest_mem *mem = vr->mem;
 	const struct vring_desc *table = vr->desc;
 	const uint16_t *entries = vr->avail->ring;
-	const unsigned int size = vr->size;
-	const uint16_t want = b->writable ? VRING_DESC_F_WRITE : 0;
+	const unsigned int mask = vr->size - 1u, want = b->writable ? VRING_DESC_F_WRITE : 0;
 	struct vring_seg *seg = &b->pool[b->nseg];
+	struct vring_chain *c = chains, *end = chains + MIN(max, b->npool - b->nseg);
 	struct vring_window w = {0};
-	unsigned int n;
 
-	max = MIN(max, b->npool - b->nseg);
-	for (n = 0; n < max; n++, seg++, pos++) {
-		uint16_t id = __atomic_load_n(&entries[pos & (size - 1)], __ATOMIC_RELAXED);
+	for (; c < end; c++, seg++, pos++) {
+		unsigned int id = __atomic_load_n(&entries[pos & mask], __ATOMIC_RELAXED);
 		const volatile struct vring_desc *d = &table[id];
-		struct vring_chain *c = &chains[n];
 		uint32_t len;
 		uint8_t *p;
 
-		if (unlikely(id >= size || (d->flags & ANY_FLAG) != want))
+		if (unlikely(id > mask || (d->flags & ANY_FLAG) != want))
 			break;
 		len = d->len;
 		p = vring_window_buffer(&w, mem, d->addr, len);
@@ -109,12 +106,12 @@ static unsigned int take_plain(struct vring_builder *b, struct vring_chain *chai
 		c->len = len;
 		c->written = 0;
 		c->nseg = 1;
-		c->id = id;
+		c->id = (uint16_t)id;
 		c->ndesc = 1;
-		c->pos = pos;
+		c->pos = (uint16_t)pos;
 	}
-	b->nseg += n;
-	return n;
+	b->nseg += (unsigned int)(c - chains);
+	return (unsigned int)(c - chains);
 }
 
 /* Takes any chain. */
@@ -145,7 +142,8 @@ unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chain
 	max = MIN(max, ready);
 	if (!max)
 		return 0;
-	for (unsigned int i = pos + 1u; i != pos + max; i++)
+	/* Four are in a line, and usually in a row. */
+	for (unsigned int i = pos + 2u; i < pos + max; i += 2)
 		__builtin_prefetch(&vr->desc[read_entry(vr, i) & (vr->size - 1)]);
 	while (n < max) {
 		unsigned int got = take_plain(b, chains + n, max - n, pos);

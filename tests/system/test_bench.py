@@ -46,6 +46,23 @@ def test_rows_have_medians_and_the_schema(tmp_path: Path) -> None:
     assert [set(row) for row in read] == [SCHEMA, SCHEMA]
     assert read == [asdict(row) for row in made]
     assert "0.50" in results.table(made)
+    assert results.check(tmp_path / "results.json") == []
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("vpf", "5"), ("vpf", float("nan")), ("vpf", True), ("peer_value", -1), ("ratio", 0), ("runs", 0), ("runs", 1.5), ("better", "more"), ("unit", ""), ("extra", 1),
+])  # fmt: skip
+def test_wrong_results_are_told_from_right_ones(tmp_path: Path, name: str, value: object) -> None:
+    made = [asdict(row) for row in results.rows("case", [RATE], {"vpf": {"rate": [5.0]}, "a": {"rate": [2.0]}}, "vpf", 1)]
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([*made, made[0] | {name: value}]))
+    complaint, *more = results.check(path)
+    assert complaint.startswith("row 1: ") and (name in complaint or name == "extra") and not more
+
+
+def test_no_results_are_wrong(tmp_path: Path) -> None:
+    results.write_json([], tmp_path / "results.json")
+    assert results.check(tmp_path / "results.json") == ["there is nothing in it"]
 
 
 # -- cases
@@ -102,6 +119,13 @@ def test_without_vpf_there_is_nothing_to_compare() -> None:
     assert report.rows == [] and report.not_counted == ["case: no"]
 
 
+def test_nothing_is_no_rate() -> None:
+    report = ran(vpf=Figure(0), peer=Figure(2))
+    assert report.rows == [] and report.failures == ["case vpf: RuntimeError: nothing arrived"]
+    report = ran(vpf=Figure(2), peer=Figure(0))
+    assert report.rows == [] and report.not_counted == ["case peer: nothing arrived"] and report.failures == []
+
+
 def test_a_family_that_cannot_be_here_says_so() -> None:
     @contextmanager
     def impossible() -> Iterator[None]:
@@ -115,7 +139,8 @@ def test_a_family_that_cannot_be_here_says_so() -> None:
 
 
 def test_cases_are_chosen_by_globs() -> None:
-    cases = [Case(name, [RATE], [], quick) for name, quick in (("switch-a", True), ("switch-b", False), ("rest", True))]
+    entries = [Entry("vpf", Figure.measure), Entry("peer", Figure.measure, quick=False)]
+    cases = [Case(name, [RATE], entries, quick) for name, quick in (("switch-a", True), ("switch-b", False), ("rest", True))]
     families = [Family("f", {}, cases)]
 
     def names(pattern: str, quick: bool) -> list[str]:
@@ -127,6 +152,12 @@ def test_cases_are_chosen_by_globs() -> None:
     assert names("switch-b", True) == ["switch-b"], "asked for by name"
     assert names("rest,switch-b", False) == ["switch-b", "rest"]
     assert names("nothing", False) == []
+
+    def peers(pattern: str, quick: bool) -> list[str]:
+        return [entry.peer for _, chosen in wanted(families, pattern, Plan(quick)) for case in chosen for entry in case.entries]
+
+    assert peers("rest", False) == ["vpf", "peer"] == peers("rest", True), "asked for by name"
+    assert peers("re*", True) == ["vpf"]
 
 
 def test_every_chain_of_the_packet_filter_is_there() -> None:

@@ -172,8 +172,11 @@ class Guest:
     def find_pfs(self) -> None:
         for name in self.addresses:
             mac = self.vpfd.rpc("vf.show", pf=name)["mac"]
-            found = self.vm.run(f"cd /sys/bus/pci/devices && grep -l {mac} $(ls -d */sriov_totalvfs | sed 's,sriov_totalvfs,virtio*/net/*/address,')")
-            self.addresses[name] = found.stdout.split("/")[0]
+            # A PF of another kind (an igb) has no virtio directory below it: grep says nothing of it, and its status then means nothing.
+            look = f"grep -sl {mac} $(ls -d */sriov_totalvfs | sed 's,sriov_totalvfs,virtio*/net/*/address,')"
+            found = self.vm.run(f"cd /sys/bus/pci/devices && {look}", check=False).stdout
+            assert found, f"guest {self.name} shows no function with the MAC of {name}, {mac}"
+            self.addresses[name] = found.split("/")[0]
 
     def split(self, pf: str, number: int, timeout: float = 120) -> None:
         """Writes sriov_numvfs, as often as there are tools that do: the kernel wants 0 between two numbers."""

@@ -326,6 +326,44 @@ static void test_flood(void **state)
 	expect_same(g[1], &frame);
 }
 
+/* Many at once: frames like the one before, and those for everybody, of which one receiver takes no long
+ * ones. */
+static void test_runs(void **state)
+{
+	struct sw_env *e = *state;
+	struct vguest *a = sw_env_add(e, NULL, NULL), *b = sw_env_add(e, NULL, NULL),
+		      *c = sw_env_add(e, NULL, NULL);
+	struct function_settings s = sw_env_settings(1);
+	const uint32_t n = 30;
+
+	s.mtu = 1000;
+	sw_env_set(e, 1, &s);
+	for (uint32_t round = 0; round < 20; round++) {
+		for (uint32_t i = 0; i < n;
+		     i++) { /* to all, some too long for b; to c, some too long for all */
+			make(2, 0, i % 3 == 1 ? 1514 + i % 2 : 100 + i, i);
+			if (i < n / 2)
+				memcpy(frame.data, broadcast, 6);
+			vguest_send(a, 0, NULL, frame.data, frame.len);
+		}
+		vguest_flush(a, 0);
+		for (uint32_t i = 0; i < n; i++) {
+			make(2, 0, i % 3 == 1 ? 1514 + i % 2 : 100 + i, i);
+			if (i < n / 2)
+				memcpy(frame.data, broadcast, 6);
+			if (frame.len > 1514)
+				continue;
+			expect_same(c, &frame);
+			if (i < n / 2 && frame.len <= 1014)
+				expect_same(b, &frame);
+		}
+		expect_nothing(b);
+		expect_nothing(c);
+	}
+	assert_int_equal(tx_drop(a, DROP_MTU), 20 * 5);
+	assert_int_equal(rx_drop(b, DROP_MTU), 20 * 2);
+}
+
 /* A large frame for everybody: one takes it whole, one in segments, one with its own checksums. */
 static void test_flood_gso(void **state)
 {
@@ -1155,17 +1193,29 @@ static void test_broken_note_survives(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TESTS(test_contents),    TESTS(test_old_header),
-		TESTS(test_gso_carried), TESTS(test_gso_finished),
-		TESTS(test_unicast),     TESTS(test_flood),
-		TESTS(test_flood_gso),   TESTS(test_spoof),
-		TESTS(test_vlans),       TESTS(test_vlan_offload),
-		TESTS(test_mtu),         TESTS(test_link),
-		TESTS(test_no_buffers),  TESTS(test_too_big),
-		TESTS(test_many_pieces), TESTS(test_multi_queue),
-		TESTS(test_fragments),   TESTS(test_two_fabrics),
-		TESTS(test_learning),    TESTS(test_learn_zero),
-		TESTS(test_broken_ring), TESTS(test_broken_note_survives),
+		TESTS(test_contents),
+		TESTS(test_old_header),
+		TESTS(test_gso_carried),
+		TESTS(test_gso_finished),
+		TESTS(test_unicast),
+		TESTS(test_flood),
+		TESTS(test_runs),
+		TESTS(test_flood_gso),
+		TESTS(test_spoof),
+		TESTS(test_vlans),
+		TESTS(test_vlan_offload),
+		TESTS(test_mtu),
+		TESTS(test_link),
+		TESTS(test_no_buffers),
+		TESTS(test_too_big),
+		TESTS(test_many_pieces),
+		TESTS(test_multi_queue),
+		TESTS(test_fragments),
+		TESTS(test_two_fabrics),
+		TESTS(test_learning),
+		TESTS(test_learn_zero),
+		TESTS(test_broken_ring),
+		TESTS(test_broken_note_survives),
 	};
 
 	return cmocka_run_group_tests_name("switch", tests, NULL, NULL);
