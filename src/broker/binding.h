@@ -91,7 +91,8 @@ void binding_port_lost(struct binding *b);
  */
 bool binding_leads_to_fabric(const struct datapath_ops *ops, const struct datapath_pref *pref);
 
-/* Whether the current datapath has told its switch by itself where the function is now; else somebody else has to. */
+/* Whether the current datapath has told its switch by itself where the function is now; else somebody else
+ * has to. */
 bool binding_announces(const struct binding *b);
 
 /* The vhost-user device's queues. A started queue is the binding's until stop. */

@@ -205,8 +205,8 @@ static bool on_fabric(const struct datapath_pref *pref)
 	return binding_leads_to_fabric(datapath_ops_of(pref->type), pref);
 }
 
-/* Whether the network may look for the function somewhere else. `again`: a switch that it was at may have forgotten it:
- * its back-end died, and came back. */
+/* Whether the network may look for the function somewhere else. `again`: a switch that it was at may have
+ * forgotten it: its back-end died, and came back. */
 static bool is_elsewhere(const struct function *f, const struct datapath_pref *to, bool again)
 {
 	struct datapath_list a = {.n = 1, .pref = {f->place.pref}}, b = {.n = 1, .pref = {*to}};
@@ -218,8 +218,8 @@ static bool is_elsewhere(const struct function *f, const struct datapath_pref *t
 	return again || !datapath_list_equal(&a, &b);
 }
 
-/* The network has learned the function's addresses where it was served before, and frames for them would go there until
- * its guest happens to send. That is so after a pause of the VM or of the link, too. */
+/* The network has learned the function's addresses where it was served before, and frames for them would go
+ * there until its guest happens to send. That is so after a pause of the VM or of the link, too. */
 static void take_place(struct function *f, const struct datapath_pref *to, bool again)
 {
 	bool moved = is_elsewhere(f, to, again), guest;

@@ -12,7 +12,8 @@
 /* vid 0: no tag. */
 static void add(struct announce *a, uint64_t mac, uint16_t vid)
 {
-	static const uint8_t request[] = {0, 1 /* Ethernet */, 8, 0 /* IPv4 */, 6, 4, 0, 3 /* reverse request */};
+	static const uint8_t request[] = {0, 1 /* Ethernet */, 8, 0 /* IPv4 */, 6, 4, 0,
+					  3 /* reverse request */};
 	uint8_t *data = a->frame[a->n].data, *p = data + 12;
 
 	memset(data, 0, ANNOUNCE_LEN);

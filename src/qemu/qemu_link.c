@@ -15,10 +15,10 @@ enum carrier { CARRIER_UNSET, CARRIER_DOWN, CARRIER_UP };
 struct function {
 	struct qemu_link *link;
 	enum carrier carrier;
-	bool want_carrier, carrier_sent; /* set_link is to be sent; is in flight */
-	bool want_query, query_sent;     /* same for query-rx-filter */
+	bool want_carrier, carrier_sent;   /* set_link is to be sent; is in flight */
+	bool want_query, query_sent;       /* same for query-rx-filter */
 	bool want_announce, announce_sent; /* … and announce-self, or the question before it */
-	struct rx_filter filter;         /* as the owner was told */
+	struct rx_filter filter;           /* as the owner was told */
 };
 
 struct qemu_link {
@@ -176,8 +176,8 @@ static int send_announce(struct function *f)
 	qemu_id(id, QEMU_DEVICE, l->pf.name, (unsigned int)(f - l->function));
 	/* Of its own id, so that it does not end the rounds of others. */
 	args = json_pack("{s:i, s:i, s:i, s:i, s:[s], s:s}", "initial", ANNOUNCE_STEP_MS, "max",
-			 ANNOUNCE_STEP_MS, "rounds", ANNOUNCE_ROUNDS, "step", ANNOUNCE_STEP_MS, "interfaces", id,
-			 "id", id);
+			 ANNOUNCE_STEP_MS, "rounds", ANNOUNCE_ROUNDS, "step", ANNOUNCE_STEP_MS, "interfaces",
+			 id, "id", id);
 	return args ? qmp_command(l->qmp, "announce-self", args, on_announced, f) : -ENOMEM;
 }
 

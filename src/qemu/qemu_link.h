@@ -19,8 +19,8 @@
  * never be a reason for no carrier.
  *
  * announcing: announce-self for one NIC. QEMU sets VIRTIO_NET_S_ANNOUNCE in its status, a driver with
- * VIRTIO_NET_F_GUEST_ANNOUNCE then sends gratuitous ARP and neighbour advertisements (virtio 1.3 §5.1.6.5.4); for
- * others it does nothing. A guest that is stopped, or not there yet (migration), is asked when it runs.
+ * VIRTIO_NET_F_GUEST_ANNOUNCE then sends gratuitous ARP and neighbour advertisements (virtio 1.3 §5.1.6.5.4);
+ * for others it does nothing. A guest that is stopped, or not there yet (migration), is asked when it runs.
  *
  * attach and detach: a sequence of QMP commands, one at a time; one operation at a time per PF. A failing
  * attach undoes what it has done. Whether a detach happens is up to the guest, which gets
@@ -77,8 +77,8 @@ void qemu_link_set_carrier(struct qemu_link *link, unsigned int fn, bool up);
  * event. */
 void qemu_link_refresh(struct qemu_link *link, unsigned int fn);
 
-/* The network is to learn where function `fn` is, from its own driver. Nothing happens without QMP, or while the VM has
- * no such NIC. */
+/* The network is to learn where function `fn` is, from its own driver. Nothing happens without QMP, or while
+ * the VM has no such NIC. */
 void qemu_link_announce(struct qemu_link *link, unsigned int fn);
 
 /* Used by later attaches (host_mtu). */

@@ -7,6 +7,7 @@ is none. On this machine, which has no vhost-net, and in a guest that has.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -97,6 +98,32 @@ def test_workers_at_a_tap(lan: Lan) -> None:
     run_on_host(f"while test -n \"$(ls /sys/class/net/{lan.bridge}/brif | grep -vx {lan.near})\"; do :; done", timeout=10)
 
 
+def test_tap_taken_away(lan: Lan) -> None:
+    """To another network namespace: nothing serves the function then, so its link is down, until a tap of its own is made again."""
+    (a,) = add_functions(lan.vpfd, "pf", 1, datapaths=[{"type": "builtin"}])
+    port = a.port(size=256)
+    with Wire("far", lan.out.name) as wire, contextlib.closing(lan.vpfd.rpc_client()) as events:
+        port.send_frame(frames.eth(lan.mac, a.mac, b"before"))
+        assert wire.receive() == frames.eth(lan.mac, a.mac, b"before")
+        events("events.subscribe", topics=["datapath", "link"])
+        (tap,) = lan.taps()
+        run_on_host(["ip", "link", "set", tap, "netns", lan.out.name])
+        seen: list[str] = []
+        while "bound" not in seen:
+            seen.append(events.wait_notification("event")["event"])
+        assert [e for e in seen if e != "failed"] == ["none", "down", "bound"], seen
+        while not a.show()["link_up"]:
+            pass
+        assert lan.taps() == [tap]
+        assert tap not in lan.out.run("ls /sys/class/net").stdout.split()
+        for text in (b"in", b"more"):
+            wire.send(frames.eth(a.mac, lan.mac, text))
+            assert port.receive() == frames.eth(a.mac, lan.mac, text)
+        port.send_frame(frames.eth(lan.mac, a.mac, b"after"))
+        assert wire.receive() == frames.eth(lan.mac, a.mac, b"after")
+    port.close()
+
+
 @pytest.mark.parametrize("queues", [1, 2])
 def test_numbers_through_workers(bed: Path, lan: Lan, queues: int) -> None:
     (a,) = add_functions(lan.vpfd, "pf", 1, queue_pairs=queues)
@@ -184,6 +211,12 @@ def test_moves_under_traffic(guest_host: GuestHost) -> None:
     # Whoever deletes the tap: another one is made.
     host.vm.run("ip link delete $(ls /sys/class/net/br0/brif | grep -vx near)")
     host.vpfd.expect("deleted the tap")
+    peer = host.numbers()
+    peer.close_stdin()
+    check_numbers(peer.wait(60, check=True).stdout, 1)
+    # Whoever takes it away: the next datapath of the list goes on, at a tap of its own.
+    host.vm.run("ip link set $(ls /sys/class/net/br0/brif | grep -vx near) netns out")
+    host.vpfd.expect("moved from vhost-net to builtin")
     peer = host.numbers()
     peer.close_stdin()
     check_numbers(peer.wait(60, check=True).stdout, 1)
