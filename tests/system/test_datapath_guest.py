@@ -15,8 +15,7 @@ import select
 import socket
 import struct
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from bed.vpfd import Vpfd
 from topology import External, Guest, Pod, Site, Stream
 
 VFS = 2
-BUILTIN = {"type": "builtin"}
 GET_PROTOCOL_FEATURES, PF_RARP = 15, 1 << 2
 
 
@@ -112,6 +110,10 @@ class Lan:
             self.guest.split(pf, vfs)
         return [*(self.guest.pod("pf", vf) for vf in range(VFS)), self.guest.pod("brpf", 0)]
 
+    def back(self, vf: int) -> dict[str, Any]:
+        """The VF's function of the other back-end."""
+        return self.other.rpc("vf.show", pf="other", vf=vf)
+
     def place(self, pod: Pod) -> str:
         """The port of the outer bridge at which it has the pod."""
         rows = self.external.run(f"bridge fdb show br eth0 | grep {pod.mac}", check=False).stdout.split()
@@ -179,11 +181,88 @@ def test_memory_is_added(lan: Lan) -> None:
     served_by(there, "vhost-user")
     vm = lan.guest.vm
     streams = [Stream(pod, lan.external) for pod in (there, here, bridged)] + [Stream(lan.external, pod) for pod in (there, here)]
+    before = len(vm.run("ls -d /sys/devices/system/memory/memory*").stdout.split())
     vm.qmp("object-add", **{"qom-type": "memory-backend-memfd", "id": "more", "size": 256 << 20, "share": True})
     vm.qmp("device_add", driver="pc-dimm", id="dimm", memdev="more")
-    vm.run("cd /sys/devices/system/memory; for n in 1 2; do until grep -lx offline memory*/state >/tmp/offline || [ $(cat memory*/state | grep -cx online) -ge 6 ]; do sleep 0.05; done; "
-           "for s in $(cat /tmp/offline); do echo online_kernel >$s; done; done", 60)  # fmt: skip
-    print(vm.run("cat /sys/devices/system/memory/memory*/valid_zones /sys/devices/system/memory/memory*/state; head -3 /proc/meminfo; grep -A8 zone /proc/zoneinfo").stdout)
+    vm.run(f"cd /sys/devices/system/memory; until [ $(ls -d memory* | wc -l) = {before + 2} ]; do sleep 0.05; done; "
+           "for block in $(grep -lx Normal memory*/valid_zones | xargs dirname); do grep -qx online $block/state || echo online_kernel >$block/state; done")  # fmt: skip
     for stream in streams:
-        stream.advances()
+        stream.advances(6)
         stream.stop()
+    taken = vm.run("awk '/^Node/ { zone = $4 } $1 == \"numa_hit\" && zone == \"Normal\" { print $2 }' /proc/zoneinfo").stdout
+    assert int(taken) > 1000, "the guest's kernel takes nothing from the memory that was added"
+
+
+@contextlib.contextmanager
+def meanwhile(action: Callable[[], None], within: float) -> Iterator[None]:
+    """At some moment of what is done with it."""
+    timer = threading.Timer(random.uniform(0, within), action)
+    timer.start()
+    yield
+    timer.join()
+
+
+def move_all(lan: Lan) -> None:
+    """Each VF of "pf" to where it is not."""
+    with contextlib.closing(lan.site.vpfd.rpc_client()) as rpc:
+        for vf in range(VFS):
+            away = rpc("vf.show", pf="pf", vf=vf)["datapath"] == "vhost-user"
+            rpc("vf.set", pf="pf", vf=vf, datapaths=[{"type": "builtin"}] if away else None)
+
+
+def await_release(lan: Lan) -> None:
+    """Nothing of the VFs is left anywhere, but their sockets and settings."""
+
+    def free(pf: str, vf: int) -> bool:
+        shown = lan.site.function(pf, vf)
+        return shown["datapath"] == "none" and shown["binding"]["state"] == "idle" and shown["queues_started"] == 0
+
+    wait_until(lambda: free("pf", 0) and free("pf", 1) and free("brpf", 0), 20, "VFs that nobody serves")
+    assert not [tap for tap in os.listdir(f"/sys/class/net/{lan.bridge}/brif") if tap.endswith("-v0")]
+    if lan.other.process:
+        wait_until(lambda: not any(lan.back(vf)["connected"] for vf in range(VFS)), 20, "their release by the other back-end")
+
+
+def check_service(lan: Lan) -> None:
+    """All VFs are served by the first of their list, wholly, and by nobody else."""
+    if not lan.other.process:
+        lan.other.start()
+    for pod in lan.guest.pods:
+        wanted = pod.show()["binding"]["list"][0]["type"]
+        served_by(pod, wanted)
+        assert pod.show()["queues_started"] == pod.show()["queues_enabled"] == 2
+        pod.reaches(lan.external)
+        if pod.pf == "pf":
+            back = lan.back(pod.vf)
+            assert (back["connected"], back["queues_enabled"]) == ((True, 2) if wanted == "vhost-user" else (False, 0)), pod.name
+
+
+def test_vfs_come_and_go(lan: Lan) -> None:
+    """sriov_numvfs 0 and back in the midst of traffic, while VFs move or their back-end dies."""
+    random.seed(11)
+    for disturb in (lambda: move_all(lan), lan.other.kill):
+        streams = [Stream(pod, lan.external) for pod in lan.guest.pods]
+        with meanwhile(disturb, 0.3):
+            for pf, address in lan.guest.addresses.items():
+                lan.guest.vm.sriov_numvfs(0, address)
+                assert lan.guest.vfs(pf) == 0
+        await_release(lan)
+        for stream in streams:
+            stream.stop()
+        for pod in lan.guest.pods:
+            pod.server.kill()
+            lan.guest.vm.run(f"ip netns delete {pod.name}")
+        lan.settle()
+        check_service(lan)
+
+
+def test_reset(lan: Lan) -> None:
+    """The machine's reset in the midst of traffic, while VFs move and their back-end dies."""
+    random.seed(12)
+    for pod in lan.guest.pods:
+        Stream(pod, lan.external)
+    with meanwhile(lambda: move_all(lan), 0.2), meanwhile(lan.other.kill, 0.3):
+        lan.guest.vm.reset()
+    await_release(lan)
+    lan.settle()
+    check_service(lan)
