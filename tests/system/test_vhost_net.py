@@ -135,6 +135,31 @@ def test_numbers_through_workers(bed: Path, lan: Lan, queues: int) -> None:
         check_numbers(peer.communicate()[0], 2000)
 
 
+MEMORY_WORDS = ("add", "remove", "table", "untable")
+
+
+def test_memory_comes_and_goes(lan: Lan) -> None:
+    """While workers serve the rings: buffers in the memory that was added are served, those in what was removed are not."""
+    (a,) = add_functions(lan.vpfd, "pf", 1)
+    argv = [sys.executable, str(HERE / "memory_driver.py"), str(a.socket)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdin and driver.stdout and driver.stdout.readline() == "ready\n"
+        while a.show()["binding"]["state"] != "bound":
+            pass
+        with lan.numbers(a) as peer:
+            for word in MEMORY_WORDS:
+                print(word, file=driver.stdin, flush=True)
+                assert driver.stdout.readline() == word + "\n"
+            check_numbers(peer.communicate()[0], 100)
+        events = lan.vpfd.rpc_client()
+        events("events.subscribe", topics=["ring"])
+        print("stale", file=driver.stdin, flush=True)
+        assert events.wait_notification("event")["event"] == "error"
+        events.close()
+        driver.stdin.close()
+        assert driver.wait(20) == 0
+
+
 def libraries_of(program: Path) -> dict[str, Path]:
     """What PROGRAM needs, of this machine, that the bed's tree does not have: guest path to file."""
     found = re.findall(r"=> (/\S+)", subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout)
@@ -197,6 +222,25 @@ def guest_host(vm_factory: Callable[..., VM]) -> GuestHost:
     return GuestHost(vm_factory("host", kernel="6.12", cpus=2, memory="1G", files=files))
 
 
+def check_memory(host: GuestHost) -> None:
+    """As test_memory_comes_and_goes, by the kernel's vhost-net."""
+    driver = host.vm.popen(["python3", "/vpf/tests/system/memory_driver.py", host.show()["socket"]], stdin=True)
+    driver.expect("ready")
+    while host.show()["binding"]["state"] != "bound":
+        pass
+    peer = host.numbers()
+    for word in MEMORY_WORDS:
+        driver.write(f"{word}\n")
+        driver.expect(f"\n{word}\n")
+    peer.close_stdin()
+    check_numbers(peer.wait(60, check=True).stdout, 100)
+    assert host.show()["datapath"] == "vhost-net"
+    driver.write("stale\n")
+    host.vpfd.expect("queue 1 stopped")
+    driver.close_stdin()
+    driver.wait()
+
+
 def test_moves_under_traffic(guest_host: GuestHost) -> None:
     """From vhost-net to workers at the same tap, and back."""
     host = guest_host
@@ -223,6 +267,7 @@ def test_moves_under_traffic(guest_host: GuestHost) -> None:
     driver.write("\n")
     driver.wait()
     host.vpfd.expect("driver has left it")
+    check_memory(host)
     assert host.vm.run("ls /sys/class/net/br0/brif").stdout.split() == ["near"]
     assert host.vm.dmesg_warnings() == []
     host.vpfd.signal()
