@@ -184,6 +184,23 @@ void binding_port_remade(struct binding *b)
 	binding_wake(b);
 }
 
+void binding_port_lost(struct binding *b)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(b->slot); i++) {
+		struct slot *s = &b->slot[i];
+
+		if (s->phase != SLOT_CLOSED && s->ops && binding_leads_to_fabric(s->ops, &s->pref))
+			slot_fail(s, "its port of the fabric was taken away");
+	}
+}
+
+bool binding_announces(const struct binding *b)
+{
+	const struct slot *s = b->cur;
+
+	return s->phase != SLOT_CLOSED && s->ops->announces && s->ops->announces(s->dp);
+}
+
 bool binding_leads_to_fabric(const struct datapath_ops *ops, const struct datapath_pref *pref)
 {
 	return ops->enforces(pref, UINT32_MAX) == UINT32_MAX;

@@ -84,9 +84,16 @@ void binding_get_info(const struct binding *b, struct binding_info *ret);
  * stopped and started. */
 void binding_port_remade(struct binding *b);
 
+/* The fabric's port is lost to all who lead there: they failed, and are closed. */
+void binding_port_lost(struct binding *b);
+
 /* Whether a datapath leads to the function's fabric, where all settings are in force; or to another switch.
  */
 bool binding_leads_to_fabric(const struct datapath_ops *ops, const struct datapath_pref *pref);
+
+/* Whether the current datapath has told its switch by itself where the function is now; else somebody else
+ * has to. */
+bool binding_announces(const struct binding *b);
 
 /* The vhost-user device's queues. A started queue is the binding's until stop. */
 int binding_queue_start(struct binding *b, const struct vhost_queue *q);

@@ -124,6 +124,8 @@ void slot_begin_service(struct slot *s);
 void slot_stop(struct slot *s);
 /* Soon it has to be done, one way or the other. */
 void slot_hurry(struct slot *s);
+/* It is of no use any more, which the next step acts upon; it has begun, and is not closed. */
+void slot_fail(struct slot *s, const char *why);
 /* Rings that it has are torn from it. */
 void slot_close(struct slot *s);
 int slot_add_ring(struct slot *s, struct binding_ring *r);

@@ -8,7 +8,7 @@
 #include "broker/binding_private.h"
 #include "util/clock.h"
 
-static void set_failed(struct slot *s, const char *why)
+void slot_fail(struct slot *s, const char *why)
 {
 	if (s->failed)
 		return;
@@ -31,7 +31,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	if (s->phase != SLOT_PREPARING && s->phase != SLOT_STARTING && s->phase != SLOT_STOPPING)
 		return 0;
 	s->timed_out = true;
-	set_failed(s, late[s->phase]);
+	slot_fail(s, late[s->phase]);
 	return 0;
 }
 
@@ -54,7 +54,7 @@ static void arm(struct slot *s, uint64_t us)
 	if (r >= 0)
 		r = sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
 	if (r < 0)
-		set_failed(s, "out of memory");
+		slot_fail(s, "out of memory");
 }
 
 /* The ring is the binding's again. */
@@ -103,7 +103,7 @@ static void on_prepared(void *ctx, int r, const char *why)
 		return;
 	disarm(s);
 	if (r < 0)
-		set_failed(s, why);
+		slot_fail(s, why);
 	else
 		s->phase = SLOT_PREPARED;
 	binding_wake(s->b);
@@ -141,7 +141,7 @@ static void on_started(void *ctx, int r, const char *why)
 	disarm(s);
 	if (r < 0) {
 		take_all_back(s, false);
-		set_failed(s, why);
+		slot_fail(s, why);
 		return;
 	}
 	s->phase = SLOT_STARTED;
@@ -169,7 +169,7 @@ static void on_failed(void *ctx, const char *why)
 		return;
 	/* It may know less of where they stand than the rings themselves. */
 	take_all_back(s, true);
-	set_failed(s, why);
+	slot_fail(s, why);
 }
 
 static void on_ring_error(void *ctx, unsigned int queue, const char *why)
@@ -232,7 +232,7 @@ void slot_open(struct slot *s, unsigned int pos)
 	s->phase = SLOT_OPEN;
 	s->ops = datapath_ops_of(s->pref.type);
 	if (!s->ops) {
-		set_failed(s, "this vpfd was built without it");
+		slot_fail(s, "this vpfd was built without it");
 		return;
 	}
 	open.pref = &s->pref;
@@ -241,7 +241,7 @@ void slot_open(struct slot *s, unsigned int pos)
 	r = s->ops->open(&open, &s->dp, &err);
 	if (r < 0) {
 		s->dp = NULL;
-		set_failed(s, *err.text ? err.text : strerror(-r));
+		slot_fail(s, *err.text ? err.text : strerror(-r));
 	}
 }
 

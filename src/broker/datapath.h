@@ -118,6 +118,9 @@ struct datapath_ops {
 	 * add() got for the ring, and fills in the indices. */
 	int (*ring_add)(struct datapath *dp, struct datapath_ring *ring);
 	void (*ring_remove)(struct datapath *dp, struct datapath_ring *ring);
+	/* Started: whether its start has told the switch that it leads to where the function is now. NULL:
+	 * no, or it leads to the function's fabric, whose announce() does that. */
+	bool (*announces)(const struct datapath *dp);
 };
 
 extern const struct datapath_ops datapath_builtin, datapath_vhost_net, datapath_vhost_user, datapath_vdpa;

@@ -117,6 +117,24 @@ static uint32_t pairs(const struct builtin *b)
 	return set;
 }
 
+static unsigned int receiving(const struct builtin *b)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES; i += 2)
+		n += b->ring[i] != NULL;
+	return n;
+}
+
+/* After the rings. Frames wait in the tap as long as there is no ring to put them in: one that is stopped and
+ * started again, for another memory table or size, loses none. */
+static int run_pump(struct builtin *b)
+{
+	if (!b->pump)
+		return 0;
+	return receiving(b) ? pump_start(b->pump, b->features, pairs(b)) : pump_set_pairs(b->pump, pairs(b));
+}
+
 static int start_ring(struct builtin *b, struct datapath_ring *ring)
 {
 	struct vhost_queue q = *ring->queue;
@@ -156,8 +174,8 @@ static void do_start(struct datapath *dp, struct datapath_ring *rings, unsigned 
 
 	for (unsigned int i = 0; i < n && r >= 0; i++)
 		r = start_ring(b, &rings[i]);
-	if (r >= 0 && b->pump)
-		r = pump_start(b->pump, b->features, pairs(b));
+	if (r >= 0)
+		r = run_pump(b);
 	if (r < 0)
 		stop_all(b);
 	dp->events->started(dp->ctx, r, r < 0 ? strerror(-r) : NULL);
@@ -201,11 +219,11 @@ static int do_ring_add(struct datapath *dp, struct datapath_ring *ring)
 	struct builtin *b = of(dp);
 	int r = start_ring(b, ring);
 
-	if (r >= 0 && b->pump) {
-		r = pump_set_pairs(b->pump, pairs(b));
-		if (r < 0)
-			stop_ring(b, ring);
-	}
+	if (r < 0)
+		return r;
+	r = run_pump(b);
+	if (r < 0)
+		stop_ring(b, ring);
 	return r;
 }
 
@@ -213,6 +231,8 @@ static void do_ring_remove(struct datapath *dp, struct datapath_ring *ring)
 {
 	struct builtin *b = of(dp);
 
+	if (b->pump && ring->queue->index % 2 == 0 && receiving(b) == 1)
+		pump_stop(b->pump); /* run_pump() */
 	stop_ring(b, ring);
 	/* A queue of the tap that stays on too long loses what comes in on it, as the ring's end does anyway.
 	 */

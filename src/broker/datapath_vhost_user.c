@@ -419,6 +419,14 @@ static void op_set(struct datapath *dp, const struct function_settings *s, const
 		op_ring_enable(dp, d->rings[i].queue->index, d->rings[i].queue->enabled);
 }
 
+/* vu_dp_tell_rings() */
+static bool op_announces(const struct datapath *dp)
+{
+	const struct vu_dp *d = (const struct vu_dp *)dp;
+
+	return d->protocol & VU_DP_BIT(VU_PF_RARP);
+}
+
 const struct datapath_ops datapath_vhost_user = {
 	.name = "vhost-user",
 	.features = op_features,
@@ -434,4 +442,5 @@ const struct datapath_ops datapath_vhost_user = {
 	/* A ring's position comes as an answer, later: there is no taking one out at once. */
 	.ring_add = NULL,
 	.ring_remove = NULL,
+	.announces = op_announces,
 };

@@ -142,12 +142,21 @@ static void on_port_remade(void *ctx, struct fabric_port *p)
 		binding_port_remade(f->binding);
 }
 
+static void on_port_lost(void *ctx, struct fabric_port *p)
+{
+	const struct function *f = find_function(ctx, p->pf, p->fn);
+
+	if (f)
+		binding_port_lost(f->binding);
+}
+
 static const struct fabric_events fabric_events = {
 	.link_changed = on_link_changed,
 	.mac_conflict = on_mac_conflict,
 	.uplink_changed = on_uplink_changed,
 	.trouble = on_trouble,
 	.port_remade = on_port_remade,
+	.port_lost = on_port_lost,
 };
 
 static void on_netdev(void *ctx, const char *name, int ifindex, bool carrier, bool gone)

@@ -110,6 +110,9 @@ struct dataplane_events {
 	/* As binding_events.changed and .failed (broker/binding.h), which say more. */
 	void (*datapath_changed)(void *ctx, const char *pf, unsigned int fn, const struct datapath_pref *from,
 				 const struct datapath_pref *to, uint64_t gap_us, const char *why);
+	/* It was moved to a place where the network does not look for it, and only its driver can say so
+	 * there. */
+	void (*announce_wanted)(void *ctx, const char *pf, unsigned int fn);
 	void (*datapath_failed)(void *ctx, const char *pf, unsigned int fn, const struct datapath_pref *pref,
 				const char *why);
 	/* As fabric_events.trouble (fabric/fabric.h); pf NULL: about the fabric as a whole. */

@@ -83,6 +83,10 @@ static int on_queue_start(void *ctx, const struct vhost_queue *q)
 
 	if (r < 0)
 		return r;
+	/* A driver that begins has a ring of which nothing was taken. */
+	if (!f->started)
+		f->place.resumed = false;
+	f->place.resumed |= (q->packed ? q->avail_idx & 0x7fff : q->avail_idx) != 0;
 	if (f->started++ == 0 && f->events->function_started)
 		f->events->function_started(f->ctx, f->pf, f->fn, true);
 	return 0;
@@ -94,7 +98,9 @@ static void on_queue_stop(void *ctx, unsigned int index, uint16_t *ret_avail_idx
 
 	f->broken &= ~(1u << index);
 	binding_queue_stop(f->binding, index, ret_avail_idx, ret_used_idx);
-	if (--f->started == 0 && f->events->function_started)
+	if (--f->started)
+		return;
+	if (f->events->function_started)
 		f->events->function_started(f->ctx, f->pf, f->fn, false);
 }
 
@@ -130,39 +136,13 @@ static void on_set_mtu(void *ctx, uint16_t mtu)
 			  f->port->settings.mtu);
 }
 
-struct rarp {
-	struct sw_port *port;
-	uint8_t frame[60];
-};
-
-static void send_rarp(struct worker *w, void *arg)
-{
-	struct rarp *r = arg;
-	struct sw_port *port = r->port;
-	struct vring_seg seg;
-	struct pkt *p = &w->pkts[0];
-
-	p->hdr = (struct virtio_net_hdr){0};
-	pkt_from_buffer(p, &seg, r->frame, sizeof(r->frame));
-	sw_forward(w, port, rcu_load(port->conf), p, 1);
-	worker_flush_calls(w);
-}
-
-/* RFC 903 request, as QEMU itself sends for other back-ends: switches learn where the guest is now. */
+/* A front-end wants the switches to learn where its guest is now: it was migrated. */
 static void on_send_rarp(void *ctx, const uint8_t mac[6])
 {
 	const struct function *f = ctx;
-	struct rarp r = {.port = builtin_sw_port(f->port)};
-	static const uint8_t fixed[] = {0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
 
-	if (!r.port || f->port->elsewhere)
-		return;
-	memset(r.frame, 0xff, 6);
-	memcpy(r.frame + 6, mac, 6);
-	memcpy(r.frame + 12, fixed, sizeof(fixed));
-	memcpy(r.frame + 22, mac, 6);
-	memcpy(r.frame + 32, mac, 6);
-	worker_run(worker_pool_pick(r.port->sw->pool), send_rarp, &r);
+	if (!f->port->elsewhere)
+		f->port->fabric->ops->announce(f->port, mac);
 }
 
 struct control_frame {
@@ -220,6 +200,44 @@ static const struct vhost_user_ops vu_ops = {
 	.event = on_event,
 };
 
+static bool on_fabric(const struct datapath_pref *pref)
+{
+	return binding_leads_to_fabric(datapath_ops_of(pref->type), pref);
+}
+
+/* Whether the network may look for the function somewhere else. `again`: a switch that it was at may have
+ * forgotten it: its back-end died, and came back. */
+static bool is_elsewhere(const struct function *f, const struct datapath_pref *to, bool again)
+{
+	struct datapath_list a = {.n = 1, .pref = {f->place.pref}}, b = {.n = 1, .pref = {*to}};
+
+	if (!f->place.known)
+		return f->place.resumed; /* by another vpfd */
+	if (on_fabric(to))
+		return !on_fabric(&f->place.pref);
+	return again || !datapath_list_equal(&a, &b);
+}
+
+/* The network has learned the function's addresses where it was served before, and frames for them would go
+ * there until its guest happens to send. That is so after a pause of the VM or of the link, too. */
+static void take_place(struct function *f, const struct datapath_pref *to, bool again)
+{
+	bool moved = is_elsewhere(f, to, again), guest;
+
+	f->place.known = true;
+	f->place.pref = *to;
+	if (!moved)
+		return;
+	/* Which VLANs of a trunk are in use the guest knows best. */
+	guest = f->port->settings.vlan.mode == VLAN_TRUNK;
+	if (on_fabric(to))
+		f->port->fabric->ops->announce(f->port, NULL);
+	else if (!binding_announces(f->binding))
+		guest = true;
+	if (guest && f->events->announce_wanted)
+		f->events->announce_wanted(f->ctx, f->pf, f->fn);
+}
+
 static void on_changed(void *ctx, const struct datapath_pref *from, const struct datapath_pref *to,
 		       uint64_t gap_us, const char *why)
 {
@@ -227,6 +245,8 @@ static void on_changed(void *ctx, const struct datapath_pref *from, const struct
 
 	if (f->events->datapath_changed)
 		f->events->datapath_changed(f->ctx, f->pf, f->fn, from, to, gap_us, why);
+	if (to)
+		take_place(f, to, from != NULL);
 }
 
 /* Whose switch has the function's addresses is so before the first frame passes. */

@@ -21,7 +21,12 @@ struct function {
 	char *path;           /* of the socket */
 	unsigned int started; /* queues */
 	bool unusable;        /* nothing can serve them: no link */
-	uint32_t broken;      /* queues that are to be stopped when their datapath gives them back, and why */
+	struct {
+		bool known; /* a datapath served them, and the network may have learned where: … */
+		struct datapath_pref pref; /* … by this one */
+		bool resumed;              /* else: the rings were in use when they came here */
+	} place;
+	uint32_t broken; /* queues that are to be stopped when their datapath gives them back, and why */
 	char broken_why[128];
 	const struct dataplane_events *events;
 	void *ctx;

@@ -84,10 +84,20 @@ static void on_present(void *ctx, bool present)
 	       present ? "the VM has the virtual PF" : "the VM no longer has the virtual PF");
 }
 
+static void on_announce_failed(void *ctx, unsigned int fn, const char *why)
+{
+	const struct entry *e = ctx;
+
+	log_write(LOG_LVL_NOTICE,
+		  &(struct log_scope){.pf = e->pf, .vf = fn == VPF_FUNCTION_PF ? LOG_VF_PF : (int)fn - 1},
+		  "its driver could not be asked to announce it: frames for it come when it sends: %s", why);
+}
+
 static const struct qemu_link_ops link_ops = {
 	.connected = on_connected,
 	.filter = on_filter,
 	.present = on_present,
+	.announce_failed = on_announce_failed,
 };
 
 /* Answers the detach that waits, if one does. */
@@ -228,6 +238,11 @@ static void on_model_event(void *ctx, const struct model_event *event)
 		e = find(q, event->pf);
 		if (e) /* a driver that was reset has another filter, and QEMU does not say so */
 			qemu_link_refresh(e->link, (unsigned int)event->function);
+	} else if (event->topic == TOPIC_FUNCTION && event->function >= 0 &&
+		   !strcmp(event->event, "announce")) {
+		e = find(q, event->pf);
+		if (e)
+			qemu_link_announce(e->link, (unsigned int)event->function);
 	} else if (event->topic == TOPIC_FUNCTION && !strcmp(event->event, "disconnected")) {
 		e = find(q, event->pf);
 		if (e && e->detach.timeout && !any_connected(e))

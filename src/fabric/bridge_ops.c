@@ -7,9 +7,11 @@
 #include <linux/netlink.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "datapath/counter_file.h"
 #include "datapath/pkt.h"
+#include "fabric/announce.h"
 
 static uint32_t op_can(const struct fabric_settings *s)
 {
@@ -444,6 +446,33 @@ static void op_port_elsewhere(struct fabric_port *base, bool elsewhere)
 	bridge_recompute(bridge_of(base->fabric));
 }
 
+/* By any queue of the tap that is in use: vhost-net, or a worker, goes on beside it. */
+static void write_frame(const struct tap *tap, void *data, uint32_t len)
+{
+	static const uint8_t no_offload[TAP_HEADER_LEN];
+	struct iovec v[] = {{(void *)no_offload, sizeof(no_offload)}, {data, len}};
+
+	for (unsigned int i = 0; i < tap->n; i++)
+		if (writev(tap->fd[i], v, 2) >= 0 || errno != EBADFD)
+			return;
+}
+
+static void op_announce(struct fabric_port *base, const uint8_t *mac)
+{
+	struct bridge_port *p = bridge_port_of(base);
+	uint64_t macs[MAX_CLAIMS] = {mac ? mac_load(mac) : 0};
+	unsigned int n = mac ? 1 : p->n_owned;
+	struct announce what;
+
+	if (!p->tap || !p->tap->ifindex || !base->link_up || base->elsewhere)
+		return;
+	for (unsigned int i = 0; i < n && !mac; i++)
+		macs[i] = p->owned[i].mac;
+	announce_make(&base->settings, macs, n, &what);
+	for (unsigned int i = 0; i < what.n; i++)
+		write_frame(p->tap, what.frame[i].data, what.frame[i].len);
+}
+
 const struct fabric_ops fabric_bridge = {
 	.type = "bridge",
 	.can = op_can,
@@ -462,4 +491,5 @@ const struct fabric_ops fabric_bridge = {
 	.port_open = op_port_open,
 	.port_close = op_port_close,
 	.port_elsewhere = op_port_elsewhere,
+	.announce = op_announce,
 };

@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+#include "datapath/worker.h"
+#include "fabric/announce.h"
+
 static struct builtin_fabric *of_fabric(const struct fabric *f)
 {
 	return container_of(f, struct builtin_fabric, base);
@@ -142,6 +145,41 @@ static void op_port_elsewhere(struct fabric_port *p, bool elsewhere)
 	builtin_port_elsewhere(of_port(p), elsewhere);
 }
 
+struct announcement {
+	struct sw_port *port;
+	struct announce what;
+};
+
+static void send_announcement(struct worker *w, void *arg)
+{
+	struct announcement *a = arg;
+	const struct port_conf *conf = rcu_load(a->port->conf);
+
+	for (unsigned int i = 0; i < a->what.n; i++) {
+		struct pkt *p = &w->pkts[0];
+		struct vring_seg seg;
+
+		p->hdr = (struct virtio_net_hdr){0};
+		pkt_from_buffer(p, &seg, a->what.frame[i].data, a->what.frame[i].len);
+		sw_forward(w, a->port, conf, p, 1);
+	}
+	worker_flush_calls(w);
+}
+
+static void op_announce(struct fabric_port *base, const uint8_t *mac)
+{
+	struct builtin_port *p = of_port(base);
+	const struct port_conf *conf = p->port->conf;
+	struct announcement a = {.port = p->port};
+	uint64_t one = mac ? mac_load(mac) : 0;
+
+	if (!conf->link_up)
+		return;
+	announce_make(&base->settings, mac ? &one : conf->macs, mac ? 1 : conf->n_macs, &a.what);
+	if (a.what.n)
+		worker_run(worker_pool_pick(p->port->sw->pool), send_announcement, &a);
+}
+
 struct sw_port *builtin_sw_port(const struct fabric_port *p)
 {
 	return p->fabric->ops == &fabric_builtin ? of_port(p)->port : NULL;
@@ -165,4 +203,5 @@ const struct fabric_ops fabric_builtin = {
 	.port_open = op_port_open,
 	.port_close = op_port_close,
 	.port_elsewhere = op_port_elsewhere,
+	.announce = op_announce,
 };

@@ -125,6 +125,11 @@ struct fabric_ops {
 	/* The function is served by a datapath that leads to another switch, or no more. The port is closed.
 	 */
 	void (*port_elsewhere)(struct fabric_port *p, bool elsewhere);
+	/* Tells the switches that the fabric leads to where a function is now: frames that enter as if the
+	 * function had sent them (fabric/announce.h), so its settings apply to them, and its statistics count
+	 * them. mac: the address that is announced; NULL: all that the port owns. Nothing happens where the
+	 * function has no link here, or is elsewhere. Not from within a callback of a worker. */
+	void (*announce)(struct fabric_port *p, const uint8_t *mac);
 };
 
 extern const struct fabric_ops fabric_builtin, fabric_bridge;

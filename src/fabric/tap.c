@@ -7,13 +7,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#define HEADER_LEN 12 /* struct virtio_net_hdr_mrg_rxbuf */
-
 /* Makes the netdev with its first queue, or gives it one more. */
 static int attach_queue(int fd, const char *name, bool first)
 {
 	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE};
-	int len = HEADER_LEN, little = 1;
+	int len = TAP_HEADER_LEN, little = 1;
 
 	memcpy(ifr.ifr_name, name, sizeof(ifr.ifr_name));
 	if (first)
@@ -61,6 +59,9 @@ int tap_remake(struct tap *t, const char *name)
 	for (unsigned int i = 0; i < t->n; i++) {
 		int r = attach_queue(t->fd[i], t->name, i == 0);
 
+		/* What the kernel says of a queue that its netdev still has, in use or not. */
+		if (r == -EEXIST || (r == -EINVAL && i == 0))
+			return -EEXIST;
 		if (r < 0)
 			return r;
 	}

@@ -9,6 +9,8 @@
 #include "util/err.h"
 #include "vhost/vhost_user.h"
 
+#define TAP_HEADER_LEN 12 /* struct virtio_net_hdr_mrg_rxbuf, before each frame */
+
 struct tap {
 	char name[IFNAMSIZ];
 	int ifindex; /* 0: it was deleted */

@@ -133,6 +133,12 @@ static void on_ring_error(void *ctx, const char *pf, unsigned int fn, unsigned i
 		      "queue %u is stopped until the driver sets it up anew: %s", queue, why);
 }
 
+static void on_announce_wanted(void *ctx, const char *pf, unsigned int fn)
+{
+	model_reportf(ctx, TOPIC_FUNCTION, "announce", LOG_LVL_DEBUG, NULL, pf, (int)fn, NULL,
+		      "its driver is to announce it to the switch that it was moved to");
+}
+
 static void on_mac_conflict(void *ctx, const char *pf, unsigned int fn, const uint8_t mac[6])
 {
 	char text[MAC_TEXT_MAX];
@@ -169,5 +175,6 @@ const struct dataplane_events model_dataplane_events = {
 	.uplink_changed = on_uplink_changed,
 	.datapath_changed = model_on_datapath_changed,
 	.datapath_failed = model_on_datapath_failed,
+	.announce_wanted = on_announce_wanted,
 	.fabric_trouble = on_fabric_trouble,
 };

@@ -15,9 +15,10 @@ enum carrier { CARRIER_UNSET, CARRIER_DOWN, CARRIER_UP };
 struct function {
 	struct qemu_link *link;
 	enum carrier carrier;
-	bool want_carrier, carrier_sent; /* set_link is to be sent; is in flight */
-	bool want_query, query_sent;     /* same for query-rx-filter */
-	struct rx_filter filter;         /* as the owner was told */
+	bool want_carrier, carrier_sent;   /* set_link is to be sent; is in flight */
+	bool want_query, query_sent;       /* same for query-rx-filter */
+	bool want_announce, announce_sent; /* … and announce-self, or the question before it */
+	struct rx_filter filter;           /* as the owner was told */
 };
 
 struct qemu_link {
@@ -30,6 +31,7 @@ struct qemu_link {
 
 	unsigned int release_ms;
 	bool present;
+	bool asleep; /* the guest was not running when it was to announce: until RESUME */
 	unsigned int in_flight;
 	unsigned int next;  /* function that is looked at first */
 	double tokens;      /* for queries */
@@ -66,6 +68,7 @@ static void set_absent(struct qemu_link *l)
 
 	for (unsigned int fn = 0; fn < l->functions; fn++) {
 		l->function[fn].want_query = l->function[fn].want_carrier = false;
+		l->function[fn].want_announce = false;
 		set_filter(&l->function[fn], &unknown);
 	}
 	if (l->present) {
@@ -136,6 +139,84 @@ void qemu_link_set_carrier(struct qemu_link *l, unsigned int fn, bool up)
 		return;
 	l->function[fn].carrier = carrier;
 	l->function[fn].want_carrier = l->present;
+	pump(l);
+}
+
+/* --- announcing -------------------------------------------------------------------------------- */
+
+/* The first at once; the others since a frame may be lost, or the switch not be ready for it. */
+#define ANNOUNCE_ROUNDS  3
+#define ANNOUNCE_STEP_MS 100
+
+static void announced(struct function *f, int code, const struct err *err)
+{
+	struct qemu_link *l = f->link;
+
+	f->announce_sent = false;
+	l->in_flight--;
+	if (code < 0 && l->ops->announce_failed)
+		l->ops->announce_failed(l->ctx, (unsigned int)(f - l->function), err->text);
+	if (code != -ENOTCONN)
+		pump(l);
+}
+
+static void on_announced(void *arg, int code, const json_t *ret, const struct err *err)
+{
+	(void)ret;
+	if (code != -ECANCELED)
+		announced(arg, code, err);
+}
+
+static int send_announce(struct function *f)
+{
+	struct qemu_link *l = f->link;
+	char id[QEMU_ID_MAX];
+	json_t *args;
+
+	qemu_id(id, QEMU_DEVICE, l->pf.name, (unsigned int)(f - l->function));
+	/* Of its own id, so that it does not end the rounds of others. */
+	args = json_pack("{s:i, s:i, s:i, s:i, s:[s], s:s}", "initial", ANNOUNCE_STEP_MS, "max",
+			 ANNOUNCE_STEP_MS, "rounds", ANNOUNCE_ROUNDS, "step", ANNOUNCE_STEP_MS, "interfaces",
+			 id, "id", id);
+	return args ? qmp_command(l->qmp, "announce-self", args, on_announced, f) : -ENOMEM;
+}
+
+/* A driver that does not run cannot be told: its device would be touched behind its back. */
+static void on_status(void *arg, int code, const json_t *ret, const struct err *err)
+{
+	struct function *f = arg;
+	struct qemu_link *l = f->link;
+	struct err why = {};
+	int r = code;
+
+	if (code == -ECANCELED)
+		return;
+	if (code == 0 && !json_is_true(json_object_get(ret, "running"))) {
+		l->asleep = f->want_announce = true;
+	} else if (code == 0) {
+		r = send_announce(f);
+		if (r == 0)
+			return;
+		err_set(&why, -r, "", "%s", strerror(-r));
+		err = &why;
+	}
+	announced(f, r, err);
+}
+
+static int ask_status(struct function *f)
+{
+	int r = qmp_command(f->link->qmp, "query-status", NULL, on_status, f);
+
+	if (r < 0)
+		return r;
+	f->want_announce = false;
+	f->announce_sent = true;
+	return 0;
+}
+
+void qemu_link_announce(struct qemu_link *l, unsigned int fn)
+{
+	l->function[fn].want_announce = l->present;
 	pump(l);
 }
 
@@ -218,6 +299,10 @@ static void pump(struct qemu_link *l)
 			else
 				r = send_query(f);
 			l->in_flight += r == 0 && !starved;
+		}
+		if (r == 0 && f->want_announce && !f->announce_sent && !l->asleep) {
+			r = ask_status(f);
+			l->in_flight += r == 0;
 		}
 		if (r < 0) {
 			pump_later(l, RETRY_MS * 1000);
@@ -332,6 +417,7 @@ static void on_state(void *ctx, bool up, bool gone, const char *why)
 	if (up) {
 		l->present =
 			false; /* a new VM, perhaps: found out anew, and with it all filters and carriers */
+		l->asleep = false;
 		probe(l);
 	} else {
 		if (l->plug)
@@ -373,6 +459,9 @@ static void on_event(void *ctx, const char *name, const json_t *data)
 		if (fn < 0 || l->function[fn].carrier != CARRIER_DOWN)
 			return;
 		l->function[fn].want_carrier = l->present;
+		pump(l);
+	} else if (!strcmp(name, "RESUME")) {
+		l->asleep = false;
 		pump(l);
 	} else if (!strcmp(name, "DEVICE_DELETED")) {
 		if (function_of(l, QEMU_DEVICE, json_object_get(data, "device")) != VPF_FUNCTION_PF)

@@ -18,6 +18,10 @@
  * by itself. Note: QEMU stops the rings of a function whose link is down; so "its rings are stopped" must
  * never be a reason for no carrier.
  *
+ * announcing: announce-self for one NIC. QEMU sets VIRTIO_NET_S_ANNOUNCE in its status, a driver with
+ * VIRTIO_NET_F_GUEST_ANNOUNCE then sends gratuitous ARP and neighbour advertisements (virtio 1.3 §5.1.6.5.4);
+ * for others it does nothing. A guest that is stopped, or not there yet (migration), is asked when it runs.
+ *
  * attach and detach: a sequence of QMP commands, one at a time; one operation at a time per PF. A failing
  * attach undoes what it has done. Whether a detach happens is up to the guest, which gets
  * QEMU_LINK_RELEASE_MS; if it releases the PF after that, the rest is cleaned up then.
@@ -44,6 +48,8 @@ struct qemu_link_ops {
 	void (*filter)(void *ctx, unsigned int fn, const struct rx_filter *filter);
 	/* The PF's device came or went in the VM: attached, detached, or found on connecting. */
 	void (*present)(void *ctx, bool present);
+	/* qemu_link_announce() was in vain. May be NULL. */
+	void (*announce_failed)(void *ctx, unsigned int fn, const char *why);
 };
 
 struct qemu_link_config {
@@ -70,6 +76,10 @@ void qemu_link_set_carrier(struct qemu_link *link, unsigned int fn, bool up);
  * applies its carrier. Needed since a driver's reset puts QEMU's filter back to its defaults without an
  * event. */
 void qemu_link_refresh(struct qemu_link *link, unsigned int fn);
+
+/* The network is to learn where function `fn` is, from its own driver. Nothing happens without QMP, or while
+ * the VM has no such NIC. */
+void qemu_link_announce(struct qemu_link *link, unsigned int fn);
 
 /* Used by later attaches (host_mtu). */
 void qemu_link_set_mtu(struct qemu_link *link, uint16_t mtu);

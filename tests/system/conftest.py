@@ -20,7 +20,7 @@ from bed.vpfd import Vpfd  # noqa: E402
 
 ATTACHED_LINES = 60
 # Side by side, what takes longest starts first: groups of tests as pytest_collection_modifyitems() names them.
-LONGEST = ("large", "test_kmod.py", "test_guest.py", "test_kube.py", "test_lifecycle.py", "test_offloads.py", "test_qmp.py", "test_bed.py", "test_restart.py")
+LONGEST = ("large", "test_kmod.py", "test_guest.py", "test_kube.py", "test_lifecycle.py", "test_datapath_guest.py", "test_offloads.py", "test_qmp.py", "test_bed.py", "test_restart.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

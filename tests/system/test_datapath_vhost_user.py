@@ -11,8 +11,11 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import select
 import signal
 import struct
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -84,9 +87,9 @@ def failures(function: Function) -> int:
 RARP, PROBE = b"\x80\x35", b"\x88\xb7"
 
 
-def receive(port: Port) -> bytes:
+def receive(port: Port, timeout: float = 10) -> bytes:
     """The next frame, but for those by which a back-end announces to its switch where a function is now, and probes."""
-    while (frame := port.receive())[12:14] in (RARP, PROBE):
+    while (frame := port.receive(timeout))[12:14] in (RARP, PROBE):
         assert frame[12:14] == PROBE or frame[:6] == b"\xff" * 6
     return frame
 
@@ -351,3 +354,31 @@ def test_stop_and_start(bed: Path, vpfd: Vpfd, place: Path) -> None:
         for _ in range(5):
             come_and_go()
         assert vpfd.fds() == before
+
+
+def echoed(port: Port, to: Function, source: Function, text: bytes) -> bool:
+    """A frame to who sends all back comes back."""
+    port.send_frame(frames.eth(to.mac, source.mac, text))
+    with contextlib.suppress(TimeoutError):
+        while receive(port, 0.2) != frames.eth(source.mac, to.mac, text):
+            pass
+        return True
+    return False
+
+
+def test_memory_comes_and_goes(bed: Path, vpfd: Vpfd, place: Path) -> None:
+    """Buffers in memory that is added while the back-end serves the rings are served, as are the others when it is removed."""
+    with Testpmd([vhost(0, place / "0"), vhost(1, place / "1")], "io", 0):
+        a, b = functions(vpfd, vhost_user(place / "{vf}"))
+        argv = [sys.executable, str(Path(__file__).with_name("memory_driver.py")), str(a.socket)]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver, contextlib.closing(b.port()) as port:
+            assert driver.stdin and driver.stdout and driver.stdout.readline() == "ready\n"
+            wait_until(lambda: serving(a) == serving(b) == "vhost-user")
+            for word in ("add", "remove", "table", "untable"):
+                print(word, file=driver.stdin, flush=True)
+                wait_until(lambda: echoed(port, a, b, b"round") and select.select([driver.stdout], [], [], 0)[0])  # noqa: B023
+                assert driver.stdout.readline() == word + "\n"
+                wait_until(lambda: echoed(port, a, b, b"after"))
+            assert (a.show()["binding"]["binds"], failures(a)) == (1, 0), a.show()["binding"]
+            driver.stdin.close()
+            assert driver.wait(20) == 0

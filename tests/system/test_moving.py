@@ -192,9 +192,9 @@ def test_hundred_times(pair: tuple[Function, Function, dict[str, Any]], place: P
         flow.finish()
         binding = a.show()["binding"]
         assert binding["moves"] == 100 and binding["failures"] == 0
-        # Each frame passed one of the two, once; a back-end itself makes one for each move to it, by which the function is found.
+        # Each frame passed one of the two, once; and each announces the function with one when it moves there.
         ours, theirs = a.stats(), back_end.stats()[0]
-        assert ours["tx"]["packets"] + theirs.rx_packets == flow.sent + 50
+        assert ours["tx"]["packets"] + theirs.rx_packets == flow.sent + 100
         assert ours["rx"]["packets"] + theirs.tx_packets == flow.received + flow.others
         for kind, values in gaps.items():
             text = f"median {statistics.median(values)} µs, longest {max(values)} µs"

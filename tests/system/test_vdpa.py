@@ -147,7 +147,28 @@ def test_service(host: Host) -> None:
     vm.kill()
     host.served_by("none")
     host.l1.run("while vdpa dev show | grep -q d0; do :; done", timeout=20)
+    check_memory(host)
+    host.served_by("none")
     assert host.l1.dmesg_warnings() == []
+
+
+def check_memory(host: Host) -> None:
+    """Memory that comes and goes while the device serves the rings is mapped for it, and no more. A device without SUSPEND is reset for
+    that, and loses what it has in hand."""
+    driver = host.l1.popen(f"exec python3 /vpf/tests/system/memory_driver.py {RUN}/p0/vf0.sock", stdin=True)
+    driver.expect("ready")
+    host.served_by("vdpa")
+    peer = host.l1.popen(f"exec python3 /vpf/tests/system/numbered.py far {host.macs[1]} 16", stdin=True)
+    for word in ("add", "remove"):
+        driver.write(f"{word}\n")
+        driver.expect(f"\n{word}\n", timeout=90)
+    peer.close_stdin()
+    report = json.loads(peer.wait(60, check=True).stdout.splitlines()[-1])
+    print(report)
+    assert report["twice"] == report["late"] == 0 and report["back"] > 100, report
+    assert host.vf()["datapath"] == "vdpa" and host.vf()["binding"]["failures"] == 0, host.vf()
+    driver.close_stdin()
+    driver.wait()
 
 
 def test_devices_that_are_not_to_be_had(host: Host) -> None:

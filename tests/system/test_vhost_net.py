@@ -7,6 +7,7 @@ is none. On this machine, which has no vhost-net, and in a guest that has.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -97,6 +98,32 @@ def test_workers_at_a_tap(lan: Lan) -> None:
     run_on_host(f"while test -n \"$(ls /sys/class/net/{lan.bridge}/brif | grep -vx {lan.near})\"; do :; done", timeout=10)
 
 
+def test_tap_taken_away(lan: Lan) -> None:
+    """To another network namespace: nothing serves the function then, so its link is down, until a tap of its own is made again."""
+    (a,) = add_functions(lan.vpfd, "pf", 1, datapaths=[{"type": "builtin"}])
+    port = a.port(size=256)
+    with Wire("far", lan.out.name) as wire, contextlib.closing(lan.vpfd.rpc_client()) as events:
+        port.send_frame(frames.eth(lan.mac, a.mac, b"before"))
+        assert wire.receive() == frames.eth(lan.mac, a.mac, b"before")
+        events("events.subscribe", topics=["datapath", "link"])
+        (tap,) = lan.taps()
+        run_on_host(["ip", "link", "set", tap, "netns", lan.out.name])
+        seen: list[str] = []
+        while "bound" not in seen:
+            seen.append(events.wait_notification("event")["event"])
+        assert [e for e in seen if e != "failed"] == ["none", "down", "bound"], seen
+        while not a.show()["link_up"]:
+            pass
+        assert lan.taps() == [tap]
+        assert tap not in lan.out.run("ls /sys/class/net").stdout.split()
+        for text in (b"in", b"more"):
+            wire.send(frames.eth(a.mac, lan.mac, text))
+            assert port.receive() == frames.eth(a.mac, lan.mac, text)
+        port.send_frame(frames.eth(lan.mac, a.mac, b"after"))
+        assert wire.receive() == frames.eth(lan.mac, a.mac, b"after")
+    port.close()
+
+
 @pytest.mark.parametrize("queues", [1, 2])
 def test_numbers_through_workers(bed: Path, lan: Lan, queues: int) -> None:
     (a,) = add_functions(lan.vpfd, "pf", 1, queue_pairs=queues)
@@ -106,6 +133,31 @@ def test_numbers_through_workers(bed: Path, lan: Lan, queues: int) -> None:
             assert peer.poll() is None
         assert a.show()["datapath"] == "builtin"
         check_numbers(peer.communicate()[0], 2000)
+
+
+MEMORY_WORDS = ("add", "remove", "table", "untable")
+
+
+def test_memory_comes_and_goes(lan: Lan) -> None:
+    """While workers serve the rings: buffers in the memory that was added are served, those in what was removed are not."""
+    (a,) = add_functions(lan.vpfd, "pf", 1)
+    argv = [sys.executable, str(HERE / "memory_driver.py"), str(a.socket)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdin and driver.stdout and driver.stdout.readline() == "ready\n"
+        while a.show()["binding"]["state"] != "bound":
+            pass
+        with lan.numbers(a) as peer:
+            for word in MEMORY_WORDS:
+                print(word, file=driver.stdin, flush=True)
+                assert driver.stdout.readline() == word + "\n"
+            check_numbers(peer.communicate()[0], 100)
+        events = lan.vpfd.rpc_client()
+        events("events.subscribe", topics=["ring"])
+        print("stale", file=driver.stdin, flush=True)
+        assert events.wait_notification("event")["event"] == "error"
+        events.close()
+        driver.stdin.close()
+        assert driver.wait(20) == 0
 
 
 def libraries_of(program: Path) -> dict[str, Path]:
@@ -170,6 +222,25 @@ def guest_host(vm_factory: Callable[..., VM]) -> GuestHost:
     return GuestHost(vm_factory("host", kernel="6.12", cpus=2, memory="1G", files=files))
 
 
+def check_memory(host: GuestHost) -> None:
+    """As test_memory_comes_and_goes, by the kernel's vhost-net."""
+    driver = host.vm.popen(["python3", "/vpf/tests/system/memory_driver.py", host.show()["socket"]], stdin=True)
+    driver.expect("ready")
+    while host.show()["binding"]["state"] != "bound":
+        pass
+    peer = host.numbers()
+    for word in MEMORY_WORDS:
+        driver.write(f"{word}\n")
+        driver.expect(f"\n{word}\n")
+    peer.close_stdin()
+    check_numbers(peer.wait(60, check=True).stdout, 100)
+    assert host.show()["datapath"] == "vhost-net"
+    driver.write("stale\n")
+    host.vpfd.expect("queue 1 stopped")
+    driver.close_stdin()
+    driver.wait()
+
+
 def test_moves_under_traffic(guest_host: GuestHost) -> None:
     """From vhost-net to workers at the same tap, and back."""
     host = guest_host
@@ -187,9 +258,16 @@ def test_moves_under_traffic(guest_host: GuestHost) -> None:
     peer = host.numbers()
     peer.close_stdin()
     check_numbers(peer.wait(60, check=True).stdout, 1)
+    # Whoever takes it away: the next datapath of the list goes on, at a tap of its own.
+    host.vm.run("ip link set $(ls /sys/class/net/br0/brif | grep -vx near) netns out")
+    host.vpfd.expect("moved from vhost-net to builtin")
+    peer = host.numbers()
+    peer.close_stdin()
+    check_numbers(peer.wait(60, check=True).stdout, 1)
     driver.write("\n")
     driver.wait()
     host.vpfd.expect("driver has left it")
+    check_memory(host)
     assert host.vm.run("ls /sys/class/net/br0/brif").stdout.split() == ["near"]
     assert host.vm.dmesg_warnings() == []
     host.vpfd.signal()

@@ -1024,6 +1024,42 @@ static void test_port_remade(void **state)
 	assert_int_equal(e->failures, 0);
 }
 
+/* The fabric takes its port away: who leads there failed, others have nothing to do with it. */
+static void test_port_lost(void **state)
+{
+	(void)state;
+	new_binding(list(2, C, A), false);
+	start_all();
+	settle();
+	expect_bound(C);
+	binding_port_lost(e->b);
+	settle();
+	expect_bound(A);
+	assert_int_equal(e->plan[C].closes, 1);
+	assert_int_equal(e->failures, 1);
+	binding_port_lost(e->b);
+	settle();
+	expect_bound(A);
+	assert_int_equal(e->failures, 1);
+
+	/* In the midst of a move there, and with nothing else to be had. */
+	e->plan[C].how[PREPARE] = LATE;
+	set_list(list(1, C), false);
+	settle();
+	binding_port_lost(e->b);
+	settle();
+	assert_int_equal(e->plan[C].closes, 2);
+	e->plan[C].how[PREPARE] = NOW;
+	until(e->current == C);
+	expect_bound(C);
+	binding_port_lost(e->b);
+	settle();
+	assert_int_equal(e->current, -1);
+	assert_false(e->usable);
+	until(e->current == C);
+	assert_true(e->usable);
+}
+
 static void test_failback(void **state)
 {
 	(void)state;
@@ -1358,6 +1394,7 @@ int main(void)
 		TEST(test_quiesce),
 		TEST(test_memory),
 		TEST(test_port_remade),
+		TEST(test_port_lost),
 		TEST(test_failback),
 		TEST(test_outside),
 		TEST(test_enable_and_call),

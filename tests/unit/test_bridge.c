@@ -23,6 +23,7 @@
 
 #include "datapath/pkt.h"
 #include "datapath/tap_queues.h"
+#include "fabric/announce.h"
 #include "fabric/bridge.h"
 #include "fabric/netdev_monitor.h"
 
@@ -758,6 +759,95 @@ static void test_tap_deleted(void **state)
 	assert_int_equal(stats(e, a).tx_packets, 3);
 }
 
+/* Every RARP that is at the wire: the VLAN (0: none) and the last byte of the address of each. */
+static unsigned int rarps(struct env *e, uint32_t ret[ANNOUNCE_MAX])
+{
+	unsigned int n = 0;
+
+	for (;;) {
+		uint8_t b[12 + 128];
+		const uint8_t *f = b + 12;
+		unsigned int type = 12;
+		uint32_t vid = 0;
+		ssize_t len = read(e->wire->fd[0], b, sizeof(b));
+
+		if (len < 12 + 14)
+			return n;
+		if (load_be16(f + type) == 0x8100) {
+			vid = load_be16(f + 14);
+			type += 4;
+		}
+		if (load_be16(f + type) != 0x8035)
+			continue;
+		assert_int_equal(len, 12 + 60 + (vid ? 4 : 0));
+		assert_int_equal(mac_load(f), MAC_BROADCAST);
+		assert_memory_equal(f + 6, f + type + 10, 6);
+		assert_memory_equal(f + 6, f + type + 20, 6);
+		assert_true(n < ANNOUNCE_MAX);
+		ret[n++] = vid << 8 | f[11];
+	}
+}
+
+static void test_announce(void **state)
+{
+	struct env *e = env(state, false);
+	struct function_settings s = settings(0);
+	uint32_t got[ANNOUNCE_MAX];
+	unsigned int a, b;
+
+	add_wire(e);
+	memcpy(s.admin_mac, (uint8_t[6]){2, 0, 0, 0, 0, 0x77}, 6);
+	a = add(e, &s);
+	b = add(e, NULL);
+	settle(e);
+	fabric_bridge.announce(e->p[a], NULL);
+	assert_int_equal(rarps(e, got), 1);
+	assert_int_equal(got[0], 0x77);
+	fabric_bridge.announce(e->p[b], (uint8_t[6]){2, 0, 0, 0, 0, 2});
+	assert_int_equal(rarps(e, got), 1);
+	assert_int_equal(got[0], 2);
+	/* By whichever queue is in use. */
+	fabric_bridge.port_close(e->p[b]);
+	open_port(e, b, 2);
+	assert_int_equal(tap_set_queues(e->at[b].tap_fd, 2, 2), 0);
+	settle(e);
+	fabric_bridge.announce(e->p[b], NULL);
+	assert_int_equal(rarps(e, got), 1);
+	/* A front-end does not choose whom it announces. */
+	fabric_bridge.announce(e->p[b], (uint8_t[6]){2, 0, 0, 0, 0, 0x55});
+	assert_int_equal(rarps(e, got), 0);
+	/* Not here, or not there. */
+	fabric_bridge.port_close(e->p[b]);
+	fabric_bridge.announce(e->p[b], NULL);
+	s.link = LINK_DISABLE;
+	set(e, a, &s);
+	fabric_bridge.announce(e->p[a], NULL);
+	assert_int_equal(rarps(e, got), 0);
+}
+
+static void test_announce_vlans(void **state)
+{
+	struct env *e = env(state, true);
+	struct function_settings s = settings(0), t = settings(1);
+	uint32_t got[ANNOUNCE_MAX];
+	unsigned int a, b;
+
+	add_wire(e);
+	s.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 30, .tpid = 0x8100};
+	t.vlan.mode = VLAN_TRUNK;
+	t.vlan.trunk[0] = 1 << 5 | 1 << 7;
+	a = add(e, &s);
+	b = add(e, &t);
+	settle(e);
+	fabric_bridge.announce(e->p[a], NULL);
+	assert_int_equal(rarps(e, got), 1);
+	assert_int_equal(got[0], 30 << 8 | 1);
+	fabric_bridge.announce(e->p[b], NULL);
+	assert_int_equal(rarps(e, got), 2);
+	assert_int_equal(got[0], 5 << 8 | 2);
+	assert_int_equal(got[1], 7 << 8 | 2);
+}
+
 static void test_tap_taken_out(void **state)
 {
 	struct env *e = env(state, false);
@@ -1125,6 +1215,8 @@ int main(void)
 		TEST(test_rates),
 		TEST(test_link),
 		TEST(test_tap_deleted),
+		TEST(test_announce),
+		TEST(test_announce_vlans),
 		TEST(test_tap_taken_out),
 		TEST(test_bridge_deleted),
 		TEST(test_existing),

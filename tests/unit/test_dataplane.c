@@ -348,6 +348,28 @@ static void test_send(void **state)
 	assert_int_equal(dataplane_control_send(e->dp, "pf0", frame, 60), -ENOTCONN);
 }
 
+/* SEND_RARP: the neighbours learn of it, but not of somebody else's address. */
+static void test_rarp(void **state)
+{
+	static const uint8_t request[] = {0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
+	struct env *e = *state;
+	struct pf *a = add_pf(e), *b = add_pf(e);
+	uint8_t mac[8] = {2, 0, 0, 0, '0', 0}, foreign[8] = {2, 0, 0, 0, '1', 0};
+	const uint8_t *got = b->c.mem + BUFFERS + 12;
+
+	add_buffer(b, 0, NULL, 1000);
+	assert_int_equal(vu_client_ask(&a->c, VU_SEND_RARP, foreign, sizeof(foreign), NULL, 0), 0);
+	assert_int_equal(drops(e, a, DROP_SPOOF_MAC), 1);
+	assert_int_equal(vu_client_ask(&a->c, VU_SEND_RARP, mac, sizeof(mac), NULL, 0), 0);
+	assert_int_equal(__atomic_load_n(&used_of(b, 0)->idx, __ATOMIC_ACQUIRE), 1);
+	assert_int_equal(used_of(b, 0)->ring[0].len, 12 + 60);
+	assert_memory_equal(got, "\xff\xff\xff\xff\xff\xff", 6);
+	assert_memory_equal(got + 6, mac, 6);
+	assert_memory_equal(got + 12, request, sizeof(request));
+	assert_memory_equal(got + 22, mac, 6);
+	assert_memory_equal(got + 32, mac, 6);
+}
+
 /* Counters go on after a restart, and end with their PF. */
 static void test_counters(void **state)
 {
@@ -398,6 +420,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_listen, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fair, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_send, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rarp, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_counters, setup, teardown),
 	};
 

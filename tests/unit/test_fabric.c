@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "datapath/worker.h"
+#include "fabric/announce.h"
 #include "fabric/builtin.h"
 
 #define MAX_PORTS 32
@@ -797,6 +798,41 @@ static void test_by_id(void **state)
 	assert_int_not_equal(add_mac(e, 1)->port->id, id);
 }
 
+/* In which VLANs, and how many. */
+static void test_announce(void **state)
+{
+	struct function_settings s;
+	struct announce a;
+	uint64_t macs[] = {mac(1), mac(2)};
+	uint8_t tag[] = {0x81, 0, 0, 5, 0x80, 0x35};
+
+	(void)state;
+	function_settings_init(&s);
+	announce_make(&s, macs, 2, &a);
+	assert_int_equal(a.n, 2);
+	assert_int_equal(a.frame[1].len, 60);
+	assert_int_equal(mac_load(a.frame[1].data + 6), mac(2));
+	assert_memory_equal(a.frame[1].data + 12, tag + 4, 2);
+	s.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 5, .tpid = 0x8100};
+	announce_make(&s, macs, 1, &a); /* the tag is the switch's to give */
+	assert_int_equal(a.n, 1);
+	assert_int_equal(a.frame[0].len, 60);
+	s.vlan = (struct vlan_settings){.mode = VLAN_TRUNK, .trunk = {1 | 1 << 5}};
+	announce_make(&s, macs, 2, &a);
+	assert_int_equal(a.n, 4);
+	assert_int_equal(a.frame[2].len, 60);
+	assert_int_equal(a.frame[1].len, 64);
+	assert_int_equal(a.frame[3].len, 64);
+	assert_int_equal(mac_load(a.frame[3].data + 6), mac(2));
+	assert_memory_equal(a.frame[3].data + 12, tag, sizeof(tag));
+	memset(s.vlan.trunk, 0xff, sizeof(s.vlan.trunk));
+	announce_make(&s, macs, 2, &a);
+	assert_int_equal(a.n, ANNOUNCE_MAX);
+	assert_int_equal(mac_load(a.frame[ANNOUNCE_MAX - 1].data + 6), mac(1));
+	announce_make(&s, NULL, 0, &a);
+	assert_int_equal(a.n, 0);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -819,6 +855,7 @@ int main(void)
 		TEST(test_show),
 		TEST(test_link),
 		TEST(test_by_id),
+		TEST(test_announce),
 	};
 
 	return cmocka_run_group_tests_name("fabric", tests, NULL, NULL);

@@ -21,7 +21,8 @@ struct vm { /* QEMU's side */
 	bool unconnected;     /* chardevs do not get through */
 	const char *fail;     /* this command fails … */
 	unsigned int fail_at; /* … the n-th time, from 1 */
-	json_t *last_device;
+	json_t *last_device, *last_announce;
+	bool paused;
 	char q_bus[16]; /* where another PF, "q", is */
 };
 
@@ -36,6 +37,7 @@ struct fixture {
 	unsigned int filters[FUNCTIONS];
 	struct rx_filter filter[FUNCTIONS];
 	struct qemu_function function[FUNCTIONS];
+	unsigned int unannounced; /* functions, bits */
 	unsigned int dones;
 	int code;
 	struct err err;
@@ -223,6 +225,15 @@ static json_t *handle(struct fake *f, const char *command, const json_t *args)
 		vm->link[fn] = json_is_true(json_object_get(args, "up"));
 		return fake_ok();
 	}
+	if (!strcmp(command, "query-status"))
+		return json_pack("{s:{s:b, s:s}}", "return", "running", !vm->paused, "status",
+				 vm->paused ? "paused" : "running");
+	if (!strcmp(command, "announce-self")) {
+		assert_false(vm->paused);
+		json_decref(vm->last_announce);
+		vm->last_announce = json_deep_copy(args);
+		return fake_ok();
+	}
 	if (!strcmp(command, "qom-list"))
 		return list_parts(vm, QEMU_DEVICE);
 	if (!strcmp(command, "query-chardev"))
@@ -315,8 +326,20 @@ static void on_done(void *arg, int code, const struct err *err)
 		x->err = *err;
 }
 
+static void on_announce_failed(void *ctx, unsigned int fn, const char *why)
+{
+	struct fixture *x = ctx;
+
+	assert_true(why && *why);
+	x->unannounced |= 1u << fn;
+}
+
 static const struct qemu_link_ops link_ops = {
-	.connected = on_connected, .filter = on_filter, .present = on_present};
+	.connected = on_connected,
+	.filter = on_filter,
+	.present = on_present,
+	.announce_failed = on_announce_failed,
+};
 
 static void open_link(struct fixture *x, unsigned int release_ms)
 {
@@ -355,6 +378,7 @@ static int teardown(void **state)
 	qmp_pool_free(x->pool);
 	fake_free(x->fake);
 	json_decref(x->vm.last_device);
+	json_decref(x->vm.last_announce);
 	sd_event_unref(x->event);
 	free(x);
 	return 0;
@@ -514,6 +538,66 @@ static void test_carrier(void **state)
 	fake_listen(x->fake);
 	RUN_UNTIL(x->event, x->vm.link[2] == 0 && x->vm.link[3] == 1 && x->filter[1].known);
 	assert_int_equal(x->present, 2);
+}
+
+static const char *announced(const struct fixture *x)
+{
+	const json_t *names = json_object_get(x->vm.last_announce, "interfaces");
+
+	assert_int_equal(json_array_size(names), 1);
+	return json_string_value(json_array_get(names, 0));
+}
+
+static void test_announce(void **state)
+{
+	struct fixture *x = *state;
+
+	open_link(x, 0);
+	RUN_UNTIL(x->event, x->ups);
+	qemu_link_announce(x->link, 1); /* it is not there */
+	run_for(x->event, 20);
+	plugged_from_start(x);
+	qemu_link_refresh(x->link, 0);
+	RUN_UNTIL(x->event, x->present && x->filters[3]);
+	assert_int_equal(fake_count(x->fake, "query-status"), 0);
+
+	/* One NIC, in rounds of its own. */
+	qemu_link_announce(x->link, 2);
+	RUN_UNTIL(x->event, x->vm.last_announce);
+	assert_string_equal(announced(x), "vpf-p-vf1");
+	assert_string_equal(json_string_value(json_object_get(x->vm.last_announce, "id")), "vpf-p-vf1");
+	run_for(x->event, 20);
+	assert_int_equal(fake_count(x->fake, "announce-self"), 1);
+
+	/* Not while the guest does not run; then all that were to. */
+	x->vm.paused = true;
+	qemu_link_announce(x->link, 1);
+	qemu_link_announce(x->link, 1);
+	RUN_UNTIL(x->event, fake_count(x->fake, "query-status") >= 2);
+	run_for(x->event, 20);
+	qemu_link_announce(x->link, 3);
+	run_for(x->event, 20);
+	assert_int_equal(fake_count(x->fake, "announce-self"), 1);
+	assert_int_equal(fake_count(x->fake, "query-status"), 2);
+	x->vm.paused = false;
+	fake_event(x->fake, "RESUME", NULL);
+	RUN_UNTIL(x->event, fake_count(x->fake, "announce-self") == 3);
+	run_for(x->event, 20);
+	assert_int_equal(fake_count(x->fake, "announce-self"), 3);
+
+	/* In vain: that is said, and nothing else happens. */
+	assert_int_equal(x->unannounced, 0);
+	x->vm.fail = "announce-self";
+	x->vm.fail_at = 1;
+	qemu_link_announce(x->link, 2);
+	RUN_UNTIL(x->event, x->unannounced);
+	x->vm.fail = "query-status";
+	x->vm.fail_at = 1;
+	qemu_link_announce(x->link, 3);
+	RUN_UNTIL(x->event, x->unannounced == (1u << 2 | 1u << 3));
+	run_for(x->event, 20);
+	assert_int_equal(fake_count(x->fake, "announce-self"), 4);
+	assert_int_equal(x->downs, 0);
 }
 
 /* --- attach ----------------------------------------------------------------------------------------- */
@@ -876,14 +960,23 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_connect),          T(test_filter_event),
-		T(test_filter_flood),     T(test_filter_nonsense),
-		T(test_carrier),          T(test_attach_detach),
-		T(test_attach_bus),       T(test_attach_two),
-		T(test_attach_fails),     T(test_attach_unconnected),
-		T(test_attach_leftovers), T(test_attach_cut_short),
-		T(test_guest_keeps_it),   T(test_guest_refuses),
-		T(test_foreign_unplug),   T(test_acpi),
+		T(test_connect),
+		T(test_filter_event),
+		T(test_filter_flood),
+		T(test_filter_nonsense),
+		T(test_carrier),
+		T(test_announce),
+		T(test_attach_detach),
+		T(test_attach_bus),
+		T(test_attach_two),
+		T(test_attach_fails),
+		T(test_attach_unconnected),
+		T(test_attach_leftovers),
+		T(test_attach_cut_short),
+		T(test_guest_keeps_it),
+		T(test_guest_refuses),
+		T(test_foreign_unplug),
+		T(test_acpi),
 		T(test_bad_path),
 	};
 
