@@ -10,6 +10,9 @@ A row: `from`, `to`: what served the VF, as vpfd says; `gap_us`: for how long it
 time without any frame back, from the request on; `took_us`: from request to answer; `lost`: frames that later ones have
 overtaken since the move before; `failed`, if vpfd had to try another one.
 
+With `start`, the name of a list, instead of `moves`: says "ready" on a line, and awaits a driver, with the list set. Prints, in µs from its
+first queue on: `bound`, when the datapath served, and `first_frame`, when the first frame was back.
+
 Needs nothing but Python: it also runs in guests.
 """
 
@@ -23,7 +26,7 @@ from typing import Any
 
 from numbered import Numbers
 
-WRITE_OFF = 0.2  # s: so long a loss makes the load smaller
+WRITE_OFF = 0.2  # s: so long a loss keeps the load smaller
 LIMIT = 60.0  # s for a move, or for frames to come
 
 
@@ -39,16 +42,21 @@ class Vpfd:
         self._id += 1
         self.socket.sendall(json.dumps({"jsonrpc": "2.0", "id": self._id, "method": method, "params": params}).encode() + b"\n")
         end = time.monotonic() + LIMIT
-        while b"\n" not in self._buffer:
+        while not (line := self.read()):
             assert time.monotonic() < end, f"{method}: no answer in {LIMIT:.0f} s"
-            if self.numbers.step([self.socket], WRITE_OFF):
-                data = self.socket.recv(1 << 16)
-                assert data, "vpfd closed the connection"
-                self._buffer += data
+        assert "result" in line, f"{method}: {line}"
+        return line["result"]
+
+    def read(self) -> dict[str, Any]:
+        """What vpfd says next, or {} if it has not said anything for a while, or a frame came."""
+        if b"\n" not in self._buffer and self.numbers.step([self.socket], WRITE_OFF):
+            data = self.socket.recv(1 << 16)
+            assert data, "vpfd closed the connection"
+            self._buffer += data
+        if b"\n" not in self._buffer:
+            return {}
         line, self._buffer = self._buffer.split(b"\n", 1)
-        reply = json.loads(line)
-        assert "result" in reply, f"{method}: {reply}"
-        return reply["result"]
+        return json.loads(line)
 
 
 def await_frames(numbers: Numbers, first: int, least: int) -> None:
@@ -85,8 +93,25 @@ def run(plan: dict[str, Any]) -> dict[str, Any]:
     return {"moves": rows, "frames": numbers.report()}
 
 
+def await_driver(plan: dict[str, Any]) -> dict[str, float]:
+    numbers = Numbers(plan["interface"], plan["address"], plan.get("window", 16), 0.02)  # the first one that can be answered is
+    vpfd = Vpfd(plan["socket"], numbers)
+    vpfd("vf.set", pf=plan["pf"], vf=plan["vf"], datapaths=plan["lists"][plan["start"]])
+    vpfd("events.subscribe", topics=["function", "datapath"])
+    print("ready", flush=True)
+    at: dict[str, float] = {}
+    end = time.monotonic() + LIMIT
+    while numbers.back == 0:
+        assert time.monotonic() < end, f"no driver in {LIMIT:.0f} s, or no frame: {at}"
+        event = vpfd.read().get("params", {}).get("event")
+        if event in ("started", "bound"):
+            at.setdefault(event, time.monotonic())
+    return {"bound": round((at["bound"] - at["started"]) * 1e6), "first_frame": round((numbers.last - at["started"]) * 1e6)}
+
+
 def main() -> None:
-    print(json.dumps(run(json.loads(sys.stdin.readline()))))
+    plan = json.loads(sys.stdin.readline())
+    print(json.dumps(await_driver(plan) if "start" in plan else run(plan)))
 
 
 if __name__ == "__main__":

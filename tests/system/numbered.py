@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbered frames to somebody who sends each one back: numbered.py INTERFACE ADDRESS [WINDOW]
+"""Numbered frames to somebody who sends each one back: numbered.py INTERFACE ADDRESS [WINDOW [PATIENCE]]
 
 Runs until standard input ends, then prints one JSON object: how many frames were sent, came back, never came, came twice,
 came after a later one; and the longest time, in ms, without any. At most WINDOW frames are under way, so that none has to be
-dropped for want of room. Needs nothing but Python: it also runs in guests.
+dropped for want of room; one that is not back in PATIENCE seconds is no longer waited for. Needs nothing but Python: it also runs in guests.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ class Numbers:
 
 
 def main() -> None:
-    numbers, running = Numbers(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 16), True
+    window = int(sys.argv[3]) if len(sys.argv) > 3 else 16
+    patience = float(sys.argv[4]) if len(sys.argv) > 4 else PATIENCE
+    numbers, running = Numbers(sys.argv[1], sys.argv[2], window, patience), True
     while running or numbers.waiting:
         if numbers.step([sys.stdin] if running else [], numbers.patience, running) and not sys.stdin.readline():
             running = False

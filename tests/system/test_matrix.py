@@ -1,171 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One VF, all four datapaths, one LAN: whatever serves it, it meets the same bridge, in a guest that plays the host.
-
-    peer: numbered.py ── far ⇄ near ─┐
-                                     │             ┌ vhost-net ─┐
-                                     ├──────── tap ┤            ├───────────┐
-                              bridge │             └ builtin ───┘           │
-                                     ├ swa ⇄ swb ── switch ── vhost-user ───┼── rings ── testpmd, which sends all frames back
-                                     └ swc ⇄ swd ── switch ── VDUSE, vdpa ──┘
-
-The switch is a testpmd that joins two ports each. Its ports of the bridge learn nothing: who only answers has to be found without
-having said anything, wherever it went.
-"""
+"""A VF goes from each of the four datapaths to each other one while its frames flow; its driver comes and goes; what serves it
+dies. matrix.py draws the place."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import re
-import subprocess
-import time
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bed import paths
-from bed.agent import GuestProcess
 from bed.l1 import L1
+from matrix import DATAPATHS, TEXT, Host, circuit, first, forwarded, libraries_of, written
 
 pytestmark = pytest.mark.xdist_group("large")
 
-LIBRARIES = "/usr/lib/x86_64-linux-gnu"
-RUN = "/run/vpf"
-SWITCH_SOCKET = "/run/switch-0"
-DATAPATHS: dict[str, dict[str, Any]] = {
-    "builtin": {"type": "builtin"},
-    "vhost-net": {"type": "vhost-net"},
-    "vhost-user": {"type": "vhost-user", "path": "/run/switch-{vf}"},
-    "vdpa": {"type": "vdpa", "mgmtdev": "vduse"},
-}
-TEXT = {"builtin": "builtin", "vhost-net": "vhost-net", "vhost-user": "vhost-user:path=/run/switch-{vf}", "vdpa": "vdpa:mgmtdev=vduse"}
-
-
-# VDUSE_DESTROY_DEV: a device whose program was killed is of no use to the next one.
-DESTROY = 'import fcntl; fcntl.ioctl(open("/dev/vduse/control", "r+b", 0), 0x41008103, b"d0".ljust(256, b"\\0"))'
 MOVES = int(os.environ.get("VPF_MOVES", "36"))
-
-
-def libraries_of(program: Path) -> dict[str, Path]:
-    """What PROGRAM needs, of this machine, that the bed's tree does not have: guest path to file."""
-    found = re.findall(r"=> (/\S+)", subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout)
-    return {f"{LIBRARIES}/{p.name}": p for p in map(Path, found) if not (paths.tree() / LIBRARIES[1:] / p.name).exists()}
-
-
-def first(name: str) -> list[dict[str, Any]]:
-    """The list with NAME as the first one."""
-    return [DATAPATHS[name], *(pref for other, pref in DATAPATHS.items() if other != name)]
-
-
-def circuit(names: Sequence[str]) -> list[str]:
-    """A way that begins and ends at the first one, and goes from each to each other one once (Hierholzer's)."""
-    left = {name: [other for other in names if other != name] for name in names}
-    way, stack = [], [names[0]]
-    while stack:
-        if left[stack[-1]]:
-            stack.append(left[stack[-1]].pop())
-        else:
-            way.append(stack.pop())
-    return way[::-1]
-
-
-class Host:
-    def __init__(self, l1: L1):
-        self.l1 = l1
-        self.switch: GuestProcess | None = None
-        l1.run("modprobe -a vhost_net tun bridge vduse vhost_vdpa && mkdir -p /var/run/vduse", timeout=60)
-        self.vpfd = l1.popen(f"exec /build/vpfd --run-dir {RUN} --state-dir /tmp/vpfd-state --log-level debug")
-        self.vpfd.expect("is ready", timeout=60)
-        self.ctl("fabric", "add", "lan", "--type", "bridge", "--bridge", "br0")
-        l1.run(
-            "set -e; sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1\n"
-            "for pair in near,far swa,swb swc,swd; do ip link add ${pair%,*} up type veth peer name ${pair#*,}; ip link set ${pair#*,} up;"
-            " ip link set ${pair%,*} master br0; done\n"
-            "for port in swa swc; do bridge link set dev $port learning off; done"
-        )
-        self.ctl("pf", "add", "p0", "--fabric", "lan", "--vfs", "1", "--spoofchk", "off", "--datapath", ",".join(TEXT.values()))
-        self.mac = self.vf()["mac"]
-
-    def ctl(self, *args: str, check: bool = True, timeout: float = 30) -> Any:
-        return self.l1.run(["/build/vpfctl", *args], timeout, check=check)
-
-    def json(self, *args: str) -> Any:
-        return json.loads(self.ctl("--json", *args).stdout)
-
-    def vf(self) -> dict[str, Any]:
-        return self.json("vf", "show", "p0", "0")
-
-    def served_by(self, datapath: str, timeout: float = 60) -> None:
-        end = time.monotonic() + timeout
-        while (row := self.vf())["datapath"] != datapath:
-            assert time.monotonic() < end, row
-
-    def testpmd(self, name: str, *vdevs: str, mode: str) -> GuestProcess:
-        """It polls; whoever has something to do goes first."""
-        options = " ".join(f"--vdev {vdev}" for vdev in vdevs)
-        testpmd = self.l1.popen(
-            f"exec nice -n 10 stdbuf -oL dpdk-testpmd --no-huge --no-shconf -m 128 --no-pci --no-telemetry --lcores '(0-1)@(0-1)'"
-            f" --file-prefix={name} --log-level=vhost:8 {options}"
-            f" -- --total-num-mbufs=2048 --disable-link-check --forward-mode={mode} --auto-start",
-            stdin=True,
-        )
-        testpmd.expect("Press enter to exit", timeout=90)
-        return testpmd
-
-    def start_switch(self) -> None:
-        self.switch = self.testpmd(
-            "switch", f"net_vhost0,iface={SWITCH_SOCKET},queues=1", "net_af_packet0,iface=swb",
-            "net_vhost1,iface=/dev/vduse/d0,queues=1", "net_af_packet1,iface=swd", mode="io",
-        )  # fmt: skip
-        self.l1.run("echo 6 >/sys/class/vduse/d0/msg_timeout")
-
-    def kill_switch(self) -> None:
-        assert self.switch
-        self.switch.signal(9)
-        self.switch.wait(30)
-        self.switch = None
-
-    def restart_switch(self) -> None:
-        """After it was killed, and everybody has let go of its device."""
-        self.l1.run(f"until python3 -c '{DESTROY}' 2>/dev/null; do sleep 0.2; done; rm -f /var/run/vduse/d0 {SWITCH_SOCKET}", timeout=90)
-        self.start_switch()
-
-    def driver(self) -> GuestProcess:
-        """What a VM's driver does: all that comes is sent back."""
-        return self.testpmd("vm", f"net_virtio_user0,path={RUN}/p0/vf0.sock,queue_size=256,mac={self.mac}", mode="macswap")
-
-    def move(self, names: Sequence[str], least: int = 64, timeout: float = 600) -> dict[str, Any]:
-        """Under load; the first of NAMES is where it starts."""
-        plan = {
-            "socket": f"{RUN}/vpfd.sock", "pf": "p0", "vf": 0, "interface": "far", "address": self.mac, "moves": list(names), "least": least,
-            "lists": {name: first(name) for name in names},
-        }  # fmt: skip
-        out = self.l1.run("exec python3 /vpf/tests/system/mover.py", timeout, input=json.dumps(plan) + "\n").stdout
-        return json.loads(out.splitlines()[-1])
-
-    def load(self, serving: str, least: int = 100) -> dict[str, Any]:
-        """Numbered frames without a move: none may be lost."""
-        report = self.move([serving], least)["frames"]
-        assert report["lost"] == report["twice"] == report["late"] == 0, report
-        assert self.vf()["datapath"] == serving
-        return report
-
-    def left_over(self) -> dict[str, str]:
-        """What a VF has while its driver uses it: a port of the bridge, a device, a connection to the switch."""
-        out = self.l1.run(
-            "ls /sys/class/net/br0/brif | grep -vxE 'near|swa|swc'; echo --; vdpa dev show; echo --;"
-            f" awk '$6 == \"03\" && $8 == \"{SWITCH_SOCKET}\"' /proc/net/unix"
-        ).stdout
-        return {what: found.strip() for what, found in zip(("tap", "device", "connection"), out.split("--"), strict=True) if found.strip()}
-
-    def released(self) -> None:
-        """The switch closes its end of a connection, and its device, when it sees to it."""
-        self.served_by("none")
-        end = time.monotonic() + 30
-        while found := self.left_over():
-            assert time.monotonic() < end, found
 
 
 @pytest.fixture(scope="module")
@@ -182,13 +34,6 @@ def log_of_vpfd(host: Host) -> Iterator[None]:
     before = len(host.vpfd.output)
     yield
     print(host.vpfd.output[before:][-8000:])
-
-
-def forwarded(testpmd: GuestProcess) -> tuple[int, int]:
-    """Ends it; frames that it received and sent."""
-    testpmd.write("\n")
-    out = testpmd.wait(60).stdout
-    return tuple(int(re.findall(rf"{way}X-packets: (\d+)", out)[-1]) for way in "RT")  # type: ignore[return-value]
 
 
 def test_every_move(host: Host) -> None:
@@ -221,7 +66,8 @@ def test_driver_stops(host: Host, name: str) -> None:
     """A driver that dies and comes again, and one that stops in good order: the VF then has nothing, and all of it when it is
     used again."""
     wanted = {"builtin": {"tap"}, "vhost-net": {"tap"}, "vhost-user": {"connection"}, "vdpa": {"device"}}[name]
-    host.ctl("vf", "set", "p0", "0", "--datapath", ",".join([TEXT[name], *(text for other, text in TEXT.items() if other != name)]))
+    host.ctl("vf", "set", "p0", "0", "--datapath", written(*first(name)))
+    failures = host.vf()["binding"]["failures"]
     for crash in (True, False):
         assert not host.left_over()
         driver = host.driver()
@@ -233,4 +79,34 @@ def test_driver_stops(host: Host, name: str) -> None:
         else:
             assert forwarded(driver) == (received, received)
         host.released()
-    assert host.vf()["binding"]["failures"] == 0
+    assert host.vf()["binding"]["failures"] == failures
+
+
+@pytest.mark.parametrize("name", ["vhost-user", "vdpa"])
+def test_switch_is_killed(host: Host, name: str) -> None:
+    """The program behind vhost-user and VDUSE, at any moment of a move there or away: the next of the list serves, wholly."""
+    fallback = {"vhost-user": "builtin", "vdpa": "vhost-net"}[name]
+    host.ctl("vf", "set", "p0", "0", "--datapath", written(fallback, name))
+    driver = host.driver()
+    for turn in range(max(2, MOVES // 18)):
+        begin, end = (fallback, name) if turn % 2 else (name, fallback)
+        host.ctl("vf", "set", "p0", "0", "--datapath", written(begin, end))
+        host.load(begin)
+        assert host.switch
+        pid = host.switch.expect(r"^pid (\d+)")[1]
+        flow = host.l1.popen(f"exec python3 /vpf/tests/system/numbered.py far {host.mac} 16 0.2", stdin=True)
+        delay = random.uniform(0, 0.4)
+        print(f"from {begin} to {end}, killed after {delay:.3f} s")
+        move = f"/build/vpfctl vf set p0 0 --datapath {written(end, begin)}"
+        host.l1.run(f"(sleep {delay}; exec kill -9 {pid}) & {move}; wait $!", timeout=60)
+        host.switch.wait(30)
+        host.served_by(fallback)
+        flow.close_stdin()
+        flow.wait(60, check=True)
+        host.load(fallback)
+        shown = host.vf()
+        assert (shown["binding"]["state"], shown["link_up"]) == ("bound", True), shown
+        host.await_left("tap")
+        host.restart_switch()
+    driver.kill()
+    host.released()
