@@ -132,9 +132,9 @@ class Host:
         fixed = {"socket": f"{RUN}/vpfd.sock", "pf": "p0", "vf": 0, "interface": "far", "address": self.mac}
         return json.dumps(fixed | {"lists": {name: [DATAPATHS[other] for other in first(name)] for name in DATAPATHS}} | more) + "\n"
 
-    def move(self, names: Sequence[str], least: int = 64, timeout: float = 600, window: int = 16) -> dict[str, Any]:
+    def move(self, names: Sequence[str], least: int = 64, timeout: float = 600, **more: Any) -> dict[str, Any]:
         """Under load; the first of NAMES is where it starts."""
-        plan = self.plan(moves=list(names), least=least, window=window)
+        plan = self.plan(moves=list(names), least=least, **more)
         return json.loads(self.l1.run(f"exec {MOVER}", timeout, input=plan).stdout.splitlines()[-1])
 
     def start(self, name: str) -> tuple[GuestProcess, dict[str, float]]:
@@ -145,12 +145,13 @@ class Host:
         driver = self.driver()
         return driver, json.loads(mover.wait(90, check=True).stdout.splitlines()[-1])
 
-    def load(self, serving: str, least: int = 100) -> dict[str, Any]:
-        """Numbered frames without a move: none may be lost."""
-        report = self.move([serving], least)["frames"]
-        assert report["lost"] == report["twice"] == report["late"] == 0, report
+    def load(self, serving: str) -> dict[str, Any]:
+        """Numbered frames without a move: once the first ones are back, none may be lost."""
+        report = self.move([serving, serving], 100)
+        frames, (row,) = report["frames"], report["moves"]
+        assert row["lost"] == frames["twice"] == frames["late"] == 0, report
         assert self.vf()["datapath"] == serving
-        return report
+        return frames
 
     def left_over(self) -> dict[str, str]:
         """What a VF has while its driver uses it: a port of the bridge, a device, a connection to the switch."""

@@ -2,13 +2,14 @@
 """Moves a VF from datapath to datapath while numbered frames (numbered.py) go to its driver, which sends each one back.
 
 Reads one JSON object from standard input: `socket` of vpfd's API, `pf`, `vf`; `interface` and `address` for the frames, `window` of
-them; `lists`: name to list of datapaths; `moves`: names, one after another; `least`: how many frames have to come back after
+them, `patience` of numbered.py; `lists`: name to list of datapaths; `moves`: names, one after another; `least`: how many frames have to come back after
 a move, before the next one. Prints one JSON object: `moves`, a row for each, and `frames`, what numbered.py reports. The first of
 `moves` is where it starts: it has no row.
 
 A row: `from`, `to`: what served the VF, as vpfd says; `gap_us`: for how long its rings had no server, by vpfd; `silence_us`: the longest
 time without any frame back, from the request on; `took_us`: from request to answer; `lost`: frames that later ones have
-overtaken since the move before; `failed`, if vpfd had to try another one.
+overtaken since the move before; `failed`, if vpfd had to try another one. With `pid`, vpfd's: `frames` back from the answer on, and the
+`ticks` of CPU time meanwhile, of its own threads and of the kernel's that serve vhost-net's rings in its name.
 
 With `start`, the name of a list, instead of `moves`: says "ready" on a line, and awaits a driver, with the list set. Prints, in µs from its
 first queue on: `bound`, when the datapath served, and `first_frame`, when the first frame was back.
@@ -22,6 +23,7 @@ import json
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from numbered import Numbers
@@ -49,7 +51,7 @@ class Vpfd:
 
     def read(self) -> dict[str, Any]:
         """What vpfd says next, or {} if it has not said anything for a while, or a frame came."""
-        if b"\n" not in self._buffer and self.numbers.step([self.socket], WRITE_OFF):
+        if b"\n" not in self._buffer and self.numbers.step([self.socket], self.numbers.patience):
             data = self.socket.recv(1 << 16)
             assert data, "vpfd closed the connection"
             self._buffer += data
@@ -65,11 +67,19 @@ def await_frames(numbers: Numbers, first: int, least: int) -> None:
     goal = numbers.back + least
     while numbers.back < goal or numbers.highest < first:
         assert time.monotonic() < end, f"{goal - numbers.back} of {least} frames were not back in {LIMIT:.0f} s: {numbers.report()}"
-        numbers.step([], WRITE_OFF)
+        numbers.step([], numbers.patience)
+
+
+def ticks(pid: int) -> dict[str, int]:
+    used = {"own": 0, "kernel": 0}
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
+        used["kernel" if name.startswith("vhost-") else "own"] += sum(map(int, rest.split()[11:13]))
+    return used
 
 
 def run(plan: dict[str, Any]) -> dict[str, Any]:
-    numbers = Numbers(plan["interface"], plan["address"], plan.get("window", 16), WRITE_OFF)
+    numbers = Numbers(plan["interface"], plan["address"], plan.get("window", 16), plan.get("patience", WRITE_OFF))
     vpfd = Vpfd(plan["socket"], numbers)
     function = {"pf": plan["pf"], "vf": plan["vf"]}
     rows: list[dict[str, Any]] = []
@@ -79,6 +89,7 @@ def run(plan: dict[str, Any]) -> dict[str, Any]:
         asked = time.monotonic()
         move = vpfd("vf.set", **function, datapaths=plan["lists"][name], wait=True)["move"]
         took = time.monotonic() - asked
+        back, before = numbers.back, ticks(plan["pid"]) if "pid" in plan else {}
         await_frames(numbers, numbers.sent, plan["least"])
         lost = sum(number < numbers.highest for number in numbers.missing)
         if turn:
@@ -86,10 +97,13 @@ def run(plan: dict[str, Any]) -> dict[str, Any]:
                 "from": move["from"], "to": move["to"], "wanted": name, "gap_us": move.get("gap_us"), "silence_us": round(numbers.gap * 1e6),
                 "took_us": round(took * 1e6), "failed": move["failed"], "lost": lost - lost_before, "twice": numbers.twice, "late": numbers.late,
             })  # fmt: skip
+            if before:
+                used = ticks(plan["pid"])
+                rows[-1] |= {"frames": numbers.back - back, "ticks": {who: used[who] - before[who] for who in used}}
         lost_before = lost
     end = time.monotonic() + LIMIT
     while numbers.waiting and time.monotonic() < end:
-        numbers.step([], WRITE_OFF, sending=False)
+        numbers.step([], numbers.patience, sending=False)
     return {"moves": rows, "frames": numbers.report()}
 
 
