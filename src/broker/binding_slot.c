@@ -41,16 +41,17 @@ static void disarm(struct slot *s)
 		sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
 }
 
-/* Without a timer there would be no bound. */
+/* Without a timer there would be no bound. From this moment on, not from when the event loop woke up: what
+ * was done since then may have taken long. */
 static void arm(struct slot *s, uint64_t us)
 {
+	uint64_t due = clock_us() + us;
 	int r;
 
 	if (s->timer)
-		r = sd_event_source_set_time_relative(s->timer, us);
+		r = sd_event_source_set_time(s->timer, due);
 	else
-		r = sd_event_add_time_relative(s->b->open.event, &s->timer, CLOCK_MONOTONIC, us, 1000,
-					       on_timer, s);
+		r = sd_event_add_time(s->b->open.event, &s->timer, CLOCK_MONOTONIC, due, 1000, on_timer, s);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
 	if (r < 0)

@@ -26,6 +26,7 @@
 #include "broker/vdpa_device.h"
 #include "broker/vdpa_offer.h"
 #include "fabric/fabric.h"
+#include "util/clock.h"
 #include "vhost/virtio.h"
 
 #define PING_EVERY_US UINT64_C(1000000) /* to a program behind VDUSE, whose death the kernel tells nobody */
@@ -296,7 +297,8 @@ static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
 static void limit(struct vdpa *v, uint64_t us)
 {
 	no_timer(v);
-	sd_event_add_time_relative(v->event, &v->timer, CLOCK_MONOTONIC, us, 0, on_late, v);
+	/* From now on, not from when the event loop woke up. */
+	sd_event_add_time(v->event, &v->timer, CLOCK_MONOTONIC, clock_us() + us, 0, on_late, v);
 }
 
 /* Stops the device, if it can be, and says that it failed. */

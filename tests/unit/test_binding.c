@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 #include "broker/binding.h"
 #include "fabric/fabric.h"
@@ -40,6 +41,7 @@ struct fake {
 struct plan { /* of all instances of a type */
 	enum how how[STEPS];
 	struct fake *f; /* the one that there is */
+	bool slow;      /* prepare takes the time that a stop may take */
 	unsigned int opens, prepares, starts, stops, closes, adds, removes, enables, calls, sets;
 };
 
@@ -192,6 +194,8 @@ static void fake_prepare(struct datapath *dp, uint64_t features, struct guest_me
 
 	assert_true(f->phase == P_OPEN || f->phase == P_PREPARED);
 	plan_of(f)->prepares++;
+	if (plan_of(f)->slow)
+		nanosleep(&(struct timespec){.tv_sec = DATAPATH_STOP_US / 1000000}, NULL);
 	f->phase = P_PREPARING;
 	f->features = features;
 	f->mem = mem;
@@ -659,6 +663,25 @@ static void test_never(void **state)
 	expect_bound(C);
 	assert_string_equal(e->failed_why, "it did not give back the rings in time");
 	assert_true(e->gap >= DATAPATH_STOP_US && e->gap < 2 * DATAPATH_STOP_US);
+}
+
+/* A step's time begins with the step, whatever took how long before it in the same turn of the event loop. */
+static void test_loop_was_late(void **state)
+{
+	(void)state;
+	new_binding(list(2, A, C), false);
+	start_all();
+	settle();
+	expect_bound(A);
+	e->plan[A].how[STOP] = LATE;
+	e->plan[C].slow = true;
+	set_list(list(1, C), false);
+	settle();
+	assert_int_equal(e->plan[A].f->phase, P_STOPPING);
+	answer(A, 0);
+	settle();
+	expect_bound(C);
+	assert_int_equal(info().failures, 0);
 }
 
 static void test_none(void **state)
@@ -1386,6 +1409,7 @@ int main(void)
 		TEST(test_on_demand),
 		TEST(test_bind_fails_at_each_step),
 		TEST(test_never),
+		TEST(test_loop_was_late),
 		TEST(test_none),
 		TEST(test_move),
 		TEST(test_move_fails_at_each_step),
