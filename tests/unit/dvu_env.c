@@ -167,7 +167,7 @@ void dvu_prepare(struct dvu_env *e)
 	unsigned int n = e->i.prepared;
 
 	datapath_vhost_user.prepare(e->i.dp, DVU_FEATURES, e->vm.mem);
-	assert_true(dvu_wait(e, &e->i.prepared, n + 1, 5000));
+	assert_true(dvu_wait(e, &e->i.prepared, n + 1, DVU_PATIENCE_MS));
 	if (e->i.prepared_r)
 		fail_msg("prepared: %s", e->i.why);
 }
@@ -188,7 +188,7 @@ void dvu_start(struct dvu_env *e, unsigned int n)
 	unsigned int before = e->i.started;
 
 	dvu_begin(e, &e->i, n);
-	assert_true(dvu_wait(e, &e->i.started, before + 1, 5000));
+	assert_true(dvu_wait(e, &e->i.started, before + 1, DVU_PATIENCE_MS));
 	if (e->i.started_r)
 		fail_msg("started: %s", e->i.why);
 }
@@ -198,7 +198,7 @@ void dvu_stop(struct dvu_env *e)
 	unsigned int n = e->i.stopped;
 
 	datapath_vhost_user.stop(e->i.dp);
-	assert_true(dvu_wait(e, &e->i.stopped, n + 1, 5000));
+	assert_true(dvu_wait(e, &e->i.stopped, n + 1, DVU_PATIENCE_MS));
 }
 
 bool dvu_wait(struct dvu_env *e, const unsigned int *counter, unsigned int n, unsigned int ms)

@@ -49,6 +49,9 @@ void dvu_prepare(struct dvu_env *e);
 void dvu_start(struct dvu_env *e, unsigned int n);
 void dvu_begin(struct dvu_env *e, struct dvu *i, unsigned int n); /* start(), without waiting */
 void dvu_stop(struct dvu_env *e);
+/* For what must come, however slow the machine: what comes at once is not waited for. */
+#define DVU_PATIENCE_MS 20000
+
 /* Runs the loop until *counter reaches n; false after `ms`. */
 bool dvu_wait(struct dvu_env *e, const unsigned int *counter, unsigned int n, unsigned int ms);
 /* Runs it until nothing happens any more, for 20 ms. */

@@ -195,7 +195,7 @@ static void test_prepare_without_memory(void **state)
 
 	dvu_open_client(e);
 	OPS.prepare(e->i.dp, 0, NULL);
-	assert_true(dvu_wait(e, &e->i.prepared, 1, 3000));
+	assert_true(dvu_wait(e, &e->i.prepared, 1, DVU_PATIENCE_MS));
 	assert_int_equal(e->i.prepared_r, 0);
 	assert_int_equal(e->b.n_regions, 0);
 	assert_int_equal(vu_fake_count(&e->b, VU_SET_FEATURES), 0);
@@ -246,7 +246,7 @@ static void test_ring_changes(void **state)
 
 	/* The back-end finds a ring broken. */
 	add_one(b->ring[1].errfd);
-	assert_true(dvu_wait(e, &e->i.ring_errors, 1, 1000));
+	assert_true(dvu_wait(e, &e->i.ring_errors, 1, DVU_PATIENCE_MS));
 	assert_int_equal(e->i.ring_error_queue, 1);
 	add_one(b->ring[1].errfd); /* is said once */
 	dvu_settle(e);
@@ -289,7 +289,7 @@ static void prepare_with(struct dvu_env *e, struct guest_mem *mem)
 	unsigned int n = e->i.prepared;
 
 	OPS.prepare(e->i.dp, DVU_FEATURES, mem);
-	assert_true(dvu_wait(e, &e->i.prepared, n + 1, 3000));
+	assert_true(dvu_wait(e, &e->i.prepared, n + 1, DVU_PATIENCE_MS));
 }
 
 static void test_memory_slots(void **state)
@@ -354,7 +354,7 @@ static void test_memory_table(void **state)
 static void refused(struct dvu_env *e, uint64_t features, const char *why)
 {
 	OPS.prepare(e->i.dp, features, e->vm.mem);
-	assert_true(dvu_wait(e, &e->i.prepared, 1, 3000));
+	assert_true(dvu_wait(e, &e->i.prepared, 1, DVU_PATIENCE_MS));
 	assert_int_equal(e->i.prepared_r, -EOPNOTSUPP);
 	if (!strstr(e->i.why, why))
 		fail_msg("%s", e->i.why);
@@ -436,7 +436,7 @@ static void test_dirty_log(void **state)
 		}
 		e->i.queue[1].device_gpa = VHOST_QUEUE_NOT_LOGGED;
 		OPS.start(e->i.dp, e->i.rings, 2);
-		assert_true(dvu_wait(e, &e->i.started, 2, 3000));
+		assert_true(dvu_wait(e, &e->i.started, 2, DVU_PATIENCE_MS));
 		assert_int_equal(e->i.started_r, 0);
 		assert_true(e->b.log.offset == 0x1000 && e->b.log.size == 0x10000 &&
 			    e->b.log_ino == st.st_ino);
@@ -473,7 +473,7 @@ static void test_no_dirty_log(void **state)
 	e->i.queue[0].log = log;
 	e->i.rings[0] = (struct datapath_ring){&e->i.queue[0], 1000, 1000};
 	OPS.start(e->i.dp, e->i.rings, 1);
-	assert_true(dvu_wait(e, &e->i.started, 1, 3000));
+	assert_true(dvu_wait(e, &e->i.started, 1, DVU_PATIENCE_MS));
 	assert_int_equal(e->i.started_r, -EOPNOTSUPP);
 	assert_non_null(strstr(e->i.why, "migration"));
 	assert_int_equal(e->i.rings[0].avail_idx, 1000);
@@ -506,12 +506,12 @@ static void test_server(void **state)
 	dvu_settle(e);
 	assert_int_equal(e->i.prepared, 0);
 	assert_int_equal(vu_fake_connect(&e->b), 0);
-	assert_true(dvu_wait(e, &e->i.prepared, 1, 3000));
+	assert_true(dvu_wait(e, &e->i.prepared, 1, DVU_PATIENCE_MS));
 	assert_int_equal(e->i.prepared_r, 0);
 	/* One at a time. */
 	vu_fake_init(&second, e->event, e->path);
 	assert_int_equal(vu_fake_connect(&second), 0);
-	assert_true(dvu_wait(e, &second.ends, 1, 1000));
+	assert_true(dvu_wait(e, &second.ends, 1, DVU_PATIENCE_MS));
 	dvu_start(e, 2);
 	dvu_stop(e);
 	dvu_close(&e->i);
@@ -541,7 +541,7 @@ static void test_server_taken(void **state)
 	vu_fake_listen(&e->b);
 	open_server(e);
 	OPS.prepare(e->i.dp, DVU_FEATURES, e->vm.mem);
-	assert_true(dvu_wait(e, &e->i.prepared, 1, 100));
+	assert_true(dvu_wait(e, &e->i.prepared, 1, DVU_PATIENCE_MS));
 	assert_int_equal(e->i.prepared_r, -EADDRINUSE);
 	assert_non_null(strstr(e->i.why, "another process listens"));
 	dvu_close(&e->i);
@@ -558,7 +558,7 @@ static void test_client_waits(void **state)
 	OPS.prepare(e->i.dp, DVU_FEATURES, e->vm.mem);
 	assert_false(dvu_wait(e, &e->i.prepared, 1, 200));
 	vu_fake_listen(&e->b); /* it has restarted */
-	assert_true(dvu_wait(e, &e->i.prepared, 1, 1000));
+	assert_true(dvu_wait(e, &e->i.prepared, 1, DVU_PATIENCE_MS));
 	assert_int_equal(e->i.prepared_r, 0);
 }
 
@@ -570,7 +570,7 @@ static void test_client_alone(void **state)
 	strcpy(pref.path, e->path);
 	assert_int_equal(dvu_open(e, &e->i, &pref, 2, NULL), 0);
 	OPS.prepare(e->i.dp, DVU_FEATURES, e->vm.mem);
-	assert_true(dvu_wait(e, &e->i.prepared, 1, 2000));
+	assert_true(dvu_wait(e, &e->i.prepared, 1, DVU_PATIENCE_MS));
 	assert_int_equal(e->i.prepared_r, -ENOENT);
 	assert_non_null(strstr(e->i.why, "cannot connect to "));
 	assert_non_null(strstr(e->i.why, "No such file"));
@@ -640,7 +640,7 @@ static void test_own_device(void **state)
 
 	/* It ends: the rings are ours at once. */
 	vhost_user_disconnect(own->vu, "a test");
-	assert_true(dvu_wait(e, &e->i.failed, 1, 500));
+	assert_true(dvu_wait(e, &e->i.failed, 1, DVU_PATIENCE_MS));
 	assert_string_equal(e->i.why, "the back-end closed the connection");
 	assert_int_equal(e->i.rings[1].used_idx, 2222);
 	dvu_close(&e->i);
