@@ -189,8 +189,7 @@ static unsigned int drop_long(const struct port_conf *c, struct port_stats *stat
 	return good;
 }
 
-/* Sends n frames of one VLAN, none longer than `longest`, to one port, whose configuration is c (uplinks: not
- * read). */
+/* Sends n frames of one VLAN, none longer than `longest`, to one port, whose configuration is c. */
 static void output(struct worker *w, struct sw_port *port, const struct port_conf *c, struct pkt *first,
 		   unsigned int n, uint32_t longest)
 {
@@ -286,7 +285,7 @@ static void flood(struct worker *w, const struct sw_view *view, struct sw_port *
 			output(w, port, c, p, 1, offload_wire_len(p));
 	}
 	if (view->uplink && view->uplink != src)
-		output(w, view->uplink, NULL, g->first, g->n, g->longest);
+		output(w, view->uplink, rcu_load(view->uplink->conf), g->first, g->n, g->longest);
 }
 
 /* An uplink's frame to an address that nobody owns. */
