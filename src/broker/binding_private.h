@@ -38,9 +38,9 @@ struct slot {
 	struct datapath_pref pref;
 	unsigned int pos;                                 /* of it in the list, or BINDING_OUTSIDE */
 	bool failed;                                      /* and is of no use any more */
-	bool timed_out;                                   /* … because it did not answer */
 	char why[160];                                    /* … why */
 	sd_event_source *timer;                           /* for the answer that is due */
+	bool late;                                        /* … and has not come in time */
 	uint64_t features;                                /* what it was prepared for */
 	struct guest_mem *mem;                            /* a reference; NULL: never prepared */
 	bool stale;                                       /* … and something else changed since */

@@ -26,12 +26,18 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	};
 	struct slot *s = userdata;
 
-	(void)source;
 	(void)usec;
 	if (s->phase != SLOT_PREPARING && s->phase != SLOT_STARTING && s->phase != SLOT_STOPPING)
 		return 0;
-	s->timed_out = true;
-	slot_fail(s, late[s->phase]);
+	if (s->late) {
+		slot_fail(s, late[s->phase]);
+		return 0;
+	}
+	/* The answer may be there, and this loop the one that is late: once more, after what else is due. */
+	s->late = true;
+	if (sd_event_source_set_time(source, clock_us() + 1) < 0 ||
+	    sd_event_source_set_enabled(source, SD_EVENT_ONESHOT) < 0)
+		slot_fail(s, late[s->phase]);
 	return 0;
 }
 
@@ -48,6 +54,7 @@ static void arm(struct slot *s, uint64_t us)
 	uint64_t due = clock_us() + us;
 	int r;
 
+	s->late = false;
 	if (s->timer)
 		r = sd_event_source_set_time(s->timer, due);
 	else
@@ -229,7 +236,7 @@ void slot_open(struct slot *s, unsigned int pos)
 
 	s->pref = b->list.pref[pos];
 	s->pos = pos;
-	s->failed = s->timed_out = s->stale = false;
+	s->failed = s->stale = false;
 	s->phase = SLOT_OPEN;
 	s->ops = datapath_ops_of(s->pref.type);
 	if (!s->ops) {
@@ -319,7 +326,7 @@ void slot_close(struct slot *s)
 	guest_mem_unref(steal_ptr(&s->mem));
 	s->phase = SLOT_CLOSED;
 	s->started_us = 0;
-	s->failed = s->timed_out = false;
+	s->failed = false;
 }
 
 static struct datapath_ring *unused(struct slot *s)

@@ -26,6 +26,9 @@
  * Ownership: descriptors in vhost_queue belong to this module and stay valid from start() until stop()
  * returns.
  *
+ * What a callback leaves to the event loop by an enabled defer source is done before the next message behind
+ * an answered one is read: a front-end that waits for each answer finds things done, one step behind.
+ *
  * Thread-safety: all calls and all callbacks on the main thread (the sd-event loop given). */
 
 #include <endian.h>

@@ -137,7 +137,11 @@ static int on_input(sd_event_source *source, int fd, uint32_t revents, void *use
 		return 0;
 	}
 	conn->busy++;
-	for (unsigned int n = 0; n < MESSAGES_A_TURN && r > 0 && !conn->closing && !conn->held; n++) {
+	/* What was answered the front-end may take for done: what the owner left to the event loop comes
+	 * before the next message. */
+	conn->answered = false;
+	for (unsigned int n = 0;
+	     n < MESSAGES_A_TURN && r > 0 && !conn->closing && !conn->held && !conn->answered; n++) {
 		r = vu_msg_receive(conn, &why);
 		if (r == -ENOTCONN) {
 			vu_conn_end(conn, NULL);

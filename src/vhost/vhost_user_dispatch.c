@@ -246,9 +246,11 @@ bool vu_dispatch(struct vu_conn *conn, struct vu_msg *msg)
 		r = 0;
 	} else if (r >= 0 && row->flags & VU_REPLIES) {
 		r = vu_msg_reply(conn, msg, msg->hdr.size, msg->nfds ? msg->fds[0] : -1);
+		conn->answered = true;
 	} else if (need_reply) {
 		msg->payload.u64 = r < 0;
 		r = vu_msg_reply(conn, msg, sizeof(msg->payload.u64), -1);
+		conn->answered = true;
 	} else if (r < 0 && (!row || row->flags & (VU_VITAL | VU_REPLIES))) {
 		vu_event(conn->vu, LOG_LVL_WARNING,
 			 "connection ended: that was not asked to be acknowledged");

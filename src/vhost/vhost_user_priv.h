@@ -92,6 +92,7 @@ struct vu_conn {
 	bool closing;
 	bool asked;                  /* `in` is a message that the owner was asked about */
 	bool held;                   /* … and it has to wait */
+	bool answered;               /* a message of this turn of the event loop */
 	sd_event_source *hold_timer; /* NULL until first needed */
 	char why[160];               /* why it ends; empty: orderly */
 	struct vu_msg in;
