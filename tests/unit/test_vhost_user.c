@@ -552,6 +552,47 @@ static void test_disconnect_by_owner(void **state)
 	assert_int_equal(e->disconnects, 2);
 }
 
+static int on_later(sd_event_source *source, void *userdata)
+{
+	struct vu_env *e = userdata;
+
+	(void)source;
+	assert_int_equal(e->q[0].enabled, 0); /* the message behind has not been read */
+	e->later = sd_event_source_disable_unref(e->later);
+	return 0;
+}
+
+/* What the owner left to the event loop when a queue started is done when the next message is read, though
+ * that was there already. */
+static void test_later(void **state)
+{
+	struct {
+		struct vu_header kick;
+		uint64_t which;
+		struct vu_header enable;
+		struct vu_ring_state on;
+	} __attribute__((packed)) both = {
+		{VU_SET_VRING_KICK, 1 | VU_FLAG_NEED_REPLY, 8},
+		VU_RING_NOFD,
+		{VU_SET_VRING_ENABLE, 1 | VU_FLAG_NEED_REPLY, 8},
+		{0, 1},
+	};
+	struct vu_env *e = *state;
+	uint64_t answer;
+
+	vu_env_ready(e, FEATURES);
+	assert_int_equal(vu_client_ring(&e->c, 0, 256, 0), 0);
+	assert_int_equal(vu_client_get_base(&e->c, 0), 0);
+	e->q[0].enabled = 0;
+	assert_true(sd_event_add_defer(e->event, &e->later, on_later, e) >= 0);
+	assert_true(sd_event_source_set_enabled(e->later, SD_EVENT_OFF) >= 0);
+	assert_int_equal(vu_client_send_raw(&e->c, &both, sizeof(both), NULL, 0), 0);
+	assert_int_equal(vu_client_receive(&e->c, VU_SET_VRING_KICK, &answer, 8, NULL), 8);
+	assert_int_equal(vu_client_receive(&e->c, VU_SET_VRING_ENABLE, &answer, 8, NULL), 8);
+	assert_null(e->later);
+	assert_int_equal(e->q[0].enabled, 1);
+}
+
 static void test_free_in_disconnected(void **state)
 {
 	struct vu_env *e = *state;
@@ -584,6 +625,7 @@ int main(void)
 		T(test_resets),
 		T(test_queue_failed),
 		T(test_start_fails),
+		T(test_later),
 		T(test_disconnect_by_owner),
 		T(test_free_in_disconnected),
 	};

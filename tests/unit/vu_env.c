@@ -49,6 +49,8 @@ static int on_start(void *ctx, const struct vhost_queue *q)
 	r->q = q;
 	r->copy = *q;
 	r->starts++;
+	if (e->later)
+		assert_true(sd_event_source_set_enabled(e->later, SD_EVENT_ONESHOT) >= 0);
 	if (e->disconnect_in_start)
 		vhost_user_disconnect(e->vu, "the owner does not like it");
 	return 0;

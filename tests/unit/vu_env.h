@@ -40,6 +40,7 @@ struct vu_env {
 	bool hold, resume_in_quiesce, disconnect_in_quiesce;
 	unsigned int asks;
 	int asked;
+	sd_event_source *later; /* enabled by each start of a queue, if there is one */
 	int mtu, status, rarps;
 	uint8_t mac[6];
 	int fds, maps; /* before */
