@@ -299,7 +299,7 @@ void slot_start(struct slot *s)
 void slot_stop(struct slot *s)
 {
 	s->phase = SLOT_STOPPING;
-	arm(s, DATAPATH_STOP_US);
+	arm(s, s->ops->stop_us ? s->ops->stop_us : DATAPATH_STOP_US);
 	if (!s->failed)
 		s->ops->stop(s->dp);
 }

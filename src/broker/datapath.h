@@ -44,7 +44,7 @@ struct fabric_port;
 
 #define DATAPATH_PREPARE_US 3000000 /* µs, from prepare() to prepared() */
 #define DATAPATH_START_US   2000000
-#define DATAPATH_STOP_US    1000000
+#define DATAPATH_STOP_US    1000000 /* … or its stop_us */
 
 struct datapath_ring {
 	const struct vhost_queue *queue; /* valid while the ring is started; its `enabled` is current */
@@ -88,6 +88,9 @@ struct datapath { /* what all instances begin with; the rest is theirs */
 
 struct datapath_ops {
 	const char *name; /* "builtin", as datapath_type_name() */
+	/* µs from stop() to stopped(), if DATAPATH_STOP_US is too short to wait for who would else go on
+	 * writing to rings that were taken away; less than VHOST_USER_HOLD_US. 0: it is not. */
+	uint64_t stop_us;
 	/* Virtio features that it can serve by such a preference, at most; 0: it does not exist here, for the
 	 * reason in `err` (no such device node, …). Asked at configuration: looks, opens nothing for long. */
 	uint64_t (*features)(const struct datapath_pref *pref, unsigned int queue_pairs, struct err *err);

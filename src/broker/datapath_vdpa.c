@@ -29,6 +29,8 @@
 #include "util/clock.h"
 #include "vhost/virtio.h"
 
+/* A device that is reset late goes on with rings that others have by then. */
+#define STOP_US       UINT64_C(2500000)
 #define PING_EVERY_US UINT64_C(1000000) /* to a program behind VDUSE, whose death the kernel tells nobody */
 #define PING_LIMIT_US UINT64_C(4000000) /* without an answer and without a sign of life in the rings */
 #define PING_FIRST_US                                                                                        \
@@ -709,7 +711,7 @@ static void vdpa_stop(struct datapath *dp)
 		return;
 	}
 	v->state = VDPA_STOPPING;
-	limit(v, DATAPATH_STOP_US);
+	limit(v, STOP_US - 100000); /* the reason is its own */
 	take_doorbells(v);
 	advance(v);
 }
@@ -768,6 +770,7 @@ static void vdpa_set(struct datapath *dp, const struct function_settings *s, con
 
 const struct datapath_ops datapath_vdpa = {
 	.name = "vdpa",
+	.stop_us = STOP_US,
 	.features = vdpa_offer_features,
 	.enforces = vdpa_offer_enforces,
 	.open = vdpa_open,

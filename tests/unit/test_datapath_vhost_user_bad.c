@@ -24,6 +24,7 @@
 struct many {
 	struct dvu_env *e;
 	unsigned int n;
+	bool at_once; /* none waits for a time limit */
 	struct one {
 		struct dvu i;
 		struct vu_fake b;
@@ -72,18 +73,17 @@ static void prepare_all(struct many *m)
  * there each time must not help it. */
 static void expect_prepare_error(struct many *m)
 {
-	uint64_t begin = dvu_now_ms();
-
 	prepare_all(m);
 	for (unsigned int k = 0; k < m->n; k++) {
 		struct one *o = &m->one[k];
 
-		assert_true(dvu_wait(m->e, &o->i.prepared, 1, DATAPATH_PREPARE_US / 1000));
+		assert_true(dvu_wait(m->e, &o->i.prepared, 1, DVU_PATIENCE_MS));
 		if (!o->i.prepared_r || !*o->i.why)
 			fail_msg("fault %d in message %u: %d %s", o->b.fault, o->b.fault_request,
 				 o->i.prepared_r, o->i.why);
+		assert_true(!m->at_once || o->i.prepared_r != -ETIMEDOUT);
 	}
-	assert_true(dvu_now_ms() - begin < DATAPATH_PREPARE_US / 1000);
+	m->at_once = false;
 	dvu_settle(m->e);
 	for (unsigned int k = 0; k < m->n; k++) {
 		assert_int_equal(m->one[k].i.prepared, 1);
@@ -121,15 +121,13 @@ static void test_prepare_wrong(void **state)
 
 	m->e = *state;
 	for (unsigned int r = 0; r < ARRAY_SIZE(prepare_requests); r++) {
-		uint64_t begin = dvu_now_ms();
-
+		m->at_once = true;
 		for (enum vu_fault f = VU_FAULT_SILENT; f <= last_fault(prepare_requests[r]); f++)
 			/* A second answer is seen when something else is due; the last one may be too late.
 			 */
 			if (!waits(f) && !(f == VU_FAULT_TWICE && prepare_requests[r] == VU_ADD_MEM_REG))
 				add(m, prepare_requests[r], f, VU_FAKE_PROTOCOL);
 		expect_prepare_error(m);
-		assert_true(dvu_now_ms() - begin < 2000); /* none waited for a time limit */
 	}
 	free(m);
 }
@@ -222,22 +220,20 @@ static const uint32_t start_requests[] = {
 	VU_SET_VRING_CALL, VU_SET_VRING_KICK, VU_SET_VRING_ENABLE, VU_SET_STATUS,
 };
 
-static void expect_start_error(struct many *m, unsigned int limit_ms)
+static void expect_start_error(struct many *m)
 {
-	uint64_t begin = dvu_now_ms();
-
 	for (unsigned int k = 0; k < m->n; k++)
 		dvu_begin(m->e, &m->one[k].i, 4);
 	for (unsigned int k = 0; k < m->n; k++) {
 		struct one *o = &m->one[k];
 
-		assert_true(dvu_wait(m->e, &o->i.started, 1, limit_ms));
+		assert_true(dvu_wait(m->e, &o->i.started, 1, DVU_PATIENCE_MS));
 		if (!o->i.started_r || !*o->i.why)
 			fail_msg("fault %d in message %u: %d %s", o->b.fault, o->b.fault_request,
 				 o->i.started_r, o->i.why);
+		assert_true(!m->at_once || o->i.started_r != -ETIMEDOUT);
 		check_rings(o, 4);
 	}
-	assert_true(dvu_now_ms() - begin < limit_ms);
 	dvu_settle(m->e);
 	for (unsigned int k = 0; k < m->n; k++) {
 		assert_int_equal(m->one[k].i.started, 1);
@@ -256,7 +252,8 @@ static void test_start_wrong(void **state)
 			if (f != VU_FAULT_HANG && f != VU_FAULT_SILENT)
 				add(m, start_requests[r], f, VU_FAKE_PROTOCOL);
 		wait_prepared(m);
-		expect_start_error(m, 1500); /* none waited for the time limit */
+		m->at_once = true;
+		expect_start_error(m); /* none waited for the time limit */
 	}
 	free(m);
 }
@@ -273,7 +270,7 @@ static void test_start_never(void **state)
 	/* without acknowledgements: what ends the start, after the greeting and the end of prepare */
 	add(m, VU_GET_FEATURES, VU_FAULT_SILENT, VU_FAKE_PROTOCOL & ~VU_BIT(VU_PF_REPLY_ACK))->b.fault_at = 3;
 	wait_prepared(m);
-	expect_start_error(m, DATAPATH_START_US / 1000);
+	expect_start_error(m);
 	free(m);
 }
 
@@ -292,7 +289,6 @@ static void start_all(struct many *m, unsigned int rings)
 static void test_stop(void **state)
 {
 	struct many *m = calloc(1, sizeof(*m));
-	uint64_t begin;
 
 	m->e = *state;
 	for (enum vu_fault f = VU_FAULT_SILENT; f <= VU_FAULT_LAST_ALWAYS; f++)
@@ -305,14 +301,12 @@ static void test_stop(void **state)
 	add(m, VU_GET_VRING_BASE, VU_FAULT_NONE, VU_FAKE_PROTOCOL)->b.base[1] = 0x107d0; /* not 16 bits */
 	add(m, 0, VU_FAULT_NONE, VU_FAKE_PROTOCOL)->b.other_ring = true;
 	start_all(m, 4);
-	begin = dvu_now_ms();
 	for (unsigned int k = 0; k < m->n; k++)
 		OPS.stop(m->one[k].i.dp);
 	for (unsigned int k = 0; k < m->n; k++) {
-		assert_true(dvu_wait(m->e, &m->one[k].i.stopped, 1, DATAPATH_STOP_US / 1000));
+		assert_true(dvu_wait(m->e, &m->one[k].i.stopped, 1, DVU_PATIENCE_MS));
 		check_rings(&m->one[k], 4);
 	}
-	assert_true(dvu_now_ms() - begin < DATAPATH_STOP_US / 1000);
 	for (unsigned int k = 0; k < m->n; k++) {
 		struct one *o = &m->one[k];
 
@@ -339,7 +333,6 @@ static void test_dies(void **state)
 {
 	struct many *m = calloc(1, sizeof(*m));
 	struct one *o;
-	uint64_t begin;
 
 	m->e = *state;
 	/* while only prepared */
@@ -352,10 +345,8 @@ static void test_dies(void **state)
 	o = add(m, 0, VU_FAULT_NONE, VU_FAKE_PROTOCOL);
 	start_all(m, 4);
 	m->e->driver[2].used->idx = 3100;
-	begin = dvu_now_ms();
 	vu_fake_hang_up(&o->b);
 	assert_true(dvu_wait(m->e, &o->i.failed, 1, DVU_PATIENCE_MS));
-	assert_true(dvu_now_ms() - begin < 100);
 	assert_string_equal(o->i.why, "the back-end closed the connection");
 	assert_true(o->i.rings[2].avail_idx == 3100 && o->i.rings[2].used_idx == 3100);
 	m->e->driver[2].used->idx = 3000;
@@ -426,7 +417,6 @@ static void test_deaf(void **state)
 {
 	struct many *m = calloc(1, sizeof(*m));
 	struct one *silent, *deaf, *nack;
-	uint64_t begin;
 
 	m->e = *state;
 	silent = add(m, VU_SET_VRING_CALL, VU_FAULT_SILENT, VU_FAKE_PROTOCOL);
@@ -436,7 +426,6 @@ static void test_deaf(void **state)
 	deaf = add(m, 0, VU_FAULT_NONE, VU_FAKE_PROTOCOL & ~VU_BIT(VU_PF_REPLY_ACK));
 	start_all(m, 2);
 	deaf->b.deaf = true;
-	begin = dvu_now_ms();
 	OPS.ring_call(silent->i.dp, 0, m->e->driver[1].callfd);
 	OPS.ring_enable(nack->i.dp, 1, true);
 	/* more than its socket takes: what is too much waits, with descriptors of its own */
@@ -448,7 +437,6 @@ static void test_deaf(void **state)
 	assert_string_equal(silent->i.why, "the back-end did not answer SET_VRING_CALL in time");
 	assert_true(dvu_wait(m->e, &deaf->i.failed, 1, DVU_PATIENCE_MS));
 	assert_string_equal(deaf->i.why, "the back-end does not read its messages");
-	assert_true(dvu_now_ms() - begin < 2000);
 	for (unsigned int k = 0; k < m->n; k++)
 		check_rings(&m->one[k], 2);
 	vu_fake_hang_up(&deaf->b);
