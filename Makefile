@@ -77,7 +77,7 @@ unit-asan:
 	meson test -C $(BUILD)/asan --suite unit --print-errorlogs --timeout-multiplier 4
 
 test-system: all guests
-	VPF_BUILD=$(abspath $(BUILD)) $(PYTEST) -ra -n $(SIDE_BY_SIDE) --dist loadgroup $(TESTS)
+	VPF_BUILD=$(abspath $(BUILD)) $(PYTEST) -ra --durations=30 -n $(SIDE_BY_SIDE) --dist loadgroup $(TESTS)
 
 test-asan: packages guests $(BUILD)/asan/build.ninja
 	ninja -C $(BUILD)/asan

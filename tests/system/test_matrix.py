@@ -17,7 +17,7 @@ from matrix import DATAPATHS, TEXT, Host, circuit, first, forwarded, libraries_o
 
 pytestmark = pytest.mark.xdist_group("large")
 
-MOVES = int(os.environ.get("VPF_MOVES", "36"))
+MOVES = int(os.environ.get("VPF_MOVES", "12"))
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +63,12 @@ def test_every_move(host: Host) -> None:
 
 @pytest.mark.parametrize("name", DATAPATHS)
 def test_driver_stops(host: Host, name: str) -> None:
-    """A driver that dies and comes again, and one that stops in good order: the VF then has nothing, and all of it when it is
-    used again."""
+    """A driver that dies, and one that stops in good order (for the others, tests of their own do that): the VF then has nothing,
+    and all of it when it is used again."""
     wanted = {"builtin": {"tap"}, "vhost-net": {"tap"}, "vhost-user": {"connection"}, "vdpa": {"device"}}[name]
     host.ctl("vf", "set", "p0", "0", "--datapath", written(*first(name)))
     failures = host.vf()["binding"]["failures"]
-    for crash in (True, False):
+    for crash in (True, False) if name == "vdpa" else (True,):
         assert not host.left_over()
         driver = host.driver()
         host.served_by(name)
