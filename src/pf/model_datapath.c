@@ -78,9 +78,9 @@ static uint32_t needs_of(const struct candidate *c)
 static const char *name_of(const struct candidate *c, char ret[64])
 {
 	if (c->fn == VPF_FUNCTION_PF)
-		snprintf(ret, 64, "%s itself", c->pf->name);
+		snprintf(ret, 64, "%.*s itself", VPF_NAME_MAX - 1, c->pf->name);
 	else
-		snprintf(ret, 64, "VF %u of %s", c->fn - 1, c->pf->name);
+		snprintf(ret, 64, "VF %u of %.*s", c->fn - 1, VPF_NAME_MAX - 1, c->pf->name);
 	return ret;
 }
 
