@@ -17,7 +17,7 @@ from matrix import DATAPATHS, TEXT, Host, circuit, first, forwarded, libraries_o
 
 pytestmark = pytest.mark.xdist_group("large")
 
-MOVES = int(os.environ.get("VPF_MOVES", "12"))
+MOVES = int(os.environ.get("VPF_MOVES", "108"))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_switch_is_killed(host: Host, name: str) -> None:
     fallback = {"vhost-user": "builtin", "vdpa": "vhost-net"}[name]
     host.ctl("vf", "set", "p0", "0", "--datapath", written(fallback, name))
     driver = host.driver()
-    for turn in range(max(2, MOVES // 18)):
+    for turn in range(max(2, MOVES // 54)):
         begin, end = (fallback, name) if turn % 2 else (name, fallback)
         host.ctl("vf", "set", "p0", "0", "--datapath", written(begin, end))
         host.load(begin)
