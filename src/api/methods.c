@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "api/methods.h"
-#include "util/clock.h"
 
 #include <string.h>
 
+#include "util/clock.h"
 #include "vhost/vhost_user.h"
 
 #define WORKERS_MAX 64

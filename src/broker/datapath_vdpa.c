@@ -219,11 +219,8 @@ static void give_doorbells(struct vdpa *v)
 /* Everything that was taken is completed, or the device is dead: either way the used index says it. */
 static void read_indices(struct vdpa *v)
 {
-	for (unsigned int i = 0; i < v->n; i++) {
-		const struct vring_used *used = v->rings[i].queue->device;
-
-		v->rings[i].avail_idx = v->rings[i].used_idx = __atomic_load_n(&used->idx, __ATOMIC_ACQUIRE);
-	}
+	for (unsigned int i = 0; i < v->n; i++)
+		v->rings[i].avail_idx = v->rings[i].used_idx = vhost_queue_used_idx(v->rings[i].queue);
 }
 
 /* The instance is of no use any more; tells so by the callback that its state asks for. Nothing of it may be
@@ -270,11 +267,8 @@ static uint32_t progress(const struct vdpa *v)
 {
 	uint32_t sum = 0;
 
-	for (unsigned int i = 0; i < v->n; i++) {
-		const struct vring_used *used = v->rings[i].queue->device;
-
-		sum += (uint32_t)__atomic_load_n(&used->idx, __ATOMIC_RELAXED) << (i & 1 ? 16 : 0);
-	}
+	for (unsigned int i = 0; i < v->n; i++)
+		sum += (uint32_t)vhost_queue_used_idx(v->rings[i].queue) << (i & 1 ? 16 : 0);
 	return sum;
 }
 

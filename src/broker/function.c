@@ -98,9 +98,7 @@ static void on_queue_stop(void *ctx, unsigned int index, uint16_t *ret_avail_idx
 
 	f->broken &= ~(1u << index);
 	binding_queue_stop(f->binding, index, ret_avail_idx, ret_used_idx);
-	if (--f->started)
-		return;
-	if (f->events->function_started)
+	if (--f->started == 0 && f->events->function_started)
 		f->events->function_started(f->ctx, f->pf, f->fn, false);
 }
 
@@ -141,8 +139,7 @@ static void on_send_rarp(void *ctx, const uint8_t mac[6])
 {
 	const struct function *f = ctx;
 
-	if (!f->port->elsewhere)
-		f->port->fabric->ops->announce(f->port, mac);
+	f->port->fabric->ops->announce(f->port, mac);
 }
 
 struct control_frame {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "broker/vdpa_control.h"
-#include "util/clock.h"
 
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
+#include "util/clock.h"
 #include "vhost/virtio.h"
 
 /* Where things are in the area. */

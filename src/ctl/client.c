@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "ctl/client.h"
-#include "util/clock.h"
 
 #include <grp.h>
 #include <poll.h>
@@ -9,6 +8,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+
+#include "util/clock.h"
 
 #define ANSWER_MAX (256u << 20) /* bytes; a full table of learned MACs is some tens of MiB */
 

@@ -173,7 +173,7 @@ static void op_announce(struct fabric_port *base, const uint8_t *mac)
 	struct announcement a = {.port = p->port};
 	uint64_t one = mac ? mac_load(mac) : 0;
 
-	if (!conf->link_up)
+	if (!conf->link_up || base->elsewhere)
 		return;
 	announce_make(&base->settings, mac ? &one : conf->macs, mac ? 1 : conf->n_macs, &a.what);
 	if (a.what.n)

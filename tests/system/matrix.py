@@ -16,18 +16,14 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from bed import paths
 from bed.agent import GuestProcess
 from bed.l1 import L1
+from l1_host import RUN, L1Host
 
-LIBRARIES = "/usr/lib/x86_64-linux-gnu"
-RUN = "/run/vpf"
 SWITCH_SOCKET = "/run/switch-0"
 MOVER = "python3 /vpf/tests/system/mover.py"
 DATAPATHS: dict[str, dict[str, Any]] = {
@@ -37,14 +33,6 @@ DATAPATHS: dict[str, dict[str, Any]] = {
     "vdpa": {"type": "vdpa", "mgmtdev": "vduse"},
 }
 TEXT = {"builtin": "builtin", "vhost-net": "vhost-net", "vhost-user": "vhost-user:path=/run/switch-{vf}", "vdpa": "vdpa:mgmtdev=vduse"}
-# VDUSE_DESTROY_DEV: a device whose program was killed is of no use to the next one.
-DESTROY = 'import fcntl; fcntl.ioctl(open("/dev/vduse/control", "r+b", 0), 0x41008103, b"d0".ljust(256, b"\\0"))'
-
-
-def libraries_of(program: Path) -> dict[str, Path]:
-    """What PROGRAM needs, of this machine, that the bed's tree does not have: guest path to file."""
-    found = re.findall(r"=> (/\S+)", subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout)
-    return {f"{LIBRARIES}/{p.name}": p for p in map(Path, found) if not (paths.tree() / LIBRARIES[1:] / p.name).exists()}
 
 
 def first(name: str) -> list[str]:
@@ -69,13 +57,12 @@ def circuit(names: Sequence[str]) -> list[str]:
     return way[::-1]
 
 
-class Host:
+class Host(L1Host):
     def __init__(self, l1: L1):
-        self.l1 = l1
+        super().__init__(l1)
         self.switch: GuestProcess | None = None
         l1.run("modprobe -a vhost_net tun bridge vduse vhost_vdpa && mkdir -p /var/run/vduse", timeout=60)
-        self.vpfd = l1.popen(f"exec /build/vpfd --run-dir {RUN} --state-dir /tmp/vpfd-state --log-level debug")
-        self.vpfd.expect("is ready", timeout=60)
+        self.start_vpfd()
         self.ctl("fabric", "add", "lan", "--type", "bridge", "--bridge", "br0")
         l1.run(
             "set -e; sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1\n"
@@ -85,20 +72,6 @@ class Host:
         )
         self.ctl("pf", "add", "p0", "--fabric", "lan", "--vfs", "1", "--spoofchk", "off", "--datapath", written(*DATAPATHS))
         self.mac = self.vf()["mac"]
-
-    def ctl(self, *args: str, check: bool = True, timeout: float = 30) -> Any:
-        return self.l1.run(["/build/vpfctl", *args], timeout, check=check)
-
-    def json(self, *args: str) -> Any:
-        return json.loads(self.ctl("--json", *args).stdout)
-
-    def vf(self) -> dict[str, Any]:
-        return self.json("vf", "show", "p0", "0")
-
-    def served_by(self, datapath: str, timeout: float = 60) -> None:
-        end = time.monotonic() + timeout
-        while (row := self.vf())["datapath"] != datapath:
-            assert time.monotonic() < end, row
 
     def testpmd(self, name: str, *vdevs: str, mode: str) -> GuestProcess:
         """It polls; whoever has something to do goes first."""
@@ -121,7 +94,8 @@ class Host:
 
     def restart_switch(self) -> None:
         """After it was killed, and everybody has let go of its device."""
-        self.l1.run(f"until python3 -c '{DESTROY}' 2>/dev/null; do sleep 0.2; done; rm -f /var/run/vduse/d0 {SWITCH_SOCKET}", timeout=90)
+        self.destroy_vduse()
+        self.l1.run(f"rm -f /var/run/vduse/d0 {SWITCH_SOCKET}")
         self.start_switch()
 
     def driver(self) -> GuestProcess:

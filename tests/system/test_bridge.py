@@ -15,7 +15,6 @@ from bed import paths
 from bed.netns import run_on_host
 from bed.vm import VM
 from bed.vpfd import RpcError, Vpfd
-from test_vhost_net import libraries_of
 from traffic import Pair, add_functions
 
 _serial = itertools.count()
@@ -99,7 +98,7 @@ def test_killed(vpfd: Vpfd, bridge: str) -> None:
 def test_fabric_on_a_real_kernel(vm_factory: Callable[..., VM], kernel: str) -> None:
     """The unit tests of the fabric and of the programs at its taps, none of them skipped."""
     programs = ["test_bridge", "test_port_prog"]
-    files = {k: v for p in programs for k, v in libraries_of(paths.BUILD / "tests/unit" / p).items()}
+    files = {k: v for p in programs for k, v in paths.libraries_of(paths.BUILD / "tests/unit" / p).items()}
     vm = vm_factory(kernel=kernel, memory="1G", files=files)
     vm.run("modprobe -a tun veth bridge 8021q")
     for program in programs:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from bed import paths
 from bed.l1 import L1
-from matrix import DATAPATHS, TEXT, Host, circuit, first, forwarded, libraries_of, written
+from matrix import DATAPATHS, TEXT, Host, circuit, first, forwarded, written
 
 pytestmark = pytest.mark.xdist_group("large")
 
@@ -22,7 +22,7 @@ MOVES = int(os.environ.get("VPF_MOVES", "108"))
 
 @pytest.fixture(scope="module")
 def host(bed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    with L1("matrix", cpus=2, memory="3G", files=libraries_of(paths.BUILD / "vpfd"), logs=tmp_path_factory.mktemp("matrix")) as l1:
+    with L1("matrix", cpus=2, memory="3G", files=paths.libraries_of(paths.BUILD / "vpfd"), logs=tmp_path_factory.mktemp("matrix")) as l1:
         host = Host(l1)
         host.start_switch()
         yield host

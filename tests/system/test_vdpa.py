@@ -8,12 +8,7 @@ the VM another testpmd or an L2 guest on that guest's KVM.
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from bed import paths
@@ -21,52 +16,28 @@ from bed.agent import GuestProcess
 from bed.l1 import L1
 from bed.pci import PF
 from bed.vm import VM
+from l1_host import RUN, L1Host
 
 pytestmark = pytest.mark.xdist_group("large")
 
-LIBRARIES = "/usr/lib/x86_64-linux-gnu"
-RUN = "/run/vpf"
 POOL = "vdpa:mgmtdev=vduse,builtin"
-# VDUSE_DESTROY_DEV: a device whose program was killed is of no use to the next one.
-DESTROY = 'import fcntl; fcntl.ioctl(open("/dev/vduse/control", "r+b", 0), 0x41008103, b"d0".ljust(256, b"\\0"))'
 
 
-def libraries_of(program: Path) -> dict[str, Path]:
-    """What PROGRAM needs, of this machine, that the bed's tree does not have: guest path to file."""
-    found = re.findall(r"=> (/\S+)", subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout)
-    return {f"{LIBRARIES}/{p.name}": p for p in map(Path, found) if not (paths.tree() / LIBRARIES[1:] / p.name).exists()}
-
-
-class Host:
+class Host(L1Host):
     """The L1 guest with vpfd, a fabric f0 and a virtual PF p0 with 2 VFs, whose VF 0 may use a VDUSE device."""
 
     def __init__(self, l1: L1):
-        self.l1 = l1
+        super().__init__(l1)
         self.nic: GuestProcess | None = None
         l1.run("modprobe vduse && modprobe vhost_vdpa && mkdir -p /var/run/vduse", timeout=60)
         l1.run(
             "ip link add near type veth peer name far && sysctl -qw net.ipv6.conf.near.disable_ipv6=1 net.ipv6.conf.far.disable_ipv6=1"
             " && ip link set near up && ip link set far up"
         )
-        self.vpfd = l1.popen(f"exec /build/vpfd --run-dir {RUN} --state-dir /tmp/vpfd-state --log-level debug")
-        self.vpfd.expect("is ready", timeout=60)
+        self.start_vpfd()
         self.ctl("fabric", "add", "f0")
         self.ctl("pf", "add", "p0", "--fabric", "f0", "--vfs", "2", "--spoofchk", "off")
         self.macs = [row["mac"] for row in self.json("pf", "show", "p0")["functions"]]
-
-    def ctl(self, *args: str, check: bool = True, timeout: float = 30) -> Any:
-        return self.l1.run(["/build/vpfctl", *args], timeout, check=check)
-
-    def json(self, *args: str) -> Any:
-        return json.loads(self.ctl("--json", *args).stdout)
-
-    def vf(self) -> dict[str, Any]:
-        return self.json("vf", "show", "p0", "0")
-
-    def served_by(self, datapath: str, timeout: float = 60) -> None:
-        end = time.monotonic() + timeout
-        while (row := self.vf())["datapath"] != datapath:
-            assert time.monotonic() < end, row
 
     def devices(self) -> list[str]:
         return sorted(self.json("vdpa", "list")["devices"], key=lambda row: row["name"])
@@ -109,7 +80,7 @@ class Host:
 @pytest.fixture
 def host(l1_factory: Callable[..., L1]) -> Iterator[Host]:
     vpfd = paths.BUILD / "vpfd"
-    host = Host(l1_factory(cpus=2, memory="3G", files=libraries_of(vpfd)))
+    host = Host(l1_factory(cpus=2, memory="3G", files=paths.libraries_of(vpfd)))
     host.start_nic()
     yield host
     print(host.vpfd.output[-4000:])
@@ -202,7 +173,8 @@ def test_nic_dies(host: Host) -> None:
     host.ctl("vdpa", "list", timeout=5)
     assert "the program behind vDPA device d0 does not answer" in host.vpfd.output
     # Once the kernel has given it up, another one serves, without a word from anybody.
-    host.l1.run(f"until python3 -c '{DESTROY}' 2>/dev/null; do sleep 0.2; done; rm /var/run/vduse/d0", timeout=90)
+    host.destroy_vduse()
+    host.l1.run("rm /var/run/vduse/d0")
     host.start_nic()
     host.ctl("pf", "set", "p0", "--failback", "on")
     host.served_by("vdpa")

@@ -29,7 +29,6 @@ from bed.vpfd import Vpfd
 from frames import Wire
 from traffic import Function, add_functions
 
-LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 HERE = Path(__file__).parent
 _serial = itertools.count()
 
@@ -160,17 +159,11 @@ def test_memory_comes_and_goes(lan: Lan) -> None:
         assert driver.wait(20) == 0
 
 
-def libraries_of(program: Path) -> dict[str, Path]:
-    """What PROGRAM needs, of this machine, that the bed's tree does not have: guest path to file."""
-    found = re.findall(r"=> (/\S+)", subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout)
-    return {f"{LIBRARIES}/{p.name}": p for p in map(Path, found) if not (paths.tree() / LIBRARIES[1:] / p.name).exists()}
-
-
 @pytest.mark.kernels("6.12")
 def test_instances_on_a_real_kernel(vm_factory: Callable[..., VM], kernel: str) -> None:
     """The unit test of the datapath, which needs a /dev/vhost-net for most of it."""
     program = paths.BUILD / "tests/unit/test_vhost_net"
-    vm = vm_factory(kernel=kernel, memory="1G", files=libraries_of(program))
+    vm = vm_factory(kernel=kernel, memory="1G", files=paths.libraries_of(program))
     vm.run("modprobe vhost_net && modprobe tun && test -c /dev/vhost-net")
     result = vm.run("/build/tests/unit/test_vhost_net", timeout=120, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -218,7 +211,7 @@ class GuestHost:
 
 @pytest.fixture
 def guest_host(vm_factory: Callable[..., VM]) -> GuestHost:
-    files = libraries_of(paths.BUILD / "vpfd")
+    files = paths.libraries_of(paths.BUILD / "vpfd")
     return GuestHost(vm_factory("host", kernel="6.12", cpus=2, memory="1G", files=files))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -98,3 +99,10 @@ def tree_program(path: str, *args: str | os.PathLike[str], base: Path | None = N
 def qemu(*args: str) -> list[str]:
     base = tree()
     return tree_program("usr/bin/qemu-system-x86_64", "-L", base / "usr/share/seabios", "-L", base / "usr/share/qemu", *args)
+
+
+def libraries_of(program: Path) -> dict[str, Path]:
+    """What PROGRAM of this machine needs in a guest that the bed's tree does not have: guest path to file."""
+    directory = "/usr/lib/x86_64-linux-gnu"
+    found = re.findall(r"=> (/\S+)", subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout)
+    return {f"{directory}/{p.name}": p for p in map(Path, found) if not (tree() / directory[1:] / p.name).exists()}
