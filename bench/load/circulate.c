@@ -207,6 +207,15 @@ static uint64_t run_until(struct traffic *t, uint64_t end)
 	return now;
 }
 
+static uint64_t kicks(const struct load *l)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < l->n_ports; i++)
+		n += l->ports[i].rx.kicks + l->ports[i].tx.kicks;
+	return n;
+}
+
 static void run(struct load *l, bool broadcast)
 {
 	uint32_t fanout = broadcast || l->o.fixed_pairs ? 1
@@ -214,20 +223,22 @@ static void run(struct load *l, bool broadcast)
 							: l->n_ports - 1;
 	uint32_t *peers = broadcast ? NULL : make_peers(l, fanout);
 	struct traffic t = {.l = l, .broadcast = broadcast, .peers = peers, .fanout = fanout};
-	uint64_t start, end;
+	uint64_t start, end, kicks_before;
 
 	load_announce(l);
 	t.epoch_end = now_ns() + EPOCH_NS;
 	start = run_until(&t, now_ns() + (uint64_t)(l->o.warmup * 1e9));
+	kicks_before = kicks(l);
 	t.frames = t.bytes = t.lost = t.late = t.foreign = t.looks = t.empty_looks = 0;
 	do {
 		end = run_until(&t, now_ns() + (uint64_t)(l->o.seconds * 1e9));
 	} while (!t.frames && end - start < LOAD_PATIENCE_NS);
 	printf("{\"seconds\": %.6f, \"frames\": %llu, \"bytes\": %llu, \"lost\": %llu, \"late\": %llu, "
-	       "\"foreign\": %llu, "
+	       "\"foreign\": %llu, \"kicks\": %llu, "
 	       "\"idle\": %.4f}\n",
 	       (double)(end - start) / 1e9, (unsigned long long)t.frames, (unsigned long long)t.bytes,
 	       (unsigned long long)t.lost, (unsigned long long)t.late, (unsigned long long)t.foreign,
+	       (unsigned long long)(kicks(l) - kicks_before),
 	       t.looks ? (double)t.empty_looks / (double)t.looks : 0.0);
 	free(peers);
 }

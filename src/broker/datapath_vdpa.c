@@ -84,8 +84,8 @@ struct vdpa {
 	bool answered;     /* since it was started */
 
 	sd_event_source *timer, *ping, *config, *node;
-	bool late;     /* the step under way, by the timer */
-	char why[200]; /* VDPA_FAILING */
+	bool late;                                 /* the step under way, by the timer */
+	char why[sizeof(((struct err *)0)->text)]; /* VDPA_FAILING */
 };
 
 static void advance(struct vdpa *v);

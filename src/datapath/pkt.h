@@ -50,6 +50,14 @@ static inline uint64_t load_u64(const uint8_t *p)
 	return v;
 }
 
+static inline uint32_t load_u32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
 static inline uint16_t load_be16(const uint8_t *p)
 {
 	return (uint16_t)(p[0] << 8 | p[1]);
@@ -68,8 +76,8 @@ static inline uint32_t load_be32(const uint8_t *p)
 
 static inline void store_be32(uint8_t *p, uint32_t v)
 {
-	store_be16(p, (uint16_t)(v >> 16));
-	store_be16(p + 2, (uint16_t)v);
+	v = __builtin_bswap32(v);
+	memcpy(p, &v, sizeof(v));
 }
 
 /* A MAC as a number; only compared and hashed. */

@@ -68,6 +68,7 @@ struct sw_queue {
 	int active_pos;      /* its worker: where in the list, of the active or of the throttled ones */
 	uint64_t resume_at;  /* its worker, ns; 0: nothing is in its way */
 	uint64_t busy_until; /* its worker, ns: keep polling until then though nothing comes */
+	unsigned int quiet;  /* its worker: looks in vain since something came */
 } cache_aligned;
 
 struct rx_set { /* receive queues in use; immutable once published */

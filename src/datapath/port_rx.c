@@ -146,8 +146,8 @@ static inline void put_hdr(uint8_t *to, unsigned int hdr_len, const struct pkt *
 
 static inline void make_tag(uint8_t *to, const struct pkt *p)
 {
-	store_be16(to, p->vlan & VLAN_KEY_AD ? PKT_TPID_AD : PKT_TPID_Q);
-	store_be16(to + 2, (uint16_t)(p->pcp << 13 | (p->vlan & 0xfff)));
+	store_be32(to, (p->vlan & VLAN_KEY_AD ? (uint32_t)PKT_TPID_AD : PKT_TPID_Q) << 16 |
+			       (uint32_t)p->pcp << 13 | (p->vlan & 0xfff));
 }
 
 /* The header, and the frame's head behind it, where both fit: returns the first byte after them. */
@@ -159,7 +159,7 @@ static inline uint8_t *put_head(uint8_t *to, unsigned int hdr_len, uint64_t feat
 	if (likely(!tag)) {
 		copy_small(to, p->head, p->head_len);
 	} else {
-		copy_small(to, p->head, 12);
+		memcpy(to, p->head, 12);
 		make_tag(to + 12, p);
 		copy_small(to + 16, p->head + 12, p->head_len - 12u);
 	}

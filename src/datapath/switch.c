@@ -54,6 +54,22 @@ static bool pop_tag(struct pkt *p)
 	return true;
 }
 
+/* The same for a frame that begins with head0, head6 and the tag of the one before, which was taken off.
+ * False: it is another tag, or has an offload. */
+static inline bool pop_same_tag(struct pkt *p, uint64_t head0, uint64_t head6, uint32_t tag)
+{
+	uint32_t rest = (uint32_t)(head6 >> 16);
+
+	if (unlikely(p->head_len < 12 + PKT_TAG_LEN + 2 || load_u32(p->head + 14) != tag || p->hdr.flags))
+		return false;
+	p->head += PKT_TAG_LEN;
+	memcpy(p->head, &head0, sizeof(head0));
+	memcpy(p->head + 8, &rest, sizeof(rest));
+	p->head_len -= PKT_TAG_LEN;
+	p->len -= PKT_TAG_LEN;
+	return true;
+}
+
 /* Decides which VLAN a guest's frame is in. Returns a drop reason or INGRESS_…. */
 static int classify(const struct port_conf *c, struct pkt *p)
 {
@@ -372,18 +388,20 @@ void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf
 	struct sw_port *dst = NULL; /* of the last frame that was looked up: likely of the next one, too */
 	uint64_t bytes = 0, dst_key = 0, last0 = 0, last6 = 0;
 	struct burst_group *last = NULL, several = {0};
+	uint32_t last_tag = 0, popped = 0; /* bytes that were taken off the last one */
 	unsigned int packets = 0;
 
 	for (unsigned int i = 0; i < n; i++) {
 		struct pkt *p = &pkts[i];
 		uint64_t head0 = load_u64(p->head), head6 = load_u64(p->head + 6), mac, key;
-		bool tagged;
+		uint32_t tag = load_u32(p->head + 14);
+		const uint8_t *start = p->head;
 		int drop;
 
-		/* Addresses and type of the frame before, which had no tag: all that was found out for that
-		 * one holds. */
+		/* Addresses, type and tag of the frame before: all that was found out for that one holds. */
 		if (likely(last && head0 == last0 && head6 == last6 && !p->hdr.gso_type &&
-			   p->len <= conf->max_frame)) {
+			   p->len - popped <= conf->max_frame &&
+			   (!popped || pop_same_tag(p, head0, head6, last_tag)))) {
 			packets++;
 			bytes += p->len;
 			p->vlan = p[-1].vlan;
@@ -392,7 +410,6 @@ void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf
 			continue;
 		}
 		last = NULL;
-		tagged = is_tag(load_be16(p->head + 12));
 		drop = from_uplink ? ingress_uplink(p) : ingress_function(conf, p);
 		if (unlikely(drop != INGRESS_OK)) {
 			if (drop == INGRESS_CONTROL)
@@ -429,10 +446,10 @@ void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf
 			continue;
 		}
 		last = burst_sort(&w->burst, p, offload_wire_len(p), dst);
-		if (unlikely(tagged))
-			last = NULL;
 		last0 = head0;
 		last6 = head6;
+		last_tag = tag;
+		popped = (uint32_t)(p->head - start);
 	}
 	if (unlikely(several.n))
 		flood(w, view, src, &several);

@@ -17,6 +17,9 @@
 #define LOOK_EVERY 16 /* passes between two looks at epoll while queues are active */
 #define EVENTS     64
 #define HINT_AHEAD 3 /* queues */
+/* Looks in vain before a queue's driver is asked for kicks again. Where there is little else to do they take no
+ * time; a worker that has others to serve goes on looking, which costs less than the kick does. */
+#define QUIET_LOOKS 16
 /* Where many queues are throttled each waits a little longer, so that they are found due together. */
 #define RESUME_EACH_NS 4000u
 #define RESUME_MAX_NS  (SHAPER_DEPTH_NS / 4)
@@ -146,6 +149,7 @@ int worker_activate(struct worker *w, struct sw_queue *q)
 	q->active_pos = (int)w->n_active;
 	w->active[w->n_active++] = q;
 	q->busy_until = w->now + w->pool->poll_ns;
+	q->quiet = 0;
 	vring_kick_disable(&q->vr);
 	return 0;
 }
@@ -258,6 +262,7 @@ static __attribute__((noinline)) void poll_active(struct worker *w)
 		}
 		if (n) {
 			q->busy_until = w->now + w->pool->poll_ns;
+			q->quiet = 0;
 		} else if (unlikely(q->resume_at)) {
 			throttle(w, q);
 			if (q->throttled)
@@ -265,7 +270,7 @@ static __attribute__((noinline)) void poll_active(struct worker *w)
 		} else if (unlikely(q->vr.broken)) {
 			worker_deactivate(w, q);
 			continue;
-		} else if (w->now >= q->busy_until && q->kickfd >= 0) {
+		} else if (++q->quiet >= QUIET_LOOKS && w->now >= q->busy_until && q->kickfd >= 0) {
 			/* Buffers that came between the look and the kicks being on would wait for ever. */
 			if (!vring_kick_enable(&q->vr)) {
 				worker_deactivate(w, q);

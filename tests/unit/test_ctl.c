@@ -452,6 +452,10 @@ static void help_fits_80_columns(const struct command *const path[], unsigned in
 	}
 	free(t.text);
 
+	if (depth == COMMAND_DEPTH) {
+		assert_null(path[depth - 1]->sub);
+		return;
+	}
 	memcpy(next, path, depth * sizeof(*path));
 	for (const struct command *c = path[depth - 1]->sub; c && c->name; c++) {
 		next[depth] = c;

@@ -606,6 +606,95 @@ static void test_vlans(void **state)
 	}
 }
 
+static unsigned int vid_of_got(void)
+{
+	return got.data[12] == 0x81 ? (got.data[14] << 8 | got.data[15]) & 0xfff : 0;
+}
+
+/* Runs of tagged frames: what was found out for one holds for the next only if that is just like it. */
+static void test_vlan_runs(void **state)
+{
+	struct sw_env *e = *state;
+	static const struct {
+		uint32_t tags[2];
+		bool csum;
+		int drop; /* -1: none */
+	} kinds[] = {
+		{{Q(10)}, false, -1},
+		{{Q(10)}, true, -1},
+		{{Q(10 | PRIO(3))}, false, -1},
+		{{Q(11)}, false, -1},
+		{{Q(10), Q(99)}, false, -1},
+		{{Q(10), Q(98)}, false, -1},
+		{{0}, false, -1},
+		{{0}, true, -1},
+		{{Q(20)}, false, DROP_SPOOF_VLAN},
+		{{AD(10)}, false, DROP_SPOOF_VLAN},
+	};
+	static const uint32_t lengths[] = {60, 188, 192, 1510, 1514, 1515};
+	static const struct virtio_net_hdr csum = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34, .csum_offset = 6};
+	struct vguest_options full = sw_env_options(F_SEND | F_TAKE);
+	struct vguest *a = sw_env_add(e, NULL, &full), *b = sw_env_add(e, NULL, &full);
+	struct function_settings s;
+	uint64_t dropped[DROP_REASONS] = {0};
+	unsigned int kind = 0;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		s = vlan_of(i, 't', 0, 0);
+		sw_env_set(e, i, &s);
+	}
+	srandom(1);
+	for (unsigned int round = 0; round < 200; round++) {
+		struct {
+			unsigned int kind;
+			uint32_t len;
+			bool arrived;
+		} sent[30];
+
+		for (unsigned int i = 0; i < ARRAY_SIZE(sent); i++) {
+			if (random() % 3 == 0)
+				kind = (unsigned int)random() % ARRAY_SIZE(kinds);
+			sent[i].kind = kind;
+			sent[i].len = lengths[(unsigned int)random() % ARRAY_SIZE(lengths)];
+			sent[i].arrived = false;
+			make(1, 0, sent[i].len, round + i);
+			push_tags(&frame, kinds[kind].tags);
+			vguest_send(a, 0, kinds[kind].csum ? &csum : NULL, frame.data, frame.len);
+		}
+		vguest_flush(a, 0);
+		/* Those of one VLAN arrive in their order; a burst's VLANs go one after the other. */
+		while (vguest_recv(b, 0, &got)) {
+			unsigned int i = 0;
+
+			while (i < ARRAY_SIZE(sent) &&
+			       (sent[i].arrived || kinds[sent[i].kind].drop >= 0 || sent[i].len > 1514 ||
+				(kinds[sent[i].kind].tags[0] & 0xfff) != vid_of_got()))
+				i++;
+			assert_true(i < ARRAY_SIZE(sent));
+			sent[i].arrived = true;
+			make(1, 0, sent[i].len, round + i);
+			push_tags(&frame, kinds[sent[i].kind].tags);
+			assert_int_equal(got.len, frame.len);
+			assert_memory_equal(got.data, frame.data, frame.len);
+			assert_int_equal(got.hdr.hdr.flags, kinds[sent[i].kind].csum ? csum.flags : 0);
+			assert_int_equal(got.hdr.hdr.csum_start,
+					 kinds[sent[i].kind].csum ? csum.csum_start : 0);
+		}
+		for (unsigned int i = 0; i < ARRAY_SIZE(sent); i++) {
+			int drop = kinds[sent[i].kind].drop;
+
+			if (drop < 0 && sent[i].len > 1514)
+				drop = DROP_MTU;
+			if (drop >= 0)
+				dropped[drop]++;
+			assert_int_equal(sent[i].arrived, drop < 0);
+		}
+	}
+	assert_int_equal(tx_drop(a, DROP_MTU), dropped[DROP_MTU]);
+	assert_int_equal(tx_drop(a, DROP_SPOOF_VLAN), dropped[DROP_SPOOF_VLAN]);
+}
+
 /* Offload headers count from the start of the frame as the guest has it: they move with tags. */
 static void test_vlan_offload(void **state)
 {
@@ -1193,29 +1282,14 @@ static void test_broken_note_survives(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TESTS(test_contents),
-		TESTS(test_old_header),
-		TESTS(test_gso_carried),
-		TESTS(test_gso_finished),
-		TESTS(test_unicast),
-		TESTS(test_flood),
-		TESTS(test_runs),
-		TESTS(test_flood_gso),
-		TESTS(test_spoof),
-		TESTS(test_vlans),
-		TESTS(test_vlan_offload),
-		TESTS(test_mtu),
-		TESTS(test_link),
-		TESTS(test_no_buffers),
-		TESTS(test_too_big),
-		TESTS(test_many_pieces),
-		TESTS(test_multi_queue),
-		TESTS(test_fragments),
-		TESTS(test_two_fabrics),
-		TESTS(test_learning),
-		TESTS(test_learn_zero),
-		TESTS(test_broken_ring),
-		TESTS(test_broken_note_survives),
+		TESTS(test_contents),     TESTS(test_old_header),  TESTS(test_gso_carried),
+		TESTS(test_gso_finished), TESTS(test_unicast),     TESTS(test_flood),
+		TESTS(test_runs),         TESTS(test_flood_gso),   TESTS(test_spoof),
+		TESTS(test_vlans),        TESTS(test_vlan_runs),   TESTS(test_vlan_offload),
+		TESTS(test_mtu),          TESTS(test_link),        TESTS(test_no_buffers),
+		TESTS(test_too_big),      TESTS(test_many_pieces), TESTS(test_multi_queue),
+		TESTS(test_fragments),    TESTS(test_two_fabrics), TESTS(test_learning),
+		TESTS(test_learn_zero),   TESTS(test_broken_ring), TESTS(test_broken_note_survives),
 	};
 
 	return cmocka_run_group_tests_name("switch", tests, NULL, NULL);
