@@ -157,7 +157,7 @@ struct dataplane_ops {
 struct dataplane_config {
 	struct sd_event *event;
 	unsigned int workers;     /* 1…64 threads */
-	unsigned int poll_us;     /* µs a worker keeps polling a ring that has gone quiet, 0…1000000 */
+	unsigned int poll_us;     /* µs a worker keeps polling what has gone quiet, at most; 0…1000000 */
 	int cpus[64];             /* CPU of each worker, -1: not pinned */
 	unsigned int socket_mode; /* of the vhost-user sockets */
 	uint32_t socket_group;    /* gid, UINT32_MAX: unchanged */

@@ -17,8 +17,8 @@
 #define LOOK_EVERY 16 /* passes between two looks at epoll while queues are active */
 #define EVENTS     64
 #define HINT_AHEAD 3 /* queues */
-/* Looks in vain before a queue's driver is asked for kicks again. Where there is little else to do they take no
- * time; a worker that has others to serve goes on looking, which costs less than the kick does. */
+/* Looks in vain before a queue's driver is asked for kicks again. Where there is little else to do they take
+ * no time; a worker that has others to serve goes on looking, which costs less than the kick does. */
 #define QUIET_LOOKS 16
 /* Where many queues are throttled each waits a little longer, so that they are found due together. */
 #define RESUME_EACH_NS 4000u
@@ -148,7 +148,7 @@ int worker_activate(struct worker *w, struct sw_queue *q)
 	q->active = true;
 	q->active_pos = (int)w->n_active;
 	w->active[w->n_active++] = q;
-	q->busy_until = w->now + w->pool->poll_ns;
+	q->busy_until = w->now + w->window.ns;
 	q->quiet = 0;
 	vring_kick_disable(&q->vr);
 	return 0;
@@ -261,7 +261,7 @@ static __attribute__((noinline)) void poll_active(struct worker *w)
 				burst_run(w);
 		}
 		if (n) {
-			q->busy_until = w->now + w->pool->poll_ns;
+			q->busy_until = w->now + w->window.ns;
 			q->quiet = 0;
 		} else if (unlikely(q->resume_at)) {
 			throttle(w, q);
@@ -299,6 +299,7 @@ static void handle_events(struct worker *w, const struct epoll_event *events, in
 		case POLL_UPLINK:
 			uplink_poll(w, container_of(source, struct uplink_queue, source));
 			w->look = true;
+			w->look_until = w->now + w->window.ns;
 			break;
 		}
 	}
@@ -333,27 +334,46 @@ static int wait_events(struct worker *w, struct epoll_event *events)
 	return n;
 }
 
+/* While there is nothing to do, who waits for this CPU goes first. */
+static void give_way(struct worker *w)
+{
+	uint64_t before = w->now;
+
+	if (!poll_window_gives_way(&w->window, before))
+		return;
+	sched_yield();
+	w->now = clock_ns();
+	poll_window_gave_way(&w->window, w->now, w->now - before);
+}
+
 static void *worker_main(void *arg)
 {
 	struct epoll_event events[EVENTS];
 	struct worker *w = arg;
 	unsigned int since_look = 0;
+	uint64_t packets = 0, slept_at;
 
 	urcu_qsbr_register_thread();
 	while (!__atomic_load_n(&w->pool->stop, __ATOMIC_RELAXED)) {
 		int n = 0;
 
 		w->now = clock_ns();
-		if (w->n_active == 0 && !w->look) {
+		if (w->n_active == 0 && w->now >= w->look_until) {
+			slept_at = w->now;
 			__atomic_store_n(&w->sleeps, w->sleeps + 1, __ATOMIC_RELAXED);
 			urcu_qsbr_thread_offline();
 			n = wait_events(w, events);
 			urcu_qsbr_thread_online();
 			w->now = clock_ns();
-		} else if (w->look || ++since_look >= LOOK_EVERY) {
+			if (n > 0) /* not for a throttled queue's time */
+				poll_window_slept(&w->window, w->now, w->now - slept_at);
+		} else if (w->look || w->n_active == 0 || ++since_look >= LOOK_EVERY) {
 			since_look = 0;
 			w->look = false;
 			n = epoll_wait(w->epfd, events, EVENTS, 0);
+			if (!n && w->packets == packets)
+				give_way(w);
+			packets = w->packets;
 		}
 		handle_events(w, events, n);
 		if (unlikely(__atomic_load_n(&w->run_pending, __ATOMIC_ACQUIRE)))
@@ -418,6 +438,7 @@ static int worker_start(struct worker_pool *pool, unsigned int id, int cpu, stru
 	w->pool = pool;
 	w->wake.kind = POLL_WAKE;
 	w->next_resume = UINT64_MAX;
+	poll_window_init(&w->window, pool->poll_ns);
 	pthread_mutex_init(&w->mutex, NULL);
 	pthread_cond_init(&w->done, NULL);
 	w->epfd = epoll_create1(EPOLL_CLOEXEC);

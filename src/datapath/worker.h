@@ -5,10 +5,11 @@
  *
  * Theory of operation. Each worker owns a share of the transmit queues and of the uplinks' descriptors. A
  * queue is *idle* (its driver kicks, the kick descriptor is in the worker's epoll set) or *active* (kicks are
- * off, the worker polls it each pass). A kick makes it active; poll_us without a frame make it idle again,
- * with one more look after kicks are on, so that none is lost. A pass costs as much as there are active
- * queues, however many there are; with none active the worker sleeps in epoll_wait() and costs nothing. While
- * a worker sleeps it is offline for RCU: the main thread never waits for it.
+ * off, the worker polls it each pass). A kick makes it active; when nothing came for the time that
+ * poll_window.h finds, and for some passes, it is idle again, with one more look after kicks are on, so that
+ * none is lost. A pass costs as much as there are active queues, however many there are; with none active the
+ * worker sleeps in epoll_wait() and costs nothing. While a worker sleeps it is offline for RCU: the main
+ * thread never waits for it.
  *
  * A queue that has frames and may not send them yet (shaper.h) is *throttled*: kicks are off, nobody looks at
  * it, and the worker sleeps no longer than until the first of them may go on; then they are active again.
@@ -23,6 +24,7 @@
 #include <pthread.h>
 
 #include "datapath/offload.h"
+#include "datapath/poll_window.h"
 #include "datapath/port.h"
 #include "util/err.h"
 
@@ -53,6 +55,8 @@ struct worker {
 	unsigned int n_throttled, room_throttled; /* n: atomic, others may read it */
 	uint64_t next_resume; /* ns: when to look at the throttled ones; UINT64_MAX: there are none */
 	bool look;            /* ask epoll again at once */
+	uint64_t look_until;  /* ns: go on asking epoll, something came from an uplink */
+	struct poll_window window;
 
 	unsigned int n_calls;
 	struct sw_queue *calls[WORKER_CALLS];

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* How long a worker goes on polling what has gone quiet, before it sleeps.
+ *
+ * Theory of operation. To be woken takes a thread longer than what it is woken for. Where something comes
+ * soon after a worker has gone to sleep, the window grows, up to its maximum; where sleep was long, polling
+ * was for nothing, and it shrinks, down to POLL_MIN_NS. While it polls in vain the worker gives way to who
+ * waits for its CPU. Somebody who then keeps the CPU is one whom a worker that sleeps would displace when it
+ * is woken, and one that polls has to wait for. At times that may be; each time fills a bucket that leaks,
+ * and when it is full, the CPU is taken for one that others need: for a second the worker polls no longer
+ * than the minimum, and gives way to nobody.
+ *
+ * Times are ns of CLOCK_MONOTONIC. Thread-safety: the worker's own. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define POLL_MIN_NS 50000u
+
+#define CROWDED_NS      1000000u    /* given away at once: it counts */
+#define CROWDED_EACH_NS 20000000u   /* what each time puts into the bucket, which leaks as time goes by */
+#define CROWDED_MAX_NS  100000000u  /* the bucket */
+#define CROWDED_REST_NS 1000000000u /* how long the CPU is then taken for one that others need */
+
+struct poll_window {
+	uint64_t max_ns;
+	uint64_t ns;     /* the window: POLL_MIN_NS to max_ns, or max_ns if that is less */
+	uint64_t bucket; /* time at which it will be empty */
+	uint64_t crowded_until;
+};
+
+void poll_window_init(struct poll_window *p, uint64_t max_ns);
+/* The worker slept for so long, until now. */
+void poll_window_slept(struct poll_window *p, uint64_t now, uint64_t slept_ns);
+/* True if a worker that polls in vain gives way. */
+static inline bool poll_window_gives_way(const struct poll_window *p, uint64_t now)
+{
+	return now >= p->crowded_until;
+}
+/* It gave way, and had its CPU back after so long, now. */
+void poll_window_gave_way(struct poll_window *p, uint64_t now, uint64_t away_ns);
