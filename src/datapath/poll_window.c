@@ -23,10 +23,8 @@ void poll_window_slept(struct poll_window *p, uint64_t now, uint64_t slept_ns)
 		p->ns = MIN(2 * p->ns, p->max_ns);
 }
 
-void poll_window_gave_way(struct poll_window *p, uint64_t now, uint64_t away_ns)
+void poll_window_crowded(struct poll_window *p, uint64_t now)
 {
-	if (away_ns < CROWDED_NS)
-		return;
 	p->bucket = MAX(p->bucket, now) + CROWDED_EACH_NS;
 	if (p->bucket < now + CROWDED_MAX_NS)
 		return;

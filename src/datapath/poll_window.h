@@ -5,11 +5,11 @@
  *
  * Theory of operation. To be woken takes a thread longer than what it is woken for. Where something comes
  * soon after a worker has gone to sleep, the window grows, up to its maximum; where sleep was long, polling
- * was for nothing, and it shrinks, down to POLL_MIN_NS. While it polls in vain the worker gives way to who
- * waits for its CPU. Somebody who then keeps the CPU is one whom a worker that sleeps would displace when it
- * is woken, and one that polls has to wait for. At times that may be; each time fills a bucket that leaks,
- * and when it is full, the CPU is taken for one that others need: for a second the worker polls no longer
- * than the minimum, and gives way to nobody.
+ * was for nothing, and it shrinks, down to POLL_MIN_NS. A worker that is woken displaces whoever has its CPU;
+ * one that polls has used up its share, and waits for its turn when somebody else wants the CPU. A pass that
+ * took very long was such a wait. At times that may be; each one fills a bucket that leaks, and when it is
+ * full, the CPU is taken for one that others need: for a second the worker polls no longer than the minimum.
+ * (Giving way while it polls in vain would be no better: Linux takes a yield for a whole turn given up.)
  *
  * Times are ns of CLOCK_MONOTONIC. Thread-safety: the worker's own. */
 
@@ -18,8 +18,8 @@
 
 #define POLL_MIN_NS 50000u
 
-#define CROWDED_NS      1000000u    /* given away at once: it counts */
-#define CROWDED_EACH_NS 20000000u   /* what each time puts into the bucket, which leaks as time goes by */
+#define CROWDED_NS      1000000u    /* a pass that took so long counts */
+#define CROWDED_EACH_NS 20000000u   /* what each one puts into the bucket, which leaks as time goes by */
 #define CROWDED_MAX_NS  100000000u  /* the bucket */
 #define CROWDED_REST_NS 1000000000u /* how long the CPU is then taken for one that others need */
 
@@ -33,10 +33,11 @@ struct poll_window {
 void poll_window_init(struct poll_window *p, uint64_t max_ns);
 /* The worker slept for so long, until now. */
 void poll_window_slept(struct poll_window *p, uint64_t now, uint64_t slept_ns);
-/* True if a worker that polls in vain gives way. */
-static inline bool poll_window_gives_way(const struct poll_window *p, uint64_t now)
+void poll_window_crowded(struct poll_window *p, uint64_t now);
+
+/* A pass took so long, until now. */
+static inline void poll_window_passed(struct poll_window *p, uint64_t now, uint64_t took_ns)
 {
-	return now >= p->crowded_until;
+	if (__builtin_expect(took_ns >= CROWDED_NS, 0))
+		poll_window_crowded(p, now);
 }
-/* It gave way, and had its CPU back after so long, now. */
-void poll_window_gave_way(struct poll_window *p, uint64_t now, uint64_t away_ns);

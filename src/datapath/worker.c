@@ -14,7 +14,7 @@
 #include "datapath/uplink.h"
 #include "util/clock.h"
 
-#define LOOK_EVERY 16 /* passes between two looks at epoll while queues are active */
+#define LOOK_NS    20000u /* between two looks at epoll while queues are active */
 #define EVENTS     64
 #define HINT_AHEAD 3 /* queues */
 /* Looks in vain before a queue's driver is asked for kicks again. Where there is little else to do they take
@@ -334,46 +334,33 @@ static int wait_events(struct worker *w, struct epoll_event *events)
 	return n;
 }
 
-/* While there is nothing to do, who waits for this CPU goes first. */
-static void give_way(struct worker *w)
-{
-	uint64_t before = w->now;
-
-	if (!poll_window_gives_way(&w->window, before))
-		return;
-	sched_yield();
-	w->now = clock_ns();
-	poll_window_gave_way(&w->window, w->now, w->now - before);
-}
-
 static void *worker_main(void *arg)
 {
 	struct epoll_event events[EVENTS];
 	struct worker *w = arg;
-	unsigned int since_look = 0;
-	uint64_t packets = 0, slept_at;
+	uint64_t before, look_at = 0;
 
 	urcu_qsbr_register_thread();
+	w->now = clock_ns();
 	while (!__atomic_load_n(&w->pool->stop, __ATOMIC_RELAXED)) {
 		int n = 0;
 
+		before = w->now;
 		w->now = clock_ns();
+		poll_window_passed(&w->window, w->now, w->now - before);
 		if (w->n_active == 0 && w->now >= w->look_until) {
-			slept_at = w->now;
+			before = w->now;
 			__atomic_store_n(&w->sleeps, w->sleeps + 1, __ATOMIC_RELAXED);
 			urcu_qsbr_thread_offline();
 			n = wait_events(w, events);
 			urcu_qsbr_thread_online();
 			w->now = clock_ns();
 			if (n > 0) /* not for a throttled queue's time */
-				poll_window_slept(&w->window, w->now, w->now - slept_at);
-		} else if (w->look || w->n_active == 0 || ++since_look >= LOOK_EVERY) {
-			since_look = 0;
+				poll_window_slept(&w->window, w->now, w->now - before);
+		} else if (w->look || w->n_active == 0 || w->now >= look_at) {
+			look_at = w->now + LOOK_NS;
 			w->look = false;
 			n = epoll_wait(w->epfd, events, EVENTS, 0);
-			if (!n && w->packets == packets)
-				give_way(w);
-			packets = w->packets;
 		}
 		handle_events(w, events, n);
 		if (unlikely(__atomic_load_n(&w->run_pending, __ATOMIC_ACQUIRE)))
