@@ -98,7 +98,6 @@ def _stream_in(name: str) -> Callable[[Bench, Plan], Mapping[str, float]]:
 
 def _rr_loopback(bench: Bench, plan: Plan) -> Mapping[str, float]:
     """The pod with itself: what its kernel takes for it without any NIC."""
-    bench.in_pod("vpf", "ip link set lo up")
     return _rr_to(bench, "vpf", "127.0.0.1", plan)
 
 

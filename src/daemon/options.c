@@ -18,7 +18,7 @@ static const char usage[] =
 	"  --workers N        threads that move packets, 1 to 64 (default 1)\n"
 	"  --cpus LIST        pin the workers to these CPUs, such as 2,4-7; one each, in turn\n"
 	"  --poll-us N        microseconds that a worker goes on polling what has gone quiet, at most,\n"
-	"                     0 to 1000000 (default 500)\n"
+	"                     0 to 1000000 (default 50)\n"
 	"  --group NAME       group of the sockets, by name or number (default: vpfd's own)\n"
 	"  --socket-mode MODE permission bits of the sockets, octal (default 0660)\n"
 	"  --log-level LEVEL  error, warning, notice, info or debug (default info)\n"
@@ -189,7 +189,7 @@ int options_parse(int argc, char *argv[], struct options *ret, struct err *err)
 		.run_dir = first_directory(getenv("RUNTIME_DIRECTORY"), "/run/vpf"),
 		.state_dir = first_directory(getenv("STATE_DIRECTORY"), "/var/lib/vpf"),
 		.workers = 1,
-		.poll_us = 500,
+		.poll_us = 50,
 		.socket_mode = 0660,
 		.group = (gid_t)-1,
 		.log_level = LOG_LVL_INFO,
