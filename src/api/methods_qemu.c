@@ -40,8 +40,7 @@ const struct json_field params_pf_qemu_args[] = {
 	 .doc = "chassis number of the first root port made (default: derived from the name)"},
 	{.name = "without_pf",
 	 .kind = JSON_KIND_BOOL,
-	 .doc = "print everything but the virtual PF itself, for a VM that gets it by pf.attach later "
-		"(default false)"},
+	 .doc = "print everything but the virtual PF itself, for a VM that gets it by pf.attach later (default false)"},
 	{0},
 };
 

@@ -131,21 +131,20 @@ json_t *object_function(const struct api_env *env, const struct model_pf *pf, un
 
 	model_function_get(env->model, pf->s.name, fn, &state, &vu, NULL);
 	snprintf(features, sizeof(features), "0x%" PRIx64, vu.features);
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:i, s:I, s:I, s:o, s:b, s:b, s:s, s:s, "
-			 "s:b, s:o, s:s, s:I, s:I, s:o, s:o, s:o}",
-			 "pf", pf->s.name, "vf", object_vf(fn), "mac", mac_json(s->mac), "admin_mac",
-			 mac_is_zero(s->admin_mac) ? json_null() : mac_json(s->admin_mac), "vlan",
-			 vlan_json(&s->vlan), "spoofchk", s->spoofchk, "trust", s->trust, "link",
-			 link_mode_name(s->link), "mtu", s->mtu, "min_rate", (json_int_t)s->min_rate,
-			 "max_rate", (json_int_t)s->max_rate, "pinned", pinned_json(s->pinned), "link_up",
-			 state.link_up, "mac_conflict", state.mac_conflict, "datapath",
-			 state.datapath ? state.datapath : "none", "socket",
-			 model_function_path(env->model, pf->s.name, fn, path), "connected", vu.connected,
-			 "peer_pid", vu.connected ? json_integer(vu.peer) : json_null(), "features", features,
-			 "queues_started", (json_int_t)vu.queues_started, "queues_enabled",
-			 (json_int_t)vu.queues_enabled, "driver", driver_json(state.filter), "datapaths",
-			 s->datapaths.n ? datapath_list_to_json(&s->datapaths) : json_null(), "binding",
-			 binding_json(env, pf, fn));
+	return json_pack(
+		"{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:i, s:I, s:I, s:o, s:b, s:b, s:s, s:s, s:b, s:o, s:s, s:I, s:I, s:o, s:o, s:o}",
+		"pf", pf->s.name, "vf", object_vf(fn), "mac", mac_json(s->mac), "admin_mac",
+		mac_is_zero(s->admin_mac) ? json_null() : mac_json(s->admin_mac), "vlan", vlan_json(&s->vlan),
+		"spoofchk", s->spoofchk, "trust", s->trust, "link", link_mode_name(s->link), "mtu", s->mtu,
+		"min_rate", (json_int_t)s->min_rate, "max_rate", (json_int_t)s->max_rate, "pinned",
+		pinned_json(s->pinned), "link_up", state.link_up, "mac_conflict", state.mac_conflict,
+		"datapath", state.datapath ? state.datapath : "none", "socket",
+		model_function_path(env->model, pf->s.name, fn, path), "connected", vu.connected, "peer_pid",
+		vu.connected ? json_integer(vu.peer) : json_null(), "features", features, "queues_started",
+		(json_int_t)vu.queues_started, "queues_enabled", (json_int_t)vu.queues_enabled, "driver",
+		driver_json(state.filter), "datapaths",
+		s->datapaths.n ? datapath_list_to_json(&s->datapaths) : json_null(), "binding",
+		binding_json(env, pf, fn));
 }
 
 static json_t *control_json(const struct control *control, const char *pf)

@@ -405,11 +405,11 @@ static void handle_batch(struct message *m, const json_t *list)
 			continue;
 		}
 		if (json_object_get(request, "id"))
-			reply_error(m, json_object_get(request, "id"), RPC_ERRNO_BASE - EMSGSIZE,
-				    &(struct err){
-					    .code = EMSGSIZE,
-					    .text = "not done: the replies to this batch are too long; send "
-						    "fewer requests at once"});
+			reply_error(
+				m, json_object_get(request, "id"), RPC_ERRNO_BASE - EMSGSIZE,
+				&(struct err){
+					.code = EMSGSIZE,
+					.text = "not done: the replies to this batch are too long; send fewer requests at once"});
 	}
 }
 

@@ -8,8 +8,8 @@
  *	binding_slot.c	one instance of a datapath: its phases, its deadlines, the rings that it has
  *
  * Callbacks of an instance may come from anywhere, even from within a call to it. So they write down what
- *they say in its slot, and the next step acts on that: nobody is closed or called from within his own
- *callback. */
+ * they say in its slot, and the next step acts on that: nobody is closed or called from within his own
+ * callback. */
 
 #include "broker/binding.h"
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Another back-end (testpmd, Open vSwitch with DPDK, VPP) serves the rings, and vpfd is its front-end: it
- *passes on guest memory, ring addresses, kick and call descriptors, and then has no part in the traffic.
+ * passes on guest memory, ring addresses, kick and call descriptors, and then has no part in the traffic.
  *
  * Theory of operation. A connection is greeted once (features, protocol features, limits), then told features
- *and memory by every prepare that changes them, and the rings by start. Requests are sent without waiting for
- *one another; a step is done when all that was asked is answered. A back-end without acknowledgements is
- *asked for its features again at the end of a step: once it answers, it has read what came before. Each
- *step's requests have the step's deadline, short of the broker's limit, so that the reason given is the one
- *that says what was missing.
+ * and memory by every prepare that changes them, and the rings by start. Requests are sent without waiting for
+ * one another; a step is done when all that was asked is answered. A back-end without acknowledgements is
+ * asked for its features again at the end of a step: once it answers, it has read what came before. Each
+ * step's requests have the step's deadline, short of the broker's limit, so that the reason given is the one
+ * that says what was missing.
  *
  *	state      the connection ends
  *	PREPARING  closed by the back-end: another one is sought while there is time (a server that is just
@@ -19,13 +19,13 @@
  *	STOPPING   stopped(), and then failed()
  *
  * Positions. Split rings only: a stopped one stands where its used index in guest memory says. The back-end's
- *answer to GET_VRING_BASE says that it has stopped; its number is only checked against the used index, up to
- *a ring's size beyond which it may have taken descriptors (they are taken anew), and one that is elsewhere is
- *not to be trusted.
+ * answer to GET_VRING_BASE says that it has stopped; its number is only checked against the used index, up to
+ * a ring's size beyond which it may have taken descriptors (they are taken anew), and one that is elsewhere is
+ * not to be trusted.
  *
  * What is not in vpfd's hand: a back-end that neither answers nor ends (it is being debugged, or the machine
  * suspended it) may still hold guest memory when the rings have gone elsewhere, and write to them before it
- *notices that its connection is gone. The same is true of any front-end's back-end. */
+ * notices that its connection is gone. The same is true of any front-end's back-end. */
 
 #include "broker/datapath_vhost_user.h"
 

@@ -16,8 +16,7 @@ static int leads_elsewhere(const struct datapath_pref *pref, const struct fabric
 		return 0;
 	return err_set(
 		err, EOPNOTSUPP, "datapaths",
-		"vhost-net leads to a tap of a bridge, and the fabric %s is of type %s: use a fabric of type "
-		"bridge, or another datapath",
+		"vhost-net leads to a tap of a bridge, and the fabric %s is of type %s: use a fabric of type bridge, or another datapath",
 		fabric->name, ops->type);
 }
 
@@ -32,11 +31,10 @@ static int features_suffice(uint64_t features, const struct datapath_pref *pref,
 			       "%.160s has no rings as of virtio 1 (VIRTIO_F_VERSION_1): leave it out",
 			       datapath_pref_text(pref, text));
 	if (queue_pairs > 1 && !(features & VIRTIO_BIT(VIRTIO_NET_F_MQ)))
-		return err_set(err, EOPNOTSUPP, "datapaths",
-			       "%.160s cannot serve %u queue pairs, as this virtual PF has: leave it out, or "
-			       "make one "
-			       "with fewer",
-			       datapath_pref_text(pref, text), queue_pairs);
+		return err_set(
+			err, EOPNOTSUPP, "datapaths",
+			"%.160s cannot serve %u queue pairs, as this virtual PF has: leave it out, or make one with fewer",
+			datapath_pref_text(pref, text), queue_pairs);
 	return 0;
 }
 

@@ -2,27 +2,27 @@
 #pragma once
 
 /* One vhost-vdpa device in a function's service: the steps, each of which may wait for the device as long as
- *the kernel lets it.
+ * the kernel lets it.
  *
  * Theory of operation.
  *
  *	(nothing) —prepare→ negotiated —start→ live —stop→ stopped —prepare→ negotiated …
  *
  * negotiated: the device is ours, has accepted the features and knows guest memory; rings are not set. The
- *memory stays mapped from one service to the next while the table is the same, where the kernel says that a
- *reset leaves it so (VHOST_BACKEND_F_IOTLB_PERSIST), and is mapped anew after a reset elsewhere.
+ * memory stays mapped from one service to the next while the table is the same, where the kernel says that a
+ * reset leaves it so (VHOST_BACKEND_F_IOTLB_PERSIST), and is mapped anew after a reset elsewhere.
  *
  * Stopping. With SUSPEND the device finishes what it took and stands still; without, it is reset, which says
- *the same of devices that use buffers in order. Where the rings stand is then in guest memory: the used
- *index. A program behind VDUSE may answer a reset before it has carried it out (DPDK does), so it is asked
- *one more thing after.
+ * the same of devices that use buffers in order. Where the rings stand is then in guest memory: the used
+ * index. A program behind VDUSE may answer a reset before it has carried it out (DPDK does), so it is asked
+ * one more thing after.
  *
  * Status. The kernel's ioctl does not say whether a device took a status, so it is read back.
  *
  * Source: <linux/vhost.h>; virtio 1.3 §3.1 (initialization), §5.1 (network device).
  *
  * Thread-safety: one thread at a time, not the main one; what the main thread hands in and reads between two
- *steps is marked so. */
+ * steps is marked so. */
 
 #include "broker/vdpa_control.h"
 #include "broker/vdpa_iotlb.h"

@@ -155,8 +155,7 @@ static int need_device(struct vhost_net *vn, unsigned int pair)
 			if (errno == E2BIG)
 				return reason(
 					vn, -E2BIG,
-					"guest memory is in %u regions, and the kernel's vhost takes %u "
-					"(its parameter max_mem_regions)",
+					"guest memory is in %u regions, and the kernel's vhost takes %u (its parameter max_mem_regions)",
 					vn->table->nregions, max_regions());
 			return failed(vn, "the kernel does not take the guest's memory");
 		}

@@ -6,18 +6,18 @@
  *
  * Theory of operation.
  *	- A driver that has the VM's key says HELLO and gets a *pending* session. That becomes the *active*
- *one with the first request that carries its id, and ends the one before. So whoever repeats a HELLO that it
+ *	  one with the first request that carries its id, and ends the one before. So whoever repeats a HELLO that it
  *	  has overheard ends no session: it cannot make the request. At most one session of each kind.
  *	- Requests of the active session have growing sequence numbers. The last one's outcome is kept: the
- *same number again is answered with it, and nothing is done twice. The records behind it are read anew, so
+ *	  same number again is answered with it, and nothing is done twice. The records after it are read again, so
  *	  that an answer that comes late never tells of a state older than an event did that went before.
  *	- What changes is a bit per function (channel_dirty()), sent as EVENTs with the functions' records as
- *they are when it is sent; one EVENT is on its way at a time, and is sent again until it is acknowledged. A
+ *	  they are when it is sent; one EVENT is on its way at a time, and is sent again until it is acknowledged. A
  *	  driver that was sent EVENT_TRIES and acknowledged none has left without a word: its session ends.
  *	- While function 0 is stopped nothing is sent. Soon started again (QEMU does that when memory is
- *plugged or a migration begins) all goes on; else (the driver left, the VM was reset) the sessions end. When
- *it is started and nobody has a session, which is so after a restart of vpfd, too, RESETs ask whoever is
- *there for a HELLO.
+ *	  plugged or a migration begins) all goes on; else (the driver left, the VM was reset) the sessions end.
+ *	  When it is started without a session, which is so after a restart of vpfd, too, RESETs ask the driver,
+ *	  if there is one, for a HELLO.
  *
  * Time is passed in, µs of a clock that does not go back. The owner calls channel_tick() at
  * channel_deadline(). Memory is constant. Callbacks must not call back into the channel, except

@@ -30,15 +30,15 @@ static int not_running(const char *path, struct err *err)
 	size_t len = strlen(path), dir = len - MIN(len, strlen(name));
 
 	if (strcmp(path, CLIENT_DEFAULT_SOCKET) == 0)
-		return err_set(err, ENOENT, NULL,
-			       "vpfd is not running at %s: start it with 'systemctl start vpfd', or name its "
-			       "socket with --socket",
-			       path);
+		return err_set(
+			err, ENOENT, NULL,
+			"vpfd is not running at %s: start it with 'systemctl start vpfd', or name its socket with --socket",
+			path);
 	if (dir && strcmp(path + dir, name) == 0)
-		return err_set(err, ENOENT, NULL,
-			       "vpfd is not running at %s: start it with 'vpfd --run-dir %.*s', or name its "
-			       "socket with --socket",
-			       path, (int)dir, path);
+		return err_set(
+			err, ENOENT, NULL,
+			"vpfd is not running at %s: start it with 'vpfd --run-dir %.*s', or name its socket with --socket",
+			path, (int)dir, path);
 	return err_set(err, ENOENT, NULL,
 		       "vpfd is not running at %s: start it, or name its socket with --socket", path);
 }
@@ -62,20 +62,20 @@ static int not_permitted(const char *path, struct err *err)
 		if (stat(part, &st) < 0)
 			break;
 		if (!(st.st_mode & (whole ? S_IWGRP : S_IXGRP)))
-			return err_set(err, EACCES, NULL,
-				       "permission denied on %s: only its owner (user id %u) may use it; run "
-				       "vpfctl as that user, or start vpfd with --group and --socket-mode",
-				       part, st.st_uid);
+			return err_set(
+				err, EACCES, NULL,
+				"permission denied on %s: only its owner (user id %u) may use it; run vpfctl as that user, or start vpfd with --group and --socket-mode",
+				part, st.st_uid);
 		group = getgrgid(st.st_gid);
 		if (group)
-			return err_set(err, EACCES, NULL,
-				       "permission denied on %s: it is for group '%.40s'; run vpfctl as root "
-				       "or as a member of that group",
-				       part, group->gr_name);
-		return err_set(err, EACCES, NULL,
-			       "permission denied on %s: it is for group id %u; run vpfctl as root or as a "
-			       "member of that group",
-			       part, st.st_gid);
+			return err_set(
+				err, EACCES, NULL,
+				"permission denied on %s: it is for group '%.40s'; run vpfctl as root or as a member of that group",
+				part, group->gr_name);
+		return err_set(
+			err, EACCES, NULL,
+			"permission denied on %s: it is for group id %u; run vpfctl as root or as a member of that group",
+			part, st.st_gid);
 	}
 	return err_set(err, EACCES, NULL, "permission denied on %s: run vpfctl as root", path);
 }

@@ -28,16 +28,12 @@ static const struct arg add_args[] = {
 	 .param = "type",
 	 .complete = COMPLETE_WORDS,
 	 .words = words_fabric_type,
-	 .help = "builtin: vpfd's own switch (the default). bridge: a bridge of the host's kernel, with a "
-		 "tap for each "
-		 "function in use."},
+	 .help = "builtin: vpfd's own switch (the default). bridge: a bridge of the host's kernel, with a tap for each function in use."},
 	{.name = "--bridge",
 	 .value = "BRIDGE",
 	 .param = "bridge",
 	 .complete = COMPLETE_NETDEV,
-	 .help = "For --type bridge: the bridge. If there is none of that name it is made, and removed with "
-		 "the "
-		 "fabric."},
+	 .help = "For --type bridge: the bridge. If there is none of that name it is made, and removed with the fabric."},
 	{UPLINK, .complete = COMPLETE_UPLINK, .help = UPLINK_HELP},
 	{LEARNING, .help = LEARNING_HELP},
 	{AGEING, .help = AGEING_HELP},
@@ -225,11 +221,8 @@ const struct command fdb_commands[] = {
 	{
 		.name = "show",
 		.summary = "Show the forwarding table of a fabric",
-		.about = "Each line is a MAC, the VLAN in which it counts (-: untagged), and the function "
-			 "that owns it. "
-			 "KIND says why: permanent (the function's own MAC), admin (set with 'vpfctl vf set "
-			 "--mac'), driver (the VM's driver has asked for it) or learned (frames came from it "
-			 "AGE ago).",
+		.about =
+			"Each line is a MAC, the VLAN in which it counts (-: untagged), and the function that owns it. KIND says why: permanent (the function's own MAC), admin (set with 'vpfctl vf set --mac'), driver (the VM's driver has asked for it) or learned (frames came from it AGE ago).",
 		.examples = (const struct example[]){{"fdb show f0", "Who owns which MAC in f0?"}, {0}},
 		.args = fdb_args,
 		.method = "fdb.show",

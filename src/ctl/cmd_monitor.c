@@ -15,9 +15,7 @@ const struct arg monitor_args[] = {
 	 .param = "topics",
 	 .complete = COMPLETE_WORDS,
 	 .words = words_topics,
-	 .help = "Only events of these topics: function, link, pf, fabric, fdb, ring, qmp, control, "
-		 "datapath. Default: "
-		 "all."},
+	 .help = "Only events of these topics: function, link, pf, fabric, fdb, ring, qmp, control, datapath. Default: all."},
 	{.name = "--count", .value = "N", .parse = value_count, .help = "End after N events."},
 	{0},
 };

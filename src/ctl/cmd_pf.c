@@ -26,15 +26,7 @@
 		"Default: off."
 
 static const char policy_help[] =
-	"What the VM may do with its PF. Of its VFs' settings it may change: guest_control=on|off (any at "
-	"all; "
-	"default on), vlans=LIST (VLANs such as 10-20,30; all; none: the default), vlan_ad=on|off (802.1ad "
-	"tags, too; off), macs=own|list|any (MACs; own), mac_list=MAC[-MAC],… (for macs=list), trust=on|off "
-	"(off), spoofchk_off=on|off (off), max_vfs=N (no more VFs than that have a link; 255). Whatever it "
-	"changes: max_rate=MBPS (of each VF; none), max_rate_total=MBPS (of all functions; none). Its "
-	"drivers: "
-	"driver_mac=on|off (a MAC of their own; on), max_driver_macs=N (further MACs a function; 32), "
-	"promisc=on|off (a trusted VF may be promiscuous; off).";
+	"What the VM may do with its PF. Of its VFs' settings it may change: guest_control=on|off (any at all; default on), vlans=LIST (VLANs such as 10-20,30; all; none: the default), vlan_ad=on|off (802.1ad tags, too; off), macs=own|list|any (MACs; own), mac_list=MAC[-MAC],… (for macs=list), trust=on|off (off), spoofchk_off=on|off (off), max_vfs=N (no more VFs than that have a link; 255). Whatever it changes: max_rate=MBPS (of each VF; none), max_rate_total=MBPS (of all functions; none). Its drivers: driver_mac=on|off (a MAC of their own; on), max_driver_macs=N (further MACs a function; 32), promisc=on|off (a trusted VF may be promiscuous; off).";
 
 static const struct arg add_args[] = {
 	{.name = "NAME", .flags = ARG_REQUIRED, .param = "name", .help = "What to call it."},
@@ -59,17 +51,14 @@ static const struct arg add_args[] = {
 	 .help = "Permanent MAC of the PF; VF n gets the one n + 1 above it. Default: generated, and kept."},
 	{MTU, .help = "Largest packet of its functions, also told to the VM. Default: 1500."},
 	{VM,
-	 .help = "The VM that it is for, as you call it: virtual PFs of one VM share the key with which its "
-		 "driver and vpfd know each other. Default: the virtual PF's name."},
+	 .help = "The VM that it is for, as you call it: virtual PFs of one VM share the key with which its driver and vpfd know each other. Default: the virtual PF's name."},
 	{QMP, .complete = COMPLETE_FILE,
-	 .help = "A QMP socket of the VM, for vpfd alone: for link states, the drivers' MAC filters, and "
-		 "attach and detach."},
+	 .help = "A QMP socket of the VM, for vpfd alone: for link states, the drivers' MAC filters, and attach and detach."},
 	{DATAPATH},
 	{FAILBACK},
 	{.name = "--spoofchk",
 	 ARG_ON_OFF("spoofchk"),
-	 .help = "Whether its functions begin with the spoof check, which not every datapath has. Default: "
-		 "on."},
+	 .help = "Whether its functions begin with the spoof check, which not every datapath has. Default: on."},
 	{POLICY, .complete = COMPLETE_POLICY, .help = policy_help},
 	{0},
 };
@@ -77,8 +66,8 @@ static const struct arg add_args[] = {
 static const struct arg set_args[] = {
 	{PF_NAME, .help = "A virtual PF."},
 	{MTU, .help = "Largest packet of its functions, also told to the VM when it starts next."},
-	{VM, .help = "The VM that it is for, as you call it; default: one of its own. Only while no VM is "
-		     "connected."},
+	{VM,
+	 .help = "The VM that it is for, as you call it; default: one of its own. Only while no VM is connected."},
 	{QMP, .complete = COMPLETE_FILE, .help = "A QMP socket of the VM, for vpfd alone; none: no longer."},
 	{MAC,
 	 .help = "Permanent MAC of the PF; VF n gets the one n + 1 above it. Only while no VM is connected."},
@@ -203,20 +192,16 @@ const struct command pf_commands[] = {
 	{
 		.name = "add",
 		.summary = "Make a virtual PF",
-		.about = "Makes a virtual PF with its VFs, their MACs and their vhost-user sockets. Give it "
-			 "to a VM with 'vpfctl qemu-args' when the VM starts, or with 'vpfctl pf attach' "
-			 "while it runs.",
+		.about =
+			"Makes a virtual PF with its VFs, their MACs and their vhost-user sockets. Give it to a VM with 'vpfctl qemu-args' when the VM starts, or with 'vpfctl pf attach' while it runs.",
 		.examples =
 			(const struct example[]){
 				{"pf add pf0 --fabric f0 --vfs 8", "A virtual PF with 8 VFs."},
 				{"pf add pf1 --fabric f0 --vfs 64 --queue-pairs 4 --mtu 9000",
 				 "One for a VM with 4 or more vCPUs and jumbo frames."},
-				{"pf add pf2 --fabric f0 --vfs 8 --qmp /run/vm2/qmp.sock --policy "
-				 "driver_mac=off",
-				 "One whose VM can be asked over QMP, and whose drivers keep to the MACs "
-				 "they are given."},
-				{"pf add pf3 --fabric f0 --vfs 8 --spoofchk off --datapath "
-				 "vhost-user:path=/run/ovs/{pf}-{vf}.sock,builtin --failback on",
+				{"pf add pf2 --fabric f0 --vfs 8 --qmp /run/vm2/qmp.sock --policy driver_mac=off",
+				 "One whose VM can be asked over QMP, and whose drivers keep to the MACs they are given."},
+				{"pf add pf3 --fabric f0 --vfs 8 --spoofchk off --datapath vhost-user:path=/run/ovs/{pf}-{vf}.sock,builtin --failback on",
 				 "One whose VFs another switch serves while it runs, and vpfd while not."},
 				{0},
 			},
@@ -233,8 +218,7 @@ const struct command pf_commands[] = {
 				{"pf set pf0 --qmp /run/vm0/qmp.sock",
 				 "Tell vpfd where the VM's QMP socket is."},
 				{"pf set pf0 --policy vlans=10-20,30,macs=any,max_rate=1000",
-				 "Let the VM put its VFs into these VLANs and give them any MAC; each sends "
-				 "1 Gb/s at most."},
+				 "Let the VM put its VFs into these VLANs and give them any MAC; each sends 1 Gb/s at most."},
 				{"pf set pf0 --policy vlans=none,macs=own,max_rate=none",
 				 "Back to the defaults. What its VFs have got by then they keep."},
 				{0},
@@ -273,9 +257,8 @@ const struct command pf_commands[] = {
 	{
 		.name = "attach",
 		.summary = "Plug a virtual PF into a running VM",
-		.about = "Plugs the virtual PF with all its VFs into the VM whose QMP socket was named with "
-			 "--qmp. The VM must have been started with an empty PCIe root port ('vpfctl "
-			 "qemu-args --hotplug-ports N' prints such).",
+		.about =
+			"Plugs the virtual PF with all its VFs into the VM whose QMP socket was named with --qmp. The VM must have been started with an empty PCIe root port ('vpfctl qemu-args --hotplug-ports N' prints such).",
 		.examples =
 			(const struct example[]){
 				{"pf attach pf1", "Plug pf1 into its VM's first empty root port."},
@@ -289,8 +272,8 @@ const struct command pf_commands[] = {
 	{
 		.name = "detach",
 		.summary = "Unplug a virtual PF from a running VM",
-		.about = "Asks the VM to let go of the virtual PF, and waits until it has. The virtual PF "
-			 "itself, its settings and counters stay.",
+		.about =
+			"Asks the VM to let go of the virtual PF, and waits until it has. The virtual PF itself, its settings and counters stay.",
 		.examples = (const struct example[]){{"pf detach pf1", "Unplug pf1 from its VM."}, {0}},
 		.args = name_args,
 		.method = "pf.detach",

@@ -19,8 +19,7 @@ const struct arg qemu_args_args[] = {
 	{.name = "--memory",
 	 .value = "SIZE",
 	 .param = "memory",
-	 .help = "Also print the guest's memory, of this size (512M, 4G), as vhost-user needs it: shared. Do "
-		 "not give QEMU another -m then."},
+	 .help = "Also print the guest's memory, of this size (512M, 4G), as vhost-user needs it: shared. Do not give QEMU another -m then."},
 	{.name = "--bus",
 	 .value = "ID",
 	 .param = "bus",
@@ -34,12 +33,10 @@ const struct arg qemu_args_args[] = {
 	 .value = "N",
 	 .param = "chassis",
 	 .parse = value_integer,
-	 .help = "Chassis number of the first root port that is printed, 1 to 255; each of a VM's root ports "
-		 "needs another. Default: derived from the virtual PF's name."},
+	 .help = "Chassis number of the first root port that is printed, 1 to 255; each of a VM's root ports needs another. Default: derived from the virtual PF's name."},
 	{.name = "--without-pf",
 	 .param = "without_pf",
-	 .help = "Print everything but the virtual PF: for a VM that is started without it, and gets it by "
-		 "'vpfctl pf attach' when it runs."},
+	 .help = "Print everything but the virtual PF: for a VM that is started without it, and gets it by 'vpfctl pf attach' when it runs."},
 	{.name = "--packed", .param = "packed", .help = "Offer packed rings to the guest."},
 	{.name = "--rx-queue-size",
 	 .value = "N",

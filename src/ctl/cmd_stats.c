@@ -25,8 +25,7 @@ const struct arg stats_args[] = {
 	 .help = "Only this fabric: its uplink and the functions on it."},
 	{.name = "--watch",
 	 .letter = 'w',
-	 .help = "Show rates a second, again and again until stopped; idle functions are left out. With "
-		 "--json: the counters, a line each time."},
+	 .help = "Show rates a second, again and again until stopped; idle functions are left out. With --json: the counters, a line each time."},
 	{.name = "--interval",
 	 .value = "SECONDS",
 	 .parse = value_seconds,

@@ -66,11 +66,8 @@ const struct command vdpa_commands[] = {
 	{
 		.name = "list",
 		.summary = "List the host's vDPA devices",
-		.about = "Management devices, on which devices can be made; then the devices there are, and "
-			 "which "
-			 "function of which virtual PF uses each. One that another program uses is on a "
-			 "driver "
-			 "like any other.",
+		.about =
+			"Management devices, on which devices can be made; then the devices there are, and which function of which virtual PF uses each. One that another program uses is on a driver like any other.",
 		.examples = (const struct example[]){{"vdpa list", "What could --datapath vdpa:… get?"}, {0}},
 		.method = "vdpa.list",
 		.run = run_method,

@@ -24,27 +24,23 @@ static const struct arg set_args[] = {
 	 .value = "MAC",
 	 .param = "mac",
 	 .parse = value_mac,
-	 .help = "Administrative MAC, which the VM's driver cannot change unless the VF is trusted; none or "
-		 "all zeros: the permanent one again."},
+	 .help = "Administrative MAC, which the VM's driver cannot change unless the VF is trusted; none or all zeros: the permanent one again."},
 	{.name = "--vlan",
 	 .value = "VLAN",
 	 .param = "vlan",
 	 .parse = value_vlan,
-	 .help = "VID, VID:PCP or VID:PCP:802.1ad: the switch inserts and strips the tag, the VM sees none. "
-		 "none: no VLAN."},
+	 .help = "VID, VID:PCP or VID:PCP:802.1ad: the switch inserts and strips the tag, the VM sees none. none: no VLAN."},
 	{.name = "--trunk",
 	 .value = "LIST",
 	 .param = "vlan",
 	 .parse = value_trunk,
-	 .help = "The VM tags its frames itself, and only these VLANs pass, such as 0,10-20,30 (0: untagged "
-		 "frames)."},
+	 .help = "The VM tags its frames itself, and only these VLANs pass, such as 0,10-20,30 (0: untagged frames)."},
 	{.name = "--spoofchk",
 	 ARG_ON_OFF("spoofchk"),
 	 .help = "Drop frames that it sends from a MAC or in a VLAN that is not its own. Default: on."},
 	{.name = "--trust",
 	 ARG_ON_OFF("trust"),
-	 .help = "It may change an administrative MAC and, if the policy lets it, be promiscuous. Default: "
-		 "off."},
+	 .help = "It may change an administrative MAC and, if the policy lets it, be promiscuous. Default: off."},
 	{.name = "--link",
 	 .value = "auto|enable|disable",
 	 .param = "link",
@@ -64,17 +60,14 @@ static const struct arg set_args[] = {
 	 .parse = value_rate,
 	 .complete = COMPLETE_WORDS,
 	 .words = words_none,
-	 .help = "It can send so many Mb/s whatever the others send, out of the policy's max_rate_total; "
-		 "none: no such promise."},
+	 .help = "It can send so many Mb/s whatever the others send, out of the policy's max_rate_total; none: no such promise."},
 	{.name = "--pinned",
 	 .value = "LIST",
 	 .param = "pinned",
 	 .parse = value_pinned,
 	 .complete = COMPLETE_LIST,
 	 .words = words_pinned,
-	 .help = "What the VM cannot change whatever the policy: any of mac, vlan, rate, spoofchk, trust, "
-		 "link, "
-		 "with commas between them; all; or none."},
+	 .help = "What the VM cannot change whatever the policy: any of mac, vlan, rate, spoofchk, trust, link, with commas between them; all; or none."},
 	{.name = "--mtu",
 	 .value = "BYTES",
 	 .param = "mtu",
@@ -438,9 +431,8 @@ const struct command vf_commands[] = {
 	{
 		.name = "list",
 		.summary = "List who serves each function",
-		.about = "A line for each function: who serves its rings, which wish of its list that is, "
-			 "how often "
-			 "it has moved, and what failed last.",
+		.about =
+			"A line for each function: who serves its rings, which wish of its list that is, how often it has moved, and what failed last.",
 		.examples =
 			(const struct example[]){
 				{"vf list", "All functions of all virtual PFs."},

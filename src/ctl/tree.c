@@ -48,31 +48,29 @@ static const struct command commands[] = {
 	{
 		.name = "fabric",
 		.summary = "Fabrics: the switches that functions are connected to",
-		.about = "A fabric is the embedded switch of a NIC that does not exist. Virtual PFs are "
-			 "added to a fabric as if they were PFs of that NIC; its uplink leads out of it. "
-			 "Nothing passes from one fabric to another.",
+		.about =
+			"A fabric is the embedded switch of a NIC that does not exist. Virtual PFs are added to a fabric as if they were PFs of that NIC; its uplink leads out of it. Nothing passes from one fabric to another.",
 		.sub = fabric_commands,
 	},
 	{
 		.name = "pf",
 		.summary = "Virtual PFs: what a VM sees as a NIC with SR-IOV",
-		.about = "A virtual PF belongs to one VM and has up to 255 VFs, which the VM's own software "
-			 "enables and uses. Each of its functions (the PF itself and each VF) is a "
-			 "vhost-user socket to which QEMU connects.",
+		.about =
+			"A virtual PF belongs to one VM and has up to 255 VFs, which the VM's own software enables and uses. Each of its functions (the PF itself and each VF) is a vhost-user socket to which QEMU connects.",
 		.sub = pf_commands,
 	},
 	{
 		.name = "vf",
 		.summary = "Settings of a VF: MAC, VLAN, rates, spoof check, trust, link, MTU",
-		.about = "What 'ip link set PF vf N …' sets on a NIC, set from the host. It takes effect at "
-			 "once, also while the VM uses the VF, and stays.",
+		.about =
+			"What 'ip link set PF vf N …' sets on a NIC, set from the host. It takes effect at once, also while the VM uses the VF, and stays.",
 		.sub = vf_commands,
 	},
 	{
 		.name = "qemu-args",
 		.summary = "QEMU arguments that give a VM a virtual PF",
-		.about = "Prints the arguments to add to a qemu-system-x86_64 command line (machine q35, "
-			 "QEMU 10.1 or newer), quoted for a shell and ready to paste.",
+		.about =
+			"Prints the arguments to add to a qemu-system-x86_64 command line (machine q35, QEMU 10.1 or newer), quoted for a shell and ready to paste.",
 		.examples = qemu_args_examples,
 		.args = qemu_args_args,
 		.method = "pf.qemu_args",
@@ -81,8 +79,8 @@ static const struct command commands[] = {
 	{
 		.name = "stats",
 		.summary = "Counters of functions and uplinks, or their rates",
-		.about = "Sent and received are as the VM sees them. Frames that were dropped are listed "
-			 "with the reason. Without arguments: every function and every uplink.",
+		.about =
+			"Sent and received are as the VM sees them. Frames that were dropped are listed with the reason. Without arguments: every function and every uplink.",
 		.examples = stats_examples,
 		.args = stats_args,
 		.method = "stats",
@@ -91,10 +89,8 @@ static const struct command commands[] = {
 	{
 		.name = "monitor",
 		.summary = "Print events as they happen",
-		.about = "Prints a line for each event until it is stopped (Ctrl-C) or vpfd ends: "
-			 "connections, links, settings that change, what VMs ask for and get, MACs in "
-			 "conflict, broken rings. With "
-			 "--json: a JSON object a line.",
+		.about =
+			"Prints a line for each event until it is stopped (Ctrl-C) or vpfd ends: connections, links, settings that change, what VMs ask for and get, MACs in conflict, broken rings. With --json: a JSON object a line.",
 		.examples = monitor_examples,
 		.args = monitor_args,
 		.method = "events.subscribe",
@@ -129,8 +125,8 @@ static const struct command commands[] = {
 	{
 		.name = "completion",
 		.summary = "Shell completion for vpfctl",
-		.about = "Prints a script for the shell. Where vpfctl is installed, bash-completion finds it "
-			 "by itself.",
+		.about =
+			"Prints a script for the shell. Where vpfctl is installed, bash-completion finds it by itself.",
 		.examples =
 			(const struct example[]){
 				{"completion bash >~/.local/share/bash-completion/completions/vpfctl",

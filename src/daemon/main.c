@@ -58,9 +58,7 @@ static void raise_fd_limit(void)
 	}
 	if (limit.rlim_cur < wanted)
 		log_warning(
-			"the limit of open files is %llu: enough for about %llu connected functions; for %d "
-			"raise it to %llu "
-			"(LimitNOFILE= of the unit)",
+			"the limit of open files is %llu: enough for about %llu connected functions; for %d raise it to %llu (LimitNOFILE= of the unit)",
 			(unsigned long long)limit.rlim_cur,
 			(unsigned long long)(limit.rlim_cur > FDS_OTHER ? limit.rlim_cur - FDS_OTHER : 0) /
 				FDS_PER_FUNCTION,

@@ -25,8 +25,7 @@ static const char usage[] =
 	"  --version          print the version and exit\n"
 	"  --help             print this and exit\n"
 	"\n"
-	"Signals: TERM and INT end it; QEMU's connections are then closed, and QEMU connects again to the "
-	"next vpfd.\n"
+	"Signals: TERM and INT end it; QEMU's connections are then closed, and QEMU connects again to the next vpfd.\n"
 	"Exit status: 0 after a signal, 1 if it cannot start or go on, 2 on a wrong command line.\n";
 
 enum {

@@ -304,11 +304,10 @@ static int need_entry(const struct pf_qemu *q, const char *pf, struct entry **re
 	}
 	if (!model_pf_find(q->model, pf))
 		return err_set(err, ENOENT, "name", "there is no virtual PF %.40s; add it first", pf);
-	return err_set(err, ENOTCONN, "qmp",
-		       "%s has no QMP socket: start the VM with -qmp unix:PATH,server=on,wait=off, and give "
-		       "PATH with pf.set "
-		       "(vpfctl pf set %s --qmp PATH)",
-		       pf, pf);
+	return err_set(
+		err, ENOTCONN, "qmp",
+		"%s has no QMP socket: start the VM with -qmp unix:PATH,server=on,wait=off, and give PATH with pf.set (vpfctl pf set %s --qmp PATH)",
+		pf, pf);
 }
 
 int pf_qemu_functions(const struct model *m, const struct model_pf *pf, struct qemu_function **ret,

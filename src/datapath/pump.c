@@ -12,8 +12,7 @@
 struct pump {
 	struct sw sw;
 	struct sw_port *function, *tap;
-	struct uplink
-		*uplink; /* queue[i]: worker i sends there; i < n_tap: and worker i % n receives there */
+	struct uplink *uplink; /* queue[i]: worker i sends there; i < n_tap: and worker i % n receives there */
 	unsigned int n_tap, n_watched;
 	int tap_fd[];
 };

@@ -4,30 +4,31 @@
 /* A Linux bridge as fabric: an open port is a tap that the bridge has for a port.
  *
  * Theory of operation. As in the builtin fabric, settings and what the drivers ask for are inputs, and
- *everything in the kernel follows from them: bridge_recompute() decides who owns an address and who has link,
- *and brings each open port to what that means (bridge_port_apply()), by requests for what differs from what
- *it was last brought to. What the bridge cannot do is done by programs at the tap (port_prog.h).
+ * everything in the kernel follows from them: bridge_recompute() decides who owns an address and who has link,
+ * and brings each open port to what that means (bridge_port_apply()), by requests for what differs from what
+ * it was last brought to. What the bridge cannot do is done by programs at the tap (port_prog.h).
  *
- *	VLAN            membership, PVID, untagged set of the bridge's port; VLAN 0 is the bridge's
- *default_pvid priority        program: it tags before the bridge would 802.1ad         a bridge has one VLAN
- *protocol: one that is 802.1ad has these VLANs, and no others addresses       static entries of the bridge's
- *table, learning off, unknown unicast not flooded to the port spoof check     port locked: only addresses of
- *the table; program: the same, counted, and before any other rates, MTU      programs link            carrier
- *of the tap
+ *	VLAN            membership, PVID, untagged set of the bridge's port; VLAN 0 is the bridge's default_pvid
+ *	priority        program: it tags before the bridge would
+ *	802.1ad         a bridge has one VLAN protocol: one that is 802.1ad has these VLANs, and no others
+ *	addresses       static entries of the bridge's table, learning off, unknown unicast not flooded to the port
+ *	spoof check     port locked: only addresses of the table; program: the same, counted, and before any other
+ *	rates, MTU      programs
+ *	link            carrier of the tap
  *
  * A trunk of many VLANs has no static entries, which would be one for each of them, but learns: what it sends
- *comes from its own addresses only, with spoof check.
+ * comes from its own addresses only, with spoof check.
  *
  * What functions without spoof check send from is learned by the bridge, if the fabric learns: at most
- *max_learned addresses of each in the time that the table keeps them (ageing), others are dropped. Of
- *somebody else's bridge the ageing is his.
+ * max_learned addresses of each in the time that the table keeps them (ageing), others are dropped. Of
+ * a bridge that vpfd did not make the ageing is left alone.
  *
  * What the kernel refuses: the port's tap is set down, `trouble` says why, and it is tried again every
- *second. A tap that is gone is made again behind the same descriptors. A bridge that is gone is made
- *again if it was vpfd's; otherwise its ports have no link until it is back.
+ * second. A tap that is gone is made again behind the same descriptors. A bridge that is gone is made
+ * again if it was vpfd's; otherwise its ports have no link until it is back.
  *
  * Whose is a bridge: vpfd's own has an alias that names the fabric, and so is known again after a restart. It
- *is left alone while others have ports in it.
+ * is left alone while others have ports in it.
  *
  * Thread-safety: main thread. */
 

@@ -64,13 +64,11 @@ static int check_settings(const struct fabric_settings *s, struct err *err)
 	if (s->uplink == UPLINK_TAP)
 		return err_set(
 			err, EOPNOTSUPP, "uplink.type",
-			"a fabric of type bridge has no tap for an uplink: any netdev that is a port of the "
-			"bridge is one");
+			"a fabric of type bridge has no tap for an uplink: any netdev that is a port of the bridge is one");
 	if (!(bridge_host() & BRIDGE_HOST_TAP))
 		return err_set(
 			err, EOPNOTSUPP, "type",
-			"no tap can be made a port of a bridge here: it takes Linux with bridge and tun, and "
-			"CAP_NET_ADMIN");
+			"no tap can be made a port of a bridge here: it takes Linux with bridge and tun, and CAP_NET_ADMIN");
 	return 0;
 }
 

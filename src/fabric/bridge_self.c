@@ -152,8 +152,7 @@ static int take_bridge(struct bridge_fabric *f, const struct link_info *i, struc
 	if (f->others)
 		return err_set(
 			err, EBUSY, "bridge",
-			"%s has VLAN filtering off, and ports of others that it would change: switch it on "
-			"(ip link set %s type bridge vlan_filtering 1)",
+			"%s has VLAN filtering off, and ports of others that it would change: switch it on (ip link set %s type bridge vlan_filtering 1)",
 			name, name);
 	r = link_set_vlan_filtering(f->nl, i->ifindex, true);
 	if (r < 0)

@@ -83,9 +83,9 @@ static int find_type(const char *name, size_t length, enum datapath_type *ret, s
 			return 0;
 		}
 	if (!length)
-		return err_set(err, EINVAL, FIELD,
-			       "has an empty preference: write them with one comma between, such as "
-			       "vhost-net,builtin");
+		return err_set(
+			err, EINVAL, FIELD,
+			"has an empty preference: write them with one comma between, such as vhost-net,builtin");
 	return err_set(err, EINVAL, FIELD,
 		       "there is no datapath %.*s: there are builtin, vhost-net, vhost-user and vdpa",
 		       (int)MIN(length, (size_t)40), name);
@@ -138,8 +138,7 @@ static int check_path(const char *path, struct err *err)
 	if (path[0] != '/')
 		return err_set(
 			err, EINVAL, FIELD,
-			"vhost-user needs path=, the absolute path of the back-end's socket, in which {pf} "
-			"and {vf} stand for the function's names");
+			"vhost-user needs path=, the absolute path of the back-end's socket, in which {pf} and {vf} stand for the function's names");
 	for (const char *p = path; (p = strpbrk(p, "{}")); p += 4)
 		if (strncmp(p, "{pf}", 4) != 0 && strncmp(p, "{vf}", 4) != 0)
 			return err_set(err, EINVAL, FIELD,
@@ -156,8 +155,7 @@ static int check_pref(const struct datapath_pref *pref, struct err *err)
 		if (!pref->path[0] && !pref->mgmtdev[0])
 			return err_set(
 				err, EINVAL, FIELD,
-				"vdpa needs device= (which existing vDPA devices may be used, such as "
-				"vdpa*), mgmtdev= (management devices on which one may be made), or both");
+				"vdpa needs device= (which existing vDPA devices may be used, such as vdpa*), mgmtdev= (management devices on which one may be made), or both");
 		return 0;
 	default:
 		return 0;

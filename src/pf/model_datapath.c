@@ -94,11 +94,10 @@ static int check_offered(const struct model *m, const struct candidate *c,
 	if (m->ops->function_get(m->dp, c->pf->name, c->fn, &state, NULL, NULL) < 0 ||
 	    !(state.offered & ~ability->features))
 		return 0;
-	return err_set(err, EBUSY, "datapaths",
-		       "%s is connected and was offered virtio features 0x%llx that these datapaths do not "
-		       "all have: "
-		       "stop the VM first, or begin with a list of the virtual PF that names them all",
-		       name_of(c, function), (unsigned long long)(state.offered & ~ability->features));
+	return err_set(
+		err, EBUSY, "datapaths",
+		"%s is connected and was offered virtio features 0x%llx that these datapaths do not all have: stop the VM first, or begin with a list of the virtual PF that names them all",
+		name_of(c, function), (unsigned long long)(state.offered & ~ability->features));
 }
 
 /* `before` NULL: the function is new. */
@@ -189,11 +188,10 @@ void model_datapath_refused(struct model *m, struct model_pf *pf, int only)
 		if (!pf->fn[fn].refused)
 			continue;
 		if (!n++)
-			log_write(LOG_LVL_ERR, &(struct log_scope){.pf = pf->s.name, .vf = LOG_VF_NONE},
-				  "a datapath that is set is left out, or the link is down where there is no "
-				  "other: "
-				  "%s",
-				  this_why);
+			log_write(
+				LOG_LVL_ERR, &(struct log_scope){.pf = pf->s.name, .vf = LOG_VF_NONE},
+				"a datapath that is set is left out, or the link is down where there is no other: %s",
+				this_why);
 		why = this_why;
 	}
 	if (why && n > 1)
@@ -229,8 +227,7 @@ static int add_paths(struct path_table *t, const struct model *m, const struct c
 		if (!strncmp(row.path, m->run_dir, dir) && row.path[dir] == '/')
 			return err_set(
 				err, EINVAL, "datapaths",
-				"%s is in vpfd's own directory, where its functions' sockets are: choose the "
-				"back-end's",
+				"%s is in vpfd's own directory, where its functions' sockets are: choose the back-end's",
 				row.path);
 		if (t->n == t->room) {
 			size_t room = t->room ? 2 * t->room : 64;
@@ -302,10 +299,10 @@ static int check_paths(const struct model *m, const struct pf_settings *ps, cons
 			continue;
 		snprintf(one.name, sizeof(one.name), "%s", t.rows[i - 1].pf);
 		snprintf(other.name, sizeof(other.name), "%s", t.rows[i].pf);
-		r = err_set(err, EINVAL, "datapaths",
-			    "%s and %s would share the socket %.90s, which serves one: write {pf} and {vf} "
-			    "into the path",
-			    name_of(&x, a), name_of(&y, b), t.rows[i].path);
+		r = err_set(
+			err, EINVAL, "datapaths",
+			"%s and %s would share the socket %.90s, which serves one: write {pf} and {vf} into the path",
+			name_of(&x, a), name_of(&y, b), t.rows[i].path);
 	}
 	free(t.rows);
 	return r;

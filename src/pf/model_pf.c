@@ -101,11 +101,10 @@ int model_pf_check(const struct model *m, const struct pf_settings *s, struct er
 			       VPF_MAX_PFS);
 	length = strlen(m->run_dir) + strlen(s->name) + strlen("//vf254.sock");
 	if (length >= sizeof(un.sun_path))
-		return err_set(err, ENAMETOOLONG, "name",
-			       "the paths of its sockets in %s would have %zu characters, and the kernel "
-			       "takes %zu: choose a "
-			       "shorter name or --run-dir",
-			       m->run_dir, length, sizeof(un.sun_path) - 1);
+		return err_set(
+			err, ENAMETOOLONG, "name",
+			"the paths of its sockets in %s would have %zu characters, and the kernel takes %zu: choose a shorter name or --run-dir",
+			m->run_dir, length, sizeof(un.sun_path) - 1);
 	return 0;
 }
 
@@ -288,10 +287,10 @@ static int pf_set_check(const struct model *m, const struct model_pf *pf, const 
 		return r;
 	connected = count_connected(m, pf);
 	if (connected)
-		return err_set(err, EBUSY, new_mac ? "mac" : "vm",
-			       "%u functions of %s are connected, and QEMU has told the guest %s: "
-			       "stop the VM first",
-			       connected, s->name, new_mac ? "their MACs" : "the VM's key");
+		return err_set(
+			err, EBUSY, new_mac ? "mac" : "vm",
+			"%u functions of %s are connected, and QEMU has told the guest %s: stop the VM first",
+			connected, s->name, new_mac ? "their MACs" : "the VM's key");
 	return 0;
 }
 

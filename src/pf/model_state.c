@@ -12,11 +12,11 @@
  *
  * What older files do not have is the default: those of version 2 no fabrics but builtin and no datapaths;
  * those of version 1, besides, no "vms" and "vm" (new keys are made) and of the policy the drivers' part
- *only. Members mean what they mean in the API. "functions" has those with settings other than the defaults,
- *and of each only what differs: most functions of most machines need no line. Reading checks as much as the
- *API does, but for what depends on the host's state, such as devices that may be back in a moment
- *(model_datapath.c); and anything unknown is an error: a state that is understood in part would be lost in
- *part with the next save. */
+ * only. Members mean what they mean in the API. "functions" has those with settings other than the defaults,
+ * and of each only what differs: most functions of most machines need no line. Reading checks as much as the
+ * API does, but for what depends on the host's state, such as devices that may be back in a moment
+ * (model_datapath.c); and anything unknown is an error: a state that is understood in part would be lost in
+ * part with the next save. */
 
 #include <stdio.h>
 #include <string.h>

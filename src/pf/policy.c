@@ -236,9 +236,9 @@ void policy_limit(const struct pf_policy *policy, unsigned int fn, struct functi
 int policy_check_minimums(const struct pf_policy *policy, uint64_t sum, const char *field, struct err *err)
 {
 	if (sum && !policy->max_rate_total)
-		return err_set(err, EINVAL, field,
-			       "a minimum rate is a share of the policy's max_rate_total: set that, or no "
-			       "minimum rates");
+		return err_set(
+			err, EINVAL, field,
+			"a minimum rate is a share of the policy's max_rate_total: set that, or no minimum rates");
 	if (sum > policy->max_rate_total)
 		return err_set(err, EINVAL, field,
 			       "the minimum rates of all functions would be %" PRIu64

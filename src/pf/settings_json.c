@@ -36,9 +36,7 @@ const struct json_field datapath_json_fields[] = {
 	 .kind = JSON_KIND_STRING,
 	 .flags = JSON_REQUIRED,
 	 .choices = datapath_choices,
-	 .doc = "builtin: vpfd's workers; vhost-net: the kernel's, on a bridge; vhost-user: another "
-		"back-end; vdpa: "
-		"a kernel vhost-vdpa device"},
+	 .doc = "builtin: vpfd's workers; vhost-net: the kernel's, on a bridge; vhost-user: another back-end; vdpa: a kernel vhost-vdpa device"},
 	{.name = "path",
 	 .kind = JSON_KIND_STRING,
 	 .min = 1,
@@ -75,8 +73,7 @@ const struct json_field policy_json_fields[] = {
 	{.name = "macs",
 	 .kind = JSON_KIND_STRING,
 	 .choices = macs_choices,
-	 .doc = "administrative MACs that it may give its VFs: own, those of the virtual PF's functions; "
-		"list, also those of mac_list; any (default own)"},
+	 .doc = "administrative MACs that it may give its VFs: own, those of the virtual PF's functions; list, also those of mac_list; any (default own)"},
 	{.name = "mac_list",
 	 .kind = JSON_KIND_ARRAY,
 	 .max = VPF_MAX_POLICY_MACS,
@@ -96,8 +93,7 @@ const struct json_field policy_json_fields[] = {
 	{.name = "max_rate_total",
 	 .kind = JSON_KIND_INT,
 	 .max = VPF_MAX_RATE,
-	 .doc = "Mb/s that all functions may send together, and minimum rates are shares of; 0: no limit "
-		"(default 0)"},
+	 .doc = "Mb/s that all functions may send together, and minimum rates are shares of; 0: no limit (default 0)"},
 	{.name = "driver_mac",
 	 .kind = JSON_KIND_BOOL,
 	 .doc = "the driver may set its function's MAC and add unicast MACs (default true)"},
@@ -117,8 +113,7 @@ const struct json_field vlan_json_fields[] = {
 	 .kind = JSON_KIND_STRING,
 	 .flags = JSON_REQUIRED,
 	 .choices = vlan_mode_choices,
-	 .doc = "none: untagged frames only; access: the switch inserts and strips the tag; trunk: the guest "
-		"tags"},
+	 .doc = "none: untagged frames only; access: the switch inserts and strips the tag; trunk: the guest tags"},
 	{.name = "vid", .kind = JSON_KIND_INT, .min = 1, .max = 4094, .doc = "access: the VLAN"},
 	{.name = "pcp", .kind = JSON_KIND_INT, .min = 0, .max = 7, .doc = "access: priority (default 0)"},
 	{.name = "proto",
@@ -253,9 +248,9 @@ static int mac_list_read(const json_t *list, struct pf_policy *p, struct err *er
 			continue;
 		}
 		snprintf(field, sizeof(field), "policy.mac_list[%u]", (unsigned int)i);
-		return err_set(err, EINVAL, field,
-			       "must be a MAC address, or two with '-' between them, such as "
-			       "02:00:00:00:00:00-02:00:00:00:00:ff");
+		return err_set(
+			err, EINVAL, field,
+			"must be a MAC address, or two with '-' between them, such as 02:00:00:00:00:00-02:00:00:00:00:ff");
 	}
 	return 0;
 }

@@ -26,11 +26,10 @@ static int lock_dir(const char *dir, int dirfd, int *ret, struct err *err)
 		return err_set(err, errno, NULL, "cannot open %s/lock: %s", dir, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno == EWOULDBLOCK)
-			return err_set(err, EBUSY, NULL,
-				       "the state directory %s is in use by another vpfd: stop it, or give "
-				       "this one its own "
-				       "--state-dir and --run-dir",
-				       dir);
+			return err_set(
+				err, EBUSY, NULL,
+				"the state directory %s is in use by another vpfd: stop it, or give this one its own --state-dir and --run-dir",
+				dir);
 		return err_set(err, errno, NULL, "cannot lock %s/lock: %s", dir, strerror(errno));
 	}
 	*ret = steal_fd(&fd);
@@ -144,11 +143,10 @@ int state_store_load(struct state_store *store, json_t **ret, struct err *err)
 
 	root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &where);
 	if (!root)
-		return err_set(err, EBADMSG, NULL,
-			       "%s is damaged or cut short (line %d: %s): restore it from a backup, or move "
-			       "it away to "
-			       "begin without virtual PFs",
-			       store->path, where.line, where.text);
+		return err_set(
+			err, EBADMSG, NULL,
+			"%s is damaged or cut short (line %d: %s): restore it from a backup, or move it away to begin without virtual PFs",
+			store->path, where.line, where.text);
 
 	format = json_object_get(root, "format");
 	version = json_object_get(root, "version");
@@ -156,11 +154,10 @@ int state_store_load(struct state_store *store, json_t **ret, struct err *err)
 	    !json_is_integer(version) || json_integer_value(version) < 1) {
 		r = err_set(err, EBADMSG, NULL, "%s is no state file of vpfd: move it away", store->path);
 	} else if (json_integer_value(version) > STATE_VERSION) {
-		r = err_set(err, EPROTONOSUPPORT, NULL,
-			    "%s has version %lld, from a newer vpfd, and this one reads version %d: start "
-			    "the newer one, "
-			    "or move the file away to begin without virtual PFs",
-			    store->path, (long long)json_integer_value(version), STATE_VERSION);
+		r = err_set(
+			err, EPROTONOSUPPORT, NULL,
+			"%s has version %lld, from a newer vpfd, and this one reads version %d: start the newer one, or move the file away to begin without virtual PFs",
+			store->path, (long long)json_integer_value(version), STATE_VERSION);
 	} else {
 		*ret = root;
 		return 0;
@@ -207,10 +204,10 @@ int state_store_save(struct state_store *store, const char *text, size_t size, s
 		r = -errno;
 	if (r < 0) {
 		unlinkat(store->dirfd, STATE_TMP, 0);
-		return err_set(err, -r, NULL,
-			       "state not saved, nothing was changed: cannot write %s: %s; make room and "
-			       "repeat the request",
-			       store->path, strerror(-r));
+		return err_set(
+			err, -r, NULL,
+			"state not saved, nothing was changed: cannot write %s: %s; make room and repeat the request",
+			store->path, strerror(-r));
 	}
 	if (fsync(store->dirfd) < 0)
 		return err_set(err, errno, NULL, "state not saved: cannot flush the directory of %s: %s",

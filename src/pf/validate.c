@@ -22,10 +22,10 @@ int validate_name(const char *name, const char *field, struct err *err)
 	for (const char *p = name; ok && *p; p++)
 		ok = is_alnum(*p) || strchr("_.-", *p);
 	if (!ok)
-		return err_set(err, EINVAL, field,
-			       "must have 1 to %d letters, digits, '_', '.' or '-', and begin with a letter "
-			       "or digit",
-			       VPF_NAME_MAX - 1);
+		return err_set(
+			err, EINVAL, field,
+			"must have 1 to %d letters, digits, '_', '.' or '-', and begin with a letter or digit",
+			VPF_NAME_MAX - 1);
 	return 0;
 }
 
@@ -49,21 +49,20 @@ int validate_fabric(const struct fabric_settings *s, struct err *err)
 	if (s->uplink == UPLINK_NONE && s->uplink_name[0])
 		return err_set(err, EINVAL, "uplink.name", "an uplink of type none has no name");
 	if (s->uplink != UPLINK_NONE && !ifname_ok(s->uplink_name))
-		return err_set(err, EINVAL, "uplink.name",
-			       "must name a network interface: 1 to %d visible ASCII characters without '/', "
-			       "':' and '%%'",
-			       IFNAMSIZ - 1);
+		return err_set(
+			err, EINVAL, "uplink.name",
+			"must name a network interface: 1 to %d visible ASCII characters without '/', ':' and '%%'",
+			IFNAMSIZ - 1);
 	if (s->type != FABRIC_BUILTIN && s->type != FABRIC_BRIDGE)
 		return err_set(err, EINVAL, "type", "must be builtin or bridge");
 	if (s->type == FABRIC_BUILTIN && s->bridge[0])
 		return err_set(err, EINVAL, "bridge",
 			       "belongs to a fabric of type bridge, not of type builtin");
 	if (s->type == FABRIC_BRIDGE && !ifname_ok(s->bridge))
-		return err_set(err, EINVAL, "bridge",
-			       "must name the bridge, which is made if there is none: 1 to %d visible ASCII "
-			       "characters "
-			       "without '/', ':' and '%%'",
-			       IFNAMSIZ - 1);
+		return err_set(
+			err, EINVAL, "bridge",
+			"must name the bridge, which is made if there is none: 1 to %d visible ASCII characters without '/', ':' and '%%'",
+			IFNAMSIZ - 1);
 	if (s->type == FABRIC_BRIDGE && s->uplink != UPLINK_NONE && !strcmp(s->bridge, s->uplink_name))
 		return err_set(err, EINVAL, "uplink.name", "cannot be the bridge itself");
 	if (s->ageing < 1 || s->ageing > 1000000)
@@ -91,8 +90,7 @@ static int validate_pf_mac(const uint8_t mac[6], uint32_t vfs, struct err *err)
 	if (!mac_has_room(mac, vfs))
 		return err_set(
 			err, EINVAL, "mac",
-			"leaves no room for %u VFs, which get the MACs behind it: the last three bytes would "
-			"overflow",
+			"leaves no room for %u VFs, which get the MACs behind it: the last three bytes would overflow",
 			vfs);
 	return 0;
 }
@@ -118,9 +116,9 @@ static int validate_ranges(const struct pf_policy *p, struct err *err)
 			return err_set(err, EINVAL, field, "is a range that runs backwards");
 		/* Between two unicast ones with different first bytes there would be multicast ones. */
 		if (mac_is_multicast(range->first) || range->first[0] != range->last[0])
-			return err_set(err, EINVAL, field,
-				       "must have unicast MACs only: the first byte even, and the same at "
-				       "both ends");
+			return err_set(
+				err, EINVAL, field,
+				"must have unicast MACs only: the first byte even, and the same at both ends");
 		if (mac_is_zero(range->first))
 			return err_set(err, EINVAL, field, "must not begin with the MAC that is all zeros");
 	}

@@ -112,9 +112,7 @@ static void finish(struct plug *p, int code)
 			left |= p->device[fn];
 		if (left)
 			err_set(&remark, 0, "",
-				"the guest has released PF %s, but QEMU keeps its VFs on the port (ACPI "
-				"hot-plug cannot "
-				"remove them); attach will use them again",
+				"the guest has released PF %s, but QEMU keeps its VFs on the port (ACPI hot-plug cannot remove them); attach will use them again",
 				p->pf.name);
 		p->done(p->ctx, p, 0, left ? &remark : NULL);
 	}

@@ -114,8 +114,7 @@ static int choose_port(struct plug *p)
 	if (p->index == p->ports)
 		return err_set(
 			&p->err, ENODEV, "bus",
-			"the VM has no free PCIe port that allows hot-plug: start it with spare ones (vpfctl "
-			"qemu-args with hotplug ports prints them)");
+			"the VM has no free PCIe port that allows hot-plug: start it with spare ones (vpfctl qemu-args with hotplug ports prints them)");
 	return send_qom_get(p, p->port[p->index++], "hotplug");
 }
 

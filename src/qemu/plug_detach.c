@@ -16,10 +16,10 @@ int plug_release_pf(struct plug *p)
 	if (p->asked)
 		return plug_wait(p, p->release_ms / RELEASE_TRIES);
 	if (p->tries == RELEASE_TRIES)
-		return err_set(&p->err, ETIMEDOUT, "",
-			       "the guest did not let go of PF %s within %u s: is it running, and does it "
-			       "handle PCI hot-plug?",
-			       p->pf.name, p->release_ms / 1000);
+		return err_set(
+			&p->err, ETIMEDOUT, "",
+			"the guest did not let go of PF %s within %u s: is it running, and does it handle PCI hot-plug?",
+			p->pf.name, p->release_ms / 1000);
 	p->asked = true;
 	p->tries++;
 	return plug_send_id(p, "device_del", QEMU_DEVICE, VPF_FUNCTION_PF);

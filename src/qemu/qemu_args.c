@@ -240,9 +240,9 @@ static bool id_ok(const char *s)
 static int check(const struct qemu_args_options *o, struct err *err)
 {
 	if (o->bus && !id_ok(o->bus))
-		return err_set(err, EINVAL, "bus",
-			       "a bus is the id of a pcie-root-port: a letter, then letters, digits, '-', "
-			       "'.', '_'");
+		return err_set(
+			err, EINVAL, "bus",
+			"a bus is the id of a pcie-root-port: a letter, then letters, digits, '-', '.', '_'");
 	if (o->memory && !memory_ok(o->memory))
 		return err_set(err, EINVAL, "memory",
 			       "memory is a number with M, G or T, such as 512M or 4G");

@@ -2,13 +2,14 @@
 #pragma once
 
 /* What a virtual PF is in QEMU's words: the ids of its parts, the arguments that start a VM with it, and the
- *same parts as arguments of QMP commands. Pure functions; thread-safe.
+ * same parts as arguments of QMP commands. Pure functions; thread-safe.
  *
  * Ids. Function F is "pf" or "vfN" (N from 0) of the virtual PF named P:
  *	vpf-P-F		the device, which is also the name of its NIC (NIC_RX_FILTER_CHANGED, query-rx-filter)
- *	vpf-P-F-net	the netdev (set_link). Not the device's name: QEMU looks up both kinds by name in one
- *list vpf-P-F-chr	the chardev vpf-P-port	the pcie-root-port they are on PCI: the PF is function 0 of
- *the port's bus, VF n is function n + 1, counted through (ARI) up to 255. */
+ *	vpf-P-F-net	the netdev (set_link). Not the device's name: QEMU looks up both kinds by name in one list
+ *	vpf-P-F-chr	the chardev
+ *	vpf-P-port	the pcie-root-port they are on
+ * PCI: the PF is function 0 of the port's bus, VF n is function n + 1, counted through (ARI) up to 255. */
 
 #include <jansson.h>
 
@@ -34,9 +35,8 @@ struct qemu_args_options { /* all zeros (NULL): the defaults */
 	const char *memory; /* also print guest memory that vhost-user can share, of this size ("512M", "4G");
 			       NULL: not */
 	unsigned int hotplug_ports; /* also print so many empty root ports for `pf attach`, 0…16 */
-	unsigned int
-		chassis; /* chassis number of the first port made, 1…255; 0: derived from the PF's name */
-	bool packed;     /* offer packed rings */
+	unsigned int chassis; /* chassis number of the first port made, 1…255; 0: derived from the PF's name */
+	bool packed;          /* offer packed rings */
 	bool without_pf; /* print everything but the PF itself, for a VM that gets it by `pf attach` later */
 	unsigned int rx_queue_size; /* 256, 512 or 1024; 0: 256 */
 	unsigned int tx_queue_size; /* same */

@@ -2,30 +2,30 @@
 #pragma once
 
 /* A QMP client (QEMU's "QMP Protocol Specification", JSON objects on a UNIX stream socket), for the main
- *loop.
+ * loop.
  *
  * Theory of operation. A monitor socket serves one client at a time, and several virtual PFs may belong to
- *one VM. So a `struct qmp` is one user's view of a *connection*, which all users of the same path share; the
- *pool keeps the connections. A connection is opened with its first user, closed with its last, and is in one
- *of these states:
+ * one VM. So a `struct qmp` is one user's view of a *connection*, which all users of the same path share; the
+ * pool keeps the connections. A connection is opened with its first user, closed with its last, and is in one
+ * of these states:
  *
  *	away ──(socket appears, or time passes)──▶ greeting ──▶ capabilities ──▶ ready
  *	  ▲                                            │              │            │
  *	  └────────────── any error, end of file, time limit ─────────┴────────────┘
  *
  * away: no VM. Where the socket's directory exists, inotify tells when the socket is made: nothing runs until
- *then. Otherwise, and when the socket exists but nobody answers, connecting is tried again after 50 ms,
- *doubling to 2 s. ready: commands are sent in order, at most QMP_IN_FLIGHT unanswered at a time, the others
- *wait in a queue.
+ * then. Otherwise, and when the socket exists but nobody answers, connecting is tried again after 50 ms,
+ * doubling to 2 s. ready: commands are sent in order, at most QMP_IN_FLIGHT unanswered at a time, the others
+ * wait in a queue.
  *
  * The peer is not trusted: it is a QEMU that its guest may have taken over. A line longer than QMP_LINE_MAX,
- *one that is not a JSON object, a reply nobody asked for, or no answer within the time limits ends the
- *connection with one reason; it is then tried again like an absent VM. The work done for its input is bounded
- *in each turn of the main loop.
+ * one that is not a JSON object, a reply nobody asked for, or no answer within the time limits ends the
+ * connection with one reason; it is then tried again like an absent VM. The work done for its input is bounded
+ * in each turn of the main loop.
  *
  * Thread-safety: main thread, all of it. Callbacks come from the event loop, never from within a call of this
  * interface, except replies cancelled by qmp_close(). A callback may call anything here, also qmp_close() of
- *its own. */
+ * its own. */
 
 #include <jansson.h>
 

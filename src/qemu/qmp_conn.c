@@ -286,11 +286,10 @@ static bool handle_line(struct qmp_conn *c, const char *line, size_t len)
 		msg = json_loadb(line, len, JSON_DECODE_INT_AS_REAL, &error);
 	if (!json_is_object(msg)) {
 		json_decref(msg);
-		conn_down(c, false,
-			  "QEMU's monitor %s sent a line that is not a JSON object (a monitor for vpfd must "
-			  "not have "
-			  "pretty=on)",
-			  c->addr.sun_path);
+		conn_down(
+			c, false,
+			"QEMU's monitor %s sent a line that is not a JSON object (a monitor for vpfd must not have pretty=on)",
+			c->addr.sun_path);
 		return false;
 	}
 	up = handle_message(c, msg);

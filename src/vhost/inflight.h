@@ -19,7 +19,7 @@
  *	vhost_inflight_packed_end(inflight);
  *
  *    A crash between the two leaves both states, and the first descriptor's flags tell which one holds:
- * "used" flags, or such as the driver wrote when it made it available anew, mean the burst was handed over.
+ *    "used" flags, or those the driver wrote when it made it available again, mean the burst was handed over.
  *
  * Both cost a few stores to one cache line a burst. `inflight` may be NULL: nothing happens.
  *

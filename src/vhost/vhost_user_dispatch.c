@@ -9,8 +9,9 @@
  *
  *   done	0 in the reply, where one is due
  *   refused	the message was well formed but cannot be done: not 0 in the reply; nothing has changed. Where
- * no reply was asked for and the front-end would go on in the belief that it worked (VU_VITAL), the
- * connection ends bad	a message that no correct front-end sends: the connection ends */
+ *		no reply was asked for and the front-end would go on in the belief that it worked (VU_VITAL),
+ *		the connection ends
+ *   bad	a message that no correct front-end sends: the connection ends */
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #pragma once
 
 /* What the tests of taps start from: a tap in a network namespace of the test's own, a pump between it and a
- *guest, and who plays the rest of the world:
+ * guest, and who plays the rest of the world:
  *
  *	guest --- rings --- pump, or another --- tap ~~~ peer: a packet socket
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* The fabric's way out: a tap, and a netdev (one end of a veth pair), in a network namespace of the test's
- *own.
+ * own.
  *
  *	guests --- fabric --- uplink ~~~ peer: a packet socket that plays the rest of the world
  *
