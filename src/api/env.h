@@ -4,7 +4,7 @@
 /* What the methods work on. Thread-safety: main thread. */
 
 #include "api/rpc.h"
-#include "pf/model.h"
+#include "model/model.h"
 
 struct control;
 struct moves;

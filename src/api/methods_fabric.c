@@ -2,7 +2,7 @@
 
 #include "api/methods.h"
 #include "api/objects.h"
-#include "pf/settings_json.h"
+#include "settings/settings_json.h"
 
 const struct json_field params_fabric_add[] = {PARAM_NAME("of the new fabric"), FABRIC_SETTINGS_FIELDS, {0}};
 const struct json_field params_fabric_set[] = {PARAM_NAME("of the fabric"), FABRIC_SETTINGS_FIELDS, {0}};

@@ -3,7 +3,7 @@
 #include "api/methods.h"
 #include "api/moves.h"
 #include "api/objects.h"
-#include "pf/settings_json.h"
+#include "settings/settings_json.h"
 
 #define PARAM_PF                                                                                             \
 	{                                                                                                    \

@@ -4,7 +4,7 @@
 
 #include "api/methods.h"
 #include "api/objects.h"
-#include "pf/settings_json.h"
+#include "settings/settings_json.h"
 #include "vhost/vhost_user.h"
 
 const struct json_field params_pf_add[] = {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "api/methods.h"
-#include "daemon/pf_qemu.h"
+#include "qemu/pf_qemu.h"
 
 #define QUEUE_SIZE(which, what)                                                                              \
 	{                                                                                                    \

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "api/methods.h"
-#include "broker/vdpa_pool.h"
+#include "datapath/vdpa/vdpa_pool.h"
 
 static json_t *mgmtdev_json(const struct vdpa_mgmtdev *m)
 {

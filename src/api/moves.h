@@ -6,9 +6,9 @@
 
 #include "api/rpc.h"
 #include "broker/binding.h"
-#include "pf/model.h"
+#include "model/model.h"
 
-#define MOVES_TIME_LIMIT_US 30000000 /* longer than trying a full list can take: see broker/datapath.h */
+#define MOVES_TIME_LIMIT_US 30000000 /* longer than trying a full list can take: see datapath/datapath.h */
 
 struct moves;
 struct api_env;

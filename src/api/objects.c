@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "control/control.h"
-#include "daemon/pf_qemu.h"
-#include "pf/mac.h"
-#include "pf/settings_json.h"
+#include "qemu/pf_qemu.h"
+#include "settings/mac.h"
+#include "settings/settings_json.h"
 #include "vhost/vhost_user.h"
 
 json_t *object_vf(unsigned int fn)

@@ -12,7 +12,7 @@
 #include <jansson.h>
 #include <sys/types.h>
 
-#include "pf/json_fields.h"
+#include "settings/json_fields.h"
 #include "util/err.h"
 
 struct sd_event;

@@ -29,7 +29,7 @@
  *
  * Thread-safety: main thread. */
 
-#include "broker/datapath.h"
+#include "datapath/datapath.h"
 
 struct binding;
 

@@ -9,11 +9,11 @@
  * listened to again. Thread-safety: main thread. */
 
 #include "control/channel.h"
-#include "pf/model.h"
+#include "model/model.h"
 
 struct control;
 
-/* What it needs of the data plane: dataplane_control_*() of broker/dataplane.h. */
+/* What it needs of the data plane: dataplane_control_*() of dataplane/dataplane.h. */
 struct control_dataplane {
 	void (*listen)(void *dp, dataplane_control_fn fn, void *ctx);
 	void (*pause)(void *dp, const char *pf, bool pause);

@@ -4,8 +4,8 @@
 /* The model's settings and the data plane's state as records of the control channel, and requests of the
  * channel as settings of the model. Thread-safety: pure. */
 
-#include "broker/dataplane.h"
 #include "control/codec.h"
+#include "dataplane/dataplane.h"
 
 /* `ret` is zeroed before. `started`: the function's driver uses it. */
 void record_function(unsigned int function, const struct function_settings *s, bool link_up, bool started,

@@ -8,7 +8,7 @@
 #include "ctl/ctl.h"
 #include "ctl/value.h"
 #include "ctl/view.h"
-#include "pf/datapath_list.h"
+#include "settings/datapath_list.h"
 
 #define PF_ARG .name = "PF", .flags = ARG_REQUIRED, .param = "pf", .complete = COMPLETE_PF
 

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "pf/datapath_list.h"
+#include "settings/datapath_list.h"
 
 const char *const words_on_off[] = {"on", "off", NULL};
 const char *const words_default[] = {"default", NULL};

@@ -17,10 +17,10 @@
 #include "api/env.h"
 #include "api/moves.h"
 #include "api/server.h"
-#include "broker/dataplane.h"
 #include "control/control.h"
 #include "daemon/options.h"
-#include "daemon/pf_qemu.h"
+#include "dataplane/dataplane.h"
+#include "qemu/pf_qemu.h"
 #include "util/clock.h"
 
 /* Longer than a guest may take to release a PF: 158 s with 255 VFs (qemu/qemu_link.h). */

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "datapath/pkt.h"
+#include "switch/pkt.h"
 
 #define ETHERTYPE_RARP 0x8035
 #define RARP_LEN       60

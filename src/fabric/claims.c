@@ -2,7 +2,7 @@
 
 /* From settings and drivers' wishes to the address table and the ports' configurations. */
 
-#include "fabric/builtin.h"
+#include "fabric/builtin/builtin.h"
 
 #include <string.h>
 

@@ -20,7 +20,7 @@
  *
  * Thread-safety: main thread. */
 
-#include "broker/dataplane.h"
+#include "dataplane/dataplane.h"
 
 struct sd_event;
 struct counter_file;

@@ -13,7 +13,7 @@
 
 #include <jansson.h>
 
-#include "pf/settings.h"
+#include "settings/settings.h"
 #include "util/err.h"
 
 #define QEMU_ID_MAX (VPF_NAME_MAX + 24)

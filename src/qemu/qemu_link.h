@@ -29,7 +29,7 @@
  * Thread-safety: main thread. Callbacks come from the event loop, except `done` from qemu_link_free(). A
  * callback may call anything here but qemu_link_free(). */
 
-#include "broker/dataplane.h"
+#include "dataplane/dataplane.h"
 #include "qemu/qemu_args.h"
 #include "qemu/qmp.h"
 

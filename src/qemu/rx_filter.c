@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "pf/mac.h"
+#include "settings/mac.h"
 
 static int parse_mac(const json_t *value, uint8_t mac[6])
 {

@@ -2,7 +2,7 @@
 
 /* A hostile back-end against the vhost-user datapath: its answers through socket, framing and the instance's
  * states, while the broker's side asks for this and that. The broker's callbacks check the contract
- * (broker/datapath.h): each step is answered once, rings come back where their used index says, and after the
+ * (datapath/datapath.h): each step is answered once, rings come back where their used index says, and after the
  * end there is silence.
  *
  * The input is a sequence of steps: a byte that says what (below), and its arguments. Time does not pass. */
@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "broker/datapath.h"
+#include "datapath/datapath.h"
 #include "vhost/vhost_user_priv.h"
 #include "vhost/virtio.h"
 

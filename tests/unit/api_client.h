@@ -18,8 +18,8 @@
 #include "api/env.h"
 #include "api/moves.h"
 #include "api/server.h"
-#include "daemon/pf_qemu.h"
 #include "fake_dataplane.h"
+#include "qemu/pf_qemu.h"
 #include "scratch_dir.h"
 
 #ifndef DEFERRED_US

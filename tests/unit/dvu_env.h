@@ -5,7 +5,7 @@
  * an instance whose callbacks are written down, and a back-end. Its end fails if descriptors or mappings were
  * left. */
 
-#include "broker/datapath.h"
+#include "datapath/datapath.h"
 #include "vdriver.h"
 #include "vu_fake.h"
 

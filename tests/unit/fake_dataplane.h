@@ -2,7 +2,7 @@
 #pragma once
 
 /* A data plane that only remembers what it was told, checks that the model keeps the contract of
- * broker/dataplane.h, and fails where a test says so. */
+ * dataplane/dataplane.h, and fails where a test says so. */
 
 #include <assert.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 
 #include "broker/binding.h"
-#include "broker/dataplane.h"
+#include "dataplane/dataplane.h"
 #include "fabric/fabric.h"
 #include "vhost/vhost_user.h"
 

@@ -2,15 +2,15 @@
 #pragma once
 
 /* A kernel with vDPA devices such as no test machine has: with a control queue, address spaces, SUSPEND and
- * doorbell pages; that refuse an ioctl, wait in one, or ask for a reset. It stands in for broker/vdpa_sys.h,
+ * doorbell pages; that refuse an ioctl, wait in one, or ask for a reset. It stands in for datapath/vdpa/vdpa_sys.h,
  * with a sysfs and a /dev of its own in a scratch directory.
  *
  * What a test sets it sets before the device is opened, or under the lock. */
 
 #include <pthread.h>
 
-#include "broker/vdpa_control.h"
-#include "broker/vdpa_netlink.h"
+#include "datapath/vdpa/vdpa_control.h"
+#include "datapath/vdpa/vdpa_netlink.h"
 #include "scratch_dir.h"
 
 #define FAKE_VDPA_DEVICES  4

@@ -15,9 +15,9 @@
 #include <systemd/sd-event.h>
 
 #include "fake_dataplane.h"
-#include "pf/mac.h"
-#include "pf/model.h"
+#include "model/model.h"
 #include "scratch_dir.h"
+#include "settings/mac.h"
 
 #define EVENTS_MAX 64
 

@@ -8,7 +8,7 @@
  *
  * Needs CAP_SYS_ADMIN and CAP_NET_ADMIN, /dev/net/tun, and `ip`; tests are skipped without. */
 
-#include "datapath/pump.h"
+#include "switch/pump.h"
 #include "vguest.h"
 
 #define TAP_ENV_QUEUES 4

@@ -21,11 +21,11 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#include "datapath/pkt.h"
-#include "datapath/tap_queues.h"
 #include "fabric/announce.h"
-#include "fabric/bridge.h"
-#include "fabric/netdev_monitor.h"
+#include "fabric/bridge/bridge.h"
+#include "net/netdev_monitor.h"
+#include "net/tap_queues.h"
+#include "switch/pkt.h"
 
 #define MAX_PORTS 4
 #define BRIDGE    "vpftest"

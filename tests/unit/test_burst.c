@@ -15,8 +15,8 @@
 #include <semaphore.h>
 #include <string.h>
 
-#include "datapath/burst.h"
 #include "sw_env.h"
+#include "switch/burst.h"
 
 #define F_PACKED VIRTIO_BIT(VIRTIO_F_RING_PACKED)
 

@@ -13,8 +13,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "datapath/counter_file.h"
 #include "scratch_dir.h"
+#include "switch/counter_file.h"
 
 #define FUNCTIONS 5
 #define FIELDS    (sizeof(struct port_stats) / sizeof(uint64_t))

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "pf/datapath_list.h"
-#include "pf/settings.h"
+#include "settings/datapath_list.h"
+#include "settings/settings.h"
 
 #define LONG_95                                                                                              \
 	"/23456789/123456789/123456789/123456789/123456789/123456789/123456789/123456789/123456789/12345"

@@ -15,8 +15,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "broker/datapath.h"
-#include "broker/vdpa_pool.h"
+#include "datapath/datapath.h"
+#include "datapath/vdpa/vdpa_pool.h"
 #include "fake_vdpa.h"
 #include "vhost/virtio.h"
 

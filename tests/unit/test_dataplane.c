@@ -15,7 +15,7 @@
 #include <systemd/sd-event.h>
 #include <time.h>
 
-#include "broker/dataplane.h"
+#include "dataplane/dataplane.h"
 #include "scratch_dir.h"
 #include "vhost/virtio.h"
 #include "vu_client.h"

@@ -12,9 +12,9 @@
 
 #include <string.h>
 
-#include "datapath/worker.h"
 #include "fabric/announce.h"
-#include "fabric/builtin.h"
+#include "fabric/builtin/builtin.h"
+#include "switch/worker.h"
 
 #define MAX_PORTS 32
 

@@ -12,7 +12,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "datapath/fdb.h"
+#include "switch/fdb.h"
 
 static struct sw_port *port(uintptr_t n)
 {

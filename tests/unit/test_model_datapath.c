@@ -4,7 +4,7 @@
  */
 
 #include "model_env.h"
-#include "pf/settings_json.h"
+#include "settings/settings_json.h"
 
 #define VHOST_USER "vhost-user:path=/run/b/{pf}-{vf}"
 

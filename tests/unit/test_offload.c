@@ -12,8 +12,8 @@
 
 #include <string.h>
 
-#include "datapath/offload.h"
 #include "frame.h"
+#include "switch/offload.h"
 
 #define F(bit) VIRTIO_BIT(VIRTIO_NET_F_##bit)
 #define SENDER (F(CSUM) | F(HOST_TSO4) | F(HOST_TSO6) | F(HOST_USO) | F(HOST_ECN))

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "pf/policy.h"
+#include "model/policy.h"
 #include "vpf/control.h"
 
 /* The sentence must fit the frame that takes it to the guest. */

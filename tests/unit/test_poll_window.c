@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "datapath/poll_window.h"
+#include "switch/poll_window.h"
 
 #define MAX_NS 500000u
 #define START  1000000000000u /* CLOCK_MONOTONIC is never near 0 for long, but nothing may hang on that */

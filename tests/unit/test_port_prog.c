@@ -15,8 +15,8 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#include "datapath/pkt.h"
-#include "fabric/port_prog.h"
+#include "fabric/bridge/port_prog.h"
+#include "switch/pkt.h"
 
 #define OWN  0x010000000002ULL /* 02:00:00:00:00:01, as mac_load() */
 #define PEER 0x020000000002ULL

@@ -11,12 +11,12 @@
 
 #include <cmocka.h>
 
-#include "pf/json_fields.h"
-#include "pf/mac.h"
-#include "pf/settings.h"
-#include "pf/settings_json.h"
-#include "pf/validate.h"
-#include "pf/vlan_set.h"
+#include "settings/json_fields.h"
+#include "settings/mac.h"
+#include "settings/settings.h"
+#include "settings/settings_json.h"
+#include "settings/validate.h"
+#include "settings/vlan_set.h"
 #include "util/siphash.h"
 #include "vpf/control.h"
 

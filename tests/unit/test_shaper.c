@@ -14,7 +14,7 @@
 #include <string.h>
 #include <urcu-qsbr.h>
 
-#include "datapath/shaper.h"
+#include "switch/shaper.h"
 
 #define MAX_SENDERS 256
 #define SECOND      1000000000ull

@@ -12,7 +12,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 
-#include "broker/side_thread.h"
+#include "datapath/side_thread.h"
 
 #define WAIT_US 20000000u
 

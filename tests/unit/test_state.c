@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "fake_dataplane.h"
-#include "pf/model.h"
-#include "pf/state.h"
+#include "model/model.h"
+#include "model/state.h"
 #include "scratch_dir.h"
 
 static struct scratch scratch;

@@ -14,8 +14,8 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "datapath/control_box.h"
 #include "sw_env.h"
+#include "switch/control_box.h"
 
 static struct frame frame;
 static struct vguest_frame got;

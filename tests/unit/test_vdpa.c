@@ -13,9 +13,9 @@
 #include <linux/genetlink.h>
 #include <string.h>
 
-#include "broker/vdpa_control.h"
-#include "broker/vdpa_iotlb.h"
-#include "broker/vdpa_netlink.h"
+#include "datapath/vdpa/vdpa_control.h"
+#include "datapath/vdpa/vdpa_iotlb.h"
+#include "datapath/vdpa/vdpa_netlink.h"
 
 static struct nlmsghdr *message(char *buf, uint8_t cmd)
 {

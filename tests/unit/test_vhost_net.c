@@ -15,7 +15,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
-#include "broker/datapath.h"
+#include "datapath/datapath.h"
 #include "fabric/fabric.h"
 #include "tap_env.h"
 #include "vhost/guest_map.h"

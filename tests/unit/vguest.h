@@ -7,9 +7,9 @@
  * vguest_send() returns when the frame is in the ring; vguest_flush() when the workers gave all buffers back.
  * A frame that went somewhere is there then: transmit buffers are given back after the copy. */
 
-#include "datapath/worker.h"
-#include "fabric/builtin.h"
+#include "fabric/builtin/builtin.h"
 #include "frame.h"
+#include "switch/worker.h"
 #include "vdriver.h"
 
 #define VGUEST_PAIRS    4

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the devices that a preference may get can do, all of them: asked when a list is configured, before
+ * there is any in use. What nobody says of them beforehand turns out when one is prepared, and the next is
+ * tried then.
+ *
+ * Thread-safety: main thread; waits for the kernel up to 300 ms (vdpa_pool_snapshot()). */
+
+#include "datapath/datapath.h"
+
+/* As datapath_ops.features and .enforces. */
+uint64_t vdpa_offer_features(const struct datapath_pref *pref, unsigned int queue_pairs, struct err *err);
+uint32_t vdpa_offer_enforces(const struct datapath_pref *pref, uint32_t fabric);

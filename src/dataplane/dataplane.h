@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the model asks of the world: fabrics that switch, functions that QEMU can connect to. The model
+ * validates and saves; this carries out. One table of functions, so that the model's tests run without
+ * sockets or threads.
+ *
+ * Contract: arguments are valid (the model checked them) and borrowed for the call. A call that fails
+ * (negative errno, `err` filled with field and reason) has changed nothing. fabric_del, function_del and
+ * function_set cannot fail. A fabric with functions is never deleted; functions of a PF are added 0…vfs and
+ * deleted in reverse. Thread-safety: main thread. */
+
+#include "settings/settings.h"
+#include "util/err.h"
+
+struct sd_event;
+struct vhost_user_info;
+struct binding_info; /* broker/binding.h */
+
+/* Why a frame did not arrive. Indices of port_stats.drop[]; names by drop_reason_name(). */
+enum drop_reason {
+	DROP_LINK_DOWN,    /* the function's link is down, by setting or because it is not in use */
+	DROP_MALFORMED,    /* no Ethernet frame, or offload header that does not fit the frame */
+	DROP_SPOOF_MAC,    /* source MAC not owned, spoof check on */
+	DROP_SPOOF_VLAN,   /* a VLAN the function may not send in */
+	DROP_VLAN,         /* towards the function: a VLAN it does not take part in */
+	DROP_MTU,          /* longer than the MTU */
+	DROP_NO_BUFFER,    /* receive ring has no buffer: the guest is too slow */
+	DROP_TOO_BIG,      /* the receiver's buffers cannot hold the frame */
+	DROP_NO_ROUTE,     /* nobody owns the destination MAC and there is no uplink */
+	DROP_UNKNOWN_MAC,  /* from the uplink, to a MAC nobody owns */
+	DROP_CONTROL,      /* control frame (EtherType 0x88B5) where none may come from */
+	DROP_UPLINK,       /* the uplink did not take the frame */
+	DROP_RING,         /* the ring was found broken with the frame in it, or is disabled */
+	DROP_CONTROL_FULL, /* control frame from the PF that vpfd has not come round to taking */
+	DROP_RATE,         /* beyond the function's rate, on a fabric that cannot make it wait */
+	DROP_REASONS
+};
+const char *drop_reason_name(enum drop_reason reason); /* "link_down", … */
+
+/* Counters of a port since it was added; rx and tx as the guest sees them: tx is what it sent. 64 bits, do
+ * not wrap. */
+struct port_stats {
+	uint64_t tx_packets, tx_bytes, tx_broadcast, tx_multicast;
+	uint64_t rx_packets, rx_bytes, rx_broadcast, rx_multicast;
+	uint64_t tx_drop[DROP_REASONS]; /* frames the guest sent that went nowhere */
+	uint64_t rx_drop[DROP_REASONS]; /* frames for the guest that it did not get */
+	uint64_t sw_checksum;           /* checksums filled in software for a receiver without the offload */
+	uint64_t sw_segmented;          /* frames segmented in software, counted before */
+	uint64_t ring_errors;           /* queues stopped because of what the guest wrote */
+};
+
+enum fdb_kind { FDB_PERMANENT /* the function's MAC */, FDB_ADMIN, FDB_DRIVER, FDB_LEARNED };
+const char *fdb_kind_name(enum fdb_kind kind);
+
+struct fdb_row {
+	uint8_t mac[6];
+	int vlan; /* VLAN id; 0: untagged; -1: every VLAN the function takes part in */
+	enum fdb_kind kind;
+	const char *pf;
+	unsigned int function; /* as VPF_FUNCTION_* */
+	uint32_t age;          /* s since last seen, learned ones only */
+};
+
+/* What the driver asked for, from QMP's rx-filter: */
+struct rx_filter {
+	bool known; /* false: nothing heard yet, e.g. no QMP */
+	uint8_t main_mac[6];
+	bool promiscuous, all_multicast;
+	unsigned int unicast_n;
+	uint8_t unicast[VPF_MAX_DRIVER_MACS][6];
+	bool unicast_overflow;
+	unsigned int multicast_n; /* groups it listens to */
+	uint8_t multicast[VPF_MAX_DRIVER_MACS][6];
+	bool multicast_overflow; /* there are more: it is to get all */
+};
+
+struct function_state {    /* what is, as opposed to what is set */
+	bool link_up;      /* what the guest should see */
+	bool mac_conflict; /* its MAC is owned by another function of the fabric: it does not get that traffic
+			    */
+	const char *datapath; /* "builtin", or "none" while no queue is started */
+	uint64_t offered; /* virtio features that the connected front-end was offered; 0: none is connected */
+	const struct rx_filter *filter;
+};
+
+/* What a list of datapaths gives the functions of a virtual PF. */
+struct datapath_ability {
+	/* Virtio features that all of the list can serve; 0: none is to be had now. Of one that is not nobody
+	 * knows what it can: it does not count, and will refuse to serve what it cannot. */
+	uint64_t features;
+	uint32_t enforces[VPF_MAX_DATAPATHS]; /* FABRIC_CAN_* (fabric/fabric.h) of each of the list */
+	char absent[200]; /* one sentence about the first that is not to be had now; empty: all are */
+};
+
+struct fabric_state {
+	bool uplink_carrier;
+	unsigned int ports, fdb_entries, fdb_learned;
+};
+
+struct dataplane_events {
+	void (*function_connected)(void *ctx, const char *pf, unsigned int fn, bool connected,
+				   const char *why);
+	void (*function_started)(void *ctx, const char *pf, unsigned int fn,
+				 bool started); /* first queue / last queue */
+	void (*link_changed)(void *ctx, const char *pf, unsigned int fn, bool up);
+	void (*ring_error)(void *ctx, const char *pf, unsigned int fn, unsigned int queue, const char *why);
+	void (*mac_conflict)(void *ctx, const char *pf, unsigned int fn, const uint8_t mac[6]);
+	void (*uplink_changed)(void *ctx, const char *fabric, bool carrier);
+	/* As binding_events.changed and .failed (broker/binding.h), which say more. */
+	void (*datapath_changed)(void *ctx, const char *pf, unsigned int fn, const struct datapath_pref *from,
+				 const struct datapath_pref *to, uint64_t gap_us, const char *why);
+	/* It was moved to a place where the network does not look for it, and only its driver can say so
+	 * there. */
+	void (*announce_wanted)(void *ctx, const char *pf, unsigned int fn);
+	void (*datapath_failed)(void *ctx, const char *pf, unsigned int fn, const struct datapath_pref *pref,
+				const char *why);
+	/* As fabric_events.trouble (fabric/fabric.h); pf NULL: about the fabric as a whole. */
+	void (*fabric_trouble)(void *ctx, const char *fabric, const char *pf, unsigned int fn,
+			       const char *why);
+};
+
+struct dataplane_ops {
+	int (*fabric_add)(void *dp, const struct fabric_settings *s, struct err *err);
+	int (*fabric_set)(void *dp, const struct fabric_settings *s, struct err *err); /* name as before */
+	void (*fabric_del)(void *dp, const char *name);
+	int (*fabric_get)(void *dp, const char *name, struct fabric_state *ret,
+			  struct port_stats *ret_uplink);
+	/* Calls row() for each entry; -ENOENT. */
+	int (*fabric_fdb)(void *dp, const char *name, void (*row)(void *arg, const struct fdb_row *row),
+			  void *arg);
+
+	/* Whether a function with so many queue pairs on the fabric may have the list (not empty), and what
+	 * that gives it. -EOPNOTSUPP, `err` about "datapaths": one does not lead to this fabric, is not built
+	 * in, or has not the features that any guest needs. */
+	int (*list_check)(void *dp, const char *fabric, unsigned int queue_pairs,
+			  const struct datapath_list *list, struct datapath_ability *ret, struct err *err);
+
+	/* Creates the port and the socket `path`; QEMU may connect from now on. Here and in function_set,
+	 * s->datapaths is never empty, and s->failback is its PF's. What the front-end is offered follows the
+	 * list until one is connected; the model sees to it that later lists do not need less. */
+	int (*function_add)(void *dp, const struct pf_settings *pf, unsigned int fn,
+			    const struct function_settings *s, const char *path, struct err *err);
+	/* The virtual PF's own list, which counts in what front-ends are offered, may be another;
+	 * function_set of all its functions follows. */
+	void (*pf_set)(void *dp, const struct pf_settings *pf);
+	void (*function_set)(void *dp, const char *pf, unsigned int fn, const struct pf_policy *policy,
+			     const struct function_settings *s);
+	void (*function_del)(void *dp, const char *pf, unsigned int fn);
+	void (*function_filter)(void *dp, const char *pf, unsigned int fn, const struct rx_filter *filter);
+	int (*function_get)(void *dp, const char *pf, unsigned int fn, struct function_state *ret,
+			    struct vhost_user_info *ret_vu,
+			    struct port_stats *ret_stats); /* each may be NULL */
+	int (*function_binding)(void *dp, const char *pf, unsigned int fn, struct binding_info *ret);
+};
+
+struct dataplane_config {
+	struct sd_event *event;
+	unsigned int workers;     /* 1…64 threads */
+	unsigned int poll_us;     /* µs a worker keeps polling what has gone quiet, at most; 0…1000000 */
+	int cpus[64];             /* CPU of each worker, -1: not pinned */
+	unsigned int socket_mode; /* of the vhost-user sockets */
+	uint32_t socket_group;    /* gid, UINT32_MAX: unchanged */
+	const struct dataplane_events *events;
+	void *ctx;
+};
+
+struct dataplane;
+extern const struct dataplane_ops dataplane_ops; /* the real one; its `dp` is a struct dataplane * */
+int dataplane_new(const struct dataplane_config *config, struct dataplane **ret, struct err *err);
+void dataplane_free(struct dataplane *dp); /* deletes all functions and fabrics, joins the workers */
+
+struct worker_info {
+	uint64_t polls, packets, sleeps;
+	uint64_t cpu_ns;     /* CPU time used by the thread */
+	unsigned int queues; /* TX queues assigned */
+};
+/* The control channel's way through the data plane. A frame with EtherType 0x88B5 from a virtual PF's
+ * function 0 goes to the callback, whole, with its Ethernet header, and nowhere else; from any other port it
+ * is dropped (DROP_CONTROL). Of each PF at most DATAPLANE_CONTROL_FRAMES wait; further ones are dropped and
+ * counted (DROP_CONTROL_FULL), so that a flood costs the flooder's own frames and no other PF's. While
+ * paused, a PF's frames wait, and the main thread is not woken for them. The frame is a copy, the callback's
+ * until it returns. */
+#define DATAPLANE_CONTROL_FRAMES 8
+#define DATAPLANE_CONTROL_LEN    1514
+typedef void (*dataplane_control_fn)(void *ctx, const char *pf, const uint8_t *frame, size_t len);
+void dataplane_control_listen(struct dataplane *dp, dataplane_control_fn fn /* NULL: nobody */, void *ctx);
+void dataplane_control_pause(struct dataplane *dp, const char *pf, bool pause);
+/* Gives the PF's guest a frame (60…DATAPLANE_CONTROL_LEN bytes). -ENOENT: no such PF, -ENOTCONN: its driver
+ * has no receive queue, -EAGAIN: no buffer in it. Not from within a callback of a worker. */
+int dataplane_control_send(struct dataplane *dp, const char *pf, const uint8_t *frame, size_t len);
+
+unsigned int dataplane_workers(struct dataplane *dp, struct worker_info *ret, unsigned int max);

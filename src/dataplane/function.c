@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "dataplane/function.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "dataplane/dataplane_check.h"
+#include "fabric/builtin/builtin.h"
+#include "switch/worker.h"
+#include "util/log.h"
+#include "vhost/ring_record.h"
+#include "vhost/virtio.h"
+
+/* What any datapath that is not there at the moment will most likely serve: no offloads, split rings. */
+static uint64_t least_features(unsigned int queue_pairs)
+{
+	return (datapath_builtin.features(NULL, queue_pairs, NULL)) &
+	       (VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT) |
+		VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |
+		VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) | VIRTIO_BIT(VIRTIO_NET_F_MQ) |
+		VIRTIO_BIT(VIRTIO_NET_F_MTU) | VIRTIO_BIT(VIRTIO_NET_F_STATUS) |
+		VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX) |
+		VIRTIO_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE));
+}
+
+/* The function's own list, or its virtual PF's. */
+static const struct datapath_list *list_of(const struct function *f, const struct function_settings *s)
+{
+	return s->datapaths.n ? &s->datapaths : &f->pf_list;
+}
+
+static uint64_t features_of(const struct function *f, const struct datapath_list *list)
+{
+	struct datapath_ability ability = {0};
+
+	/* The model has checked the list; what has changed since will be told when it is bound. */
+	if (dataplane_list_check(f->port->fabric, f->queue_pairs, list, &ability, NULL) < 0)
+		return 0;
+	return ability.features;
+}
+
+/* What all of the list can serve, and of the virtual PF's own, to which the function may return. */
+static uint64_t offer(const struct function *f, const struct datapath_list *list)
+{
+	uint64_t features = features_of(f, list), pf = features_of(f, &f->pf_list);
+
+	if (!features)
+		features = least_features(f->queue_pairs);
+	return pf ? features & pf : features;
+}
+
+static struct log_scope scope_of(const struct function *f)
+{
+	return (struct log_scope){
+		.fabric = f->port->fabric->settings.name,
+		.pf = f->pf,
+		.vf = f->fn == VPF_FUNCTION_PF ? LOG_VF_PF : (int)f->fn - 1,
+	};
+}
+
+static void on_connected(void *ctx, pid_t peer)
+{
+	struct function *f = ctx;
+
+	(void)peer;
+	if (f->events->function_connected)
+		f->events->function_connected(f->ctx, f->pf, f->fn, true, NULL);
+}
+
+static void on_disconnected(void *ctx, const char *why)
+{
+	struct function *f = ctx;
+
+	if (f->events->function_connected)
+		f->events->function_connected(f->ctx, f->pf, f->fn, false, why);
+}
+
+static int on_queue_start(void *ctx, const struct vhost_queue *q)
+{
+	struct function *f = ctx;
+	int r = binding_queue_start(f->binding, q);
+
+	if (r < 0)
+		return r;
+	/* A driver that begins has a ring of which nothing was taken. */
+	if (!f->started)
+		f->place.resumed = false;
+	f->place.resumed |= (q->packed ? q->avail_idx & 0x7fff : q->avail_idx) != 0;
+	if (f->started++ == 0 && f->events->function_started)
+		f->events->function_started(f->ctx, f->pf, f->fn, true);
+	return 0;
+}
+
+static void on_queue_stop(void *ctx, unsigned int index, uint16_t *ret_avail_idx, uint16_t *ret_used_idx)
+{
+	struct function *f = ctx;
+
+	f->broken &= ~(1u << index);
+	binding_queue_stop(f->binding, index, ret_avail_idx, ret_used_idx);
+	if (--f->started == 0 && f->events->function_started)
+		f->events->function_started(f->ctx, f->pf, f->fn, false);
+}
+
+static bool on_quiesce(void *ctx, int index)
+{
+	struct function *f = ctx;
+
+	return binding_quiesce(f->binding, index);
+}
+
+static void on_queue_enable(void *ctx, unsigned int index, bool enable)
+{
+	struct function *f = ctx;
+
+	binding_queue_enable(f->binding, index, enable);
+}
+
+static void on_queue_call(void *ctx, unsigned int index, int callfd)
+{
+	struct function *f = ctx;
+
+	binding_queue_call(f->binding, index, callfd);
+}
+
+static void on_set_mtu(void *ctx, uint16_t mtu)
+{
+	struct function *f = ctx;
+	struct log_scope scope = scope_of(f);
+
+	if (mtu > f->port->settings.mtu)
+		log_write(LOG_LVL_WARNING, &scope,
+			  "the front-end wants MTU %u, the function has %u: longer packets are dropped", mtu,
+			  f->port->settings.mtu);
+}
+
+/* A front-end wants the switches to learn where its guest is now: it was migrated. */
+static void on_send_rarp(void *ctx, const uint8_t mac[6])
+{
+	const struct function *f = ctx;
+
+	f->port->fabric->ops->announce(f->port, mac);
+}
+
+struct control_frame {
+	struct sw_port *port;
+	uint8_t *data;
+	uint32_t len;
+	int result;
+};
+
+static void send_control(struct worker *w, void *arg)
+{
+	struct control_frame *c = arg;
+	struct vring_seg seg;
+	struct pkt *p = &w->pkts[0];
+
+	p->hdr = (struct virtio_net_hdr){0};
+	p->vlan = 0;
+	pkt_from_buffer(p, &seg, c->data, c->len);
+	c->result = port_deliver_control(w, c->port, p);
+	worker_flush_calls(w);
+}
+
+int function_send_control(struct function *f, const uint8_t *frame, size_t len)
+{
+	uint8_t data[DATAPLANE_CONTROL_LEN];
+	struct control_frame c = {.port = builtin_sw_port(f->port), .data = data, .len = (uint32_t)len};
+
+	if (len < PKT_ETH_LEN || len > sizeof(data))
+		return -EINVAL;
+	memcpy(data, frame, len);
+	/* A queue that is not there needs no worker to find out. */
+	if (!c.port || !c.port->rx)
+		return -ENOTCONN;
+	worker_run(worker_pool_pick(c.port->sw->pool), send_control, &c);
+	return c.result;
+}
+
+static void on_event(void *ctx, int level, const char *text)
+{
+	struct log_scope scope = scope_of(ctx);
+
+	log_write((enum log_level)level, &scope, "%s", text);
+}
+
+static const struct vhost_user_ops vu_ops = {
+	.connected = on_connected,
+	.disconnected = on_disconnected,
+	.queue_start = on_queue_start,
+	.queue_stop = on_queue_stop,
+	.quiesce = on_quiesce,
+	.queue_enable = on_queue_enable,
+	.queue_call = on_queue_call,
+	.set_mtu = on_set_mtu,
+	.send_rarp = on_send_rarp,
+	.event = on_event,
+};
+
+static bool on_fabric(const struct datapath_pref *pref)
+{
+	return binding_leads_to_fabric(datapath_ops_of(pref->type), pref);
+}
+
+/* Whether the network may look for the function somewhere else. `again`: a switch that it was at may have
+ * forgotten it: its back-end died, and came back. */
+static bool is_elsewhere(const struct function *f, const struct datapath_pref *to, bool again)
+{
+	struct datapath_list a = {.n = 1, .pref = {f->place.pref}}, b = {.n = 1, .pref = {*to}};
+
+	if (!f->place.known)
+		return f->place.resumed; /* by another vpfd */
+	if (on_fabric(to))
+		return !on_fabric(&f->place.pref);
+	return again || !datapath_list_equal(&a, &b);
+}
+
+/* The network has learned the function's addresses where it was served before, and frames for them would go
+ * there until its guest happens to send. That is so after a pause of the VM or of the link, too. */
+static void take_place(struct function *f, const struct datapath_pref *to, bool again)
+{
+	bool moved = is_elsewhere(f, to, again), guest;
+
+	f->place.known = true;
+	f->place.pref = *to;
+	if (!moved)
+		return;
+	/* Which VLANs of a trunk are in use the guest knows best. */
+	guest = f->port->settings.vlan.mode == VLAN_TRUNK;
+	if (on_fabric(to))
+		f->port->fabric->ops->announce(f->port, NULL);
+	else if (!binding_announces(f->binding))
+		guest = true;
+	if (guest && f->events->announce_wanted)
+		f->events->announce_wanted(f->ctx, f->pf, f->fn);
+}
+
+static void on_changed(void *ctx, const struct datapath_pref *from, const struct datapath_pref *to,
+		       uint64_t gap_us, const char *why)
+{
+	struct function *f = ctx;
+
+	if (f->events->datapath_changed)
+		f->events->datapath_changed(f->ctx, f->pf, f->fn, from, to, gap_us, why);
+	if (to)
+		take_place(f, to, from != NULL);
+}
+
+/* Whose switch has the function's addresses is so before the first frame passes. */
+static void on_starting(void *ctx, const struct datapath_pref *pref)
+{
+	struct function *f = ctx;
+	const struct datapath_ops *ops = datapath_ops_of(pref->type);
+	bool elsewhere = !binding_leads_to_fabric(ops, pref);
+
+	if (f->port->elsewhere != elsewhere)
+		f->port->fabric->ops->port_elsewhere(f->port, elsewhere);
+}
+
+static void on_failed(void *ctx, const struct datapath_pref *pref, const char *why)
+{
+	struct function *f = ctx;
+
+	if (f->events->datapath_failed)
+		f->events->datapath_failed(f->ctx, f->pf, f->fn, pref, why);
+}
+
+static void on_usable(void *ctx, bool usable)
+{
+	struct function *f = ctx;
+
+	f->unusable = !usable;
+	if (f->port->link_up && f->events->link_changed)
+		f->events->link_changed(f->ctx, f->pf, f->fn, usable);
+}
+
+static void stop_broken(struct function *f)
+{
+	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES && f->broken; i++) {
+		if (!(f->broken >> i & 1))
+			continue;
+		f->broken &= ~(1u << i);
+		vhost_user_queue_failed(f->vu, i, f->broken_why);
+	}
+}
+
+static void on_ring_error(void *ctx, unsigned int queue, const char *why)
+{
+	struct function *f = ctx;
+
+	if (f->events->ring_error)
+		f->events->ring_error(f->ctx, f->pf, f->fn, queue, why);
+	f->broken |= 1u << queue;
+	snprintf(f->broken_why, sizeof(f->broken_why), "%s", why);
+	/* The others on the same datapath are not to be torn from it. */
+	if (binding_quiesce(f->binding, (int)queue))
+		stop_broken(f);
+}
+
+static void on_doorbell(void *ctx, unsigned int queue, int fd, uint64_t offset, uint64_t size)
+{
+	struct function *f = ctx;
+	struct log_scope scope = scope_of(f);
+	int r = vhost_user_set_host_notifier(f->vu, queue, fd, offset, size);
+
+	/* A front-end that knows none kicks by descriptor, as ever. */
+	if (r < 0 && fd >= 0)
+		log_write(LOG_LVL_DEBUG, &scope, "queue %u keeps its kick descriptor: %s", queue,
+			  strerror(-r));
+}
+
+static void on_quiesced(void *ctx)
+{
+	struct function *f = ctx;
+
+	stop_broken(f);
+	vhost_user_resume(f->vu);
+}
+
+static const struct binding_events binding_events = {
+	.changed = on_changed,
+	.starting = on_starting,
+	.failed = on_failed,
+	.usable = on_usable,
+	.ring_error = on_ring_error,
+	.doorbell = on_doorbell,
+	.quiesced = on_quiesced,
+};
+
+static int new_binding(struct function *f, sd_event *event, const struct function_settings *s)
+{
+	struct datapath_open open = {
+		.event = event,
+		.pf = f->pf,
+		.fn = f->fn,
+		.port = f->port,
+		.queue_pairs = f->queue_pairs,
+		.mtu = s->mtu,
+	};
+	int r;
+
+	memcpy(open.mac, s->mac, sizeof(open.mac));
+	r = binding_new(&open, list_of(f, s), s->failback, &binding_events, f, &f->binding);
+	if (r < 0)
+		return r;
+	binding_set(f->binding, s, NULL);
+	return 0;
+}
+
+int function_new(sd_event *event, struct fabric *fabric, const struct pf_settings *pf, unsigned int fn,
+		 const struct function_settings *s, struct counter_file *counters,
+		 const struct vhost_user_config *socket, const struct dataplane_events *events, void *ctx,
+		 struct function **ret, struct err *err)
+{
+	struct vhost_user_config config = *socket;
+	struct function *f = calloc(1, sizeof(*f));
+	int r;
+
+	if (!f)
+		return err_set(err, ENOMEM, NULL, "not enough memory for a function");
+	snprintf(f->pf, sizeof(f->pf), "%s", pf->name);
+	f->fn = fn;
+	f->events = events;
+	f->ctx = ctx;
+	f->queue_pairs = pf->queue_pairs;
+	f->pf_list = pf->datapaths;
+	f->path = strdup(socket->path);
+	if (!f->path) {
+		r = err_set(err, ENOMEM, NULL, "not enough memory for a function");
+		goto fail;
+	}
+	r = fabric->ops->port_add(fabric, f->pf, fn, s, &pf->policy, counters, &f->port);
+	if (r < 0) {
+		err_set(err, -r, NULL, "cannot add a port to fabric %s: %s", fabric->settings.name,
+			strerror(-r));
+		goto fail;
+	}
+	r = new_binding(f, event, s);
+	if (r < 0) {
+		err_set(err, -r, NULL, "cannot make a function: %s", strerror(-r));
+		goto fail;
+	}
+	config.ops = &vu_ops;
+	config.ctx = f;
+	config.features = offer(f, list_of(f, s));
+	config.queue_pairs = pf->queue_pairs;
+	r = vhost_user_new(event, &config, &f->vu, err);
+	if (r < 0)
+		goto fail;
+	*ret = f;
+	return 0;
+fail:
+	function_free(f);
+	return r;
+}
+
+void function_free(struct function *f)
+{
+	if (!f)
+		return;
+	vhost_user_free(f->vu);
+	binding_free(f->binding);
+	if (f->port)
+		f->port->fabric->ops->port_free(f->port);
+	free(f->path);
+	free(f);
+}
+
+void function_set(struct function *f, const struct pf_policy *policy, const struct function_settings *s)
+{
+	const struct fabric_ops *fabric = f->port->fabric->ops;
+
+	fabric->port_set(f->port, s, policy);
+	vhost_user_set_features(f->vu, offer(f, list_of(f, s)));
+	binding_set(f->binding, s, fabric->port_get_filter(f->port));
+	binding_set_list(f->binding, list_of(f, s), s->failback);
+}
+
+void function_filter(struct function *f, const struct rx_filter *filter)
+{
+	f->port->fabric->ops->port_filter(f->port, filter);
+	binding_set(f->binding, &f->port->settings, filter);
+}
+
+void function_forget(struct function *f)
+{
+	ring_record_remove(f->path);
+}
+
+void function_check_memory(struct function *f)
+{
+	vhost_user_check_memory(f->vu);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* A function's settings as two small programs (eBPF) at its tap in the kernel: one for what the function
+ * sends, one for what it is sent. They do what a bridge has no settings for: source addresses, what tags a
+ * guest may use, priority, MTU, rates, and counting. Which VLANs a port is in is the bridge's part.
+ *
+ * Theory of operation. A program is generated for the settings, with all of them as constants in it, and put
+ * in the stead of the one before by one request: a frame meets the old settings or the new ones, and nothing
+ * between. What outlives a program is in maps: counters (per CPU), and how much of the rates has been used
+ * up.
+ *
+ * Rates. A bucket is one number: the time up to which what was sent is paid for. A frame is let through if
+ * that is not further ahead of now than the burst, and moves it on by what its length costs, in one
+ * compare-and-exchange; so the queues of a tap may be on different CPUs. A frame too much is dropped: a
+ * program cannot make it wait. Where the PF has a total rate, a frame within the function's minimum passes at
+ * once and is charged to the total, into debt if need be; others need room in the total.
+ *
+ * A port that learns, without spoof check, could fill the bridge's table, which is everybody's: so the
+ * addresses that it sends from are kept in a set, and who would be one too many is dropped.
+ *
+ * Needs nothing but clsact and cls_bpf, and the helpers of Linux 5.12. No compiler, no BTF.
+ *
+ * Thread-safety: none needed. */
+
+#include "dataplane/dataplane.h"
+#include "fabric/bridge/bpf.h"
+
+struct port_prog_conf { /* compared as bytes: zeroed before it is filled */
+	struct vlan_settings vlan;
+	bool vlan_aware; /* the bridge filters by VLAN; else tags are not for anybody */
+	bool spoofchk, trusted;
+	uint16_t mtu;
+	uint32_t max_rate, min_rate, total_rate; /* Mb/s, 0: none */
+	unsigned int n_macs;                     /* that it may send from, with spoofchk */
+	uint64_t macs[VPF_MAX_DRIVER_MACS + 2];  /* as mac_load() */
+	/* Without spoof check: from so many other addresses, until the set is emptied; 0: it is not counted.
+	 */
+	uint32_t max_learned;
+};
+
+struct port_prog_maps {
+	int stats;   /* per CPU, struct port_stats; rx_packets and rx_bytes are not counted here */
+	int buckets; /* struct port_prog_buckets; to be zeroed when a rate changes, as must be the total */
+	int total;   /* one number: the PF's bucket, shared; -1: none */
+	int learned; /* the set of other addresses; with max_learned */
+};
+struct port_prog_buckets {
+	uint64_t max, min;
+};
+
+/* Up to this many ranges of VLANs in a trunk are checked, and counted, here; any number by the bridge. */
+#define PORT_PROG_RANGES 64
+
+/* The program for what the function sends (ingress, as seen by the tap), or is sent. -ENOMEM. */
+int port_prog_generate(const struct port_prog_conf *c, const struct port_prog_maps *maps, bool ingress,
+		       struct bpf_insn **ret, unsigned int *ret_n);
+/* The same, loaded: a descriptor. */
+int port_prog_load(const struct port_prog_conf *c, const struct port_prog_maps *maps, bool ingress, char *why,
+		   size_t why_size);
