@@ -12,8 +12,6 @@ static_assert(SETTING_MAC == VPF_CTL_MAC && SETTING_VLAN == VPF_CTL_VLAN && SETT
 	      "the model's bits of settings are the format's");
 static_assert(VPF_MAX_FUNCTIONS <= UINT16_MAX && VPF_MTU_MAX <= UINT16_MAX, "fields of 16 bits");
 
-#define TPID_8021Q 0x8100
-
 static uint8_t link_value(enum link_mode mode)
 {
 	switch (mode) {
@@ -36,7 +34,7 @@ void record_function(unsigned int function, const struct function_settings *s, b
 	ret->link = link_value(s->link);
 	memcpy(ret->mac, s->mac, sizeof(ret->mac));
 	memcpy(ret->admin_mac, s->admin_mac, sizeof(ret->admin_mac));
-	ret->tpid = htole16(TPID_8021Q);
+	ret->tpid = htole16(ETHER_TPID_Q);
 	if (s->vlan.mode == VLAN_ACCESS) {
 		ret->vlan_mode = VPF_CTL_VLAN_ACCESS;
 		ret->pcp = s->vlan.pcp;
@@ -82,7 +80,7 @@ static int apply_vlan(const struct ctl_set *set, struct vlan_settings *vlan, str
 {
 	if (set->pcp && !set->vid)
 		return err_set(err, EINVAL, NULL, "a priority needs a VLAN to be in the tag of");
-	*vlan = (struct vlan_settings){.mode = VLAN_NONE, .tpid = TPID_8021Q};
+	*vlan = (struct vlan_settings){.mode = VLAN_NONE, .tpid = ETHER_TPID_Q};
 	if (set->vid) {
 		vlan->mode = VLAN_ACCESS;
 		vlan->vid = set->vid;

@@ -5,7 +5,8 @@
  * channel as settings of the model. Thread-safety: pure. */
 
 #include "control/codec.h"
-#include "dataplane/dataplane.h"
+#include "settings/counters.h"
+#include "settings/settings.h"
 
 /* `ret` is zeroed before. `started`: the function's driver uses it. */
 void record_function(unsigned int function, const struct function_settings *s, bool link_up, bool started,

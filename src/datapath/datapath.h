@@ -36,8 +36,9 @@
 
 #include <systemd/sd-event.h>
 
-#include "dataplane/dataplane.h"
+#include "settings/counters.h"
 #include "settings/datapath_list.h"
+#include "settings/rx_filter.h"
 #include "vhost/vhost_user.h"
 
 struct fabric_port;
@@ -94,7 +95,7 @@ struct datapath_ops {
 	/* Virtio features that it can serve by such a preference, at most; 0: it does not exist here, for the
 	 * reason in `err` (no such device node, …). Asked at configuration: looks, opens nothing for long. */
 	uint64_t (*features)(const struct datapath_pref *pref, unsigned int queue_pairs, struct err *err);
-	/* Which settings of the function take effect on the switch that it leads to: FABRIC_CAN_*
+	/* Which settings of the function take effect on the switch that it leads to: CAN_*
 	 * (fabric/fabric.h). `fabric`: what the function's fabric can enforce; a datapath that leads there
 	 * returns just that. */
 	uint32_t (*enforces)(const struct datapath_pref *pref, uint32_t fabric);

@@ -22,6 +22,10 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "vhost/guest_map.h"
+
+_Static_assert(DATAPLANE_CONTROL_FRAMES == CONTROL_BOX_FRAMES && DATAPLANE_CONTROL_LEN == CONTROL_BOX_LEN,
+	       "the interface promises what the mailbox has");
+
 struct pf_entry {
 	char name[VPF_NAME_MAX];
 	unsigned int n; /* functions added: 0…n-1 */
@@ -44,37 +48,6 @@ struct dataplane {
 	void *control_ctx;
 	unsigned int control_next; /* the PF whose mailbox is looked at next */
 };
-
-static const char *const drop_names[DROP_REASONS] = {
-	[DROP_LINK_DOWN] = "link_down", [DROP_MALFORMED] = "malformed",
-	[DROP_SPOOF_MAC] = "spoof_mac", [DROP_SPOOF_VLAN] = "spoof_vlan",
-	[DROP_VLAN] = "vlan",           [DROP_MTU] = "mtu",
-	[DROP_NO_BUFFER] = "no_buffer", [DROP_TOO_BIG] = "too_big",
-	[DROP_NO_ROUTE] = "no_route",   [DROP_UNKNOWN_MAC] = "unknown_mac",
-	[DROP_CONTROL] = "control",     [DROP_UPLINK] = "uplink",
-	[DROP_RING] = "ring",           [DROP_CONTROL_FULL] = "control_full",
-	[DROP_RATE] = "rate",
-};
-
-const char *drop_reason_name(enum drop_reason reason)
-{
-	return drop_names[reason];
-}
-
-const char *fdb_kind_name(enum fdb_kind kind)
-{
-	switch (kind) {
-	case FDB_PERMANENT:
-		return "permanent";
-	case FDB_ADMIN:
-		return "admin";
-	case FDB_DRIVER:
-		return "driver";
-	case FDB_LEARNED:
-		return "learned";
-	}
-	return "unknown";
-}
 
 static struct fabric *find_fabric(const struct dataplane *dp, const char *name)
 {

@@ -10,70 +10,14 @@
  * function_set cannot fail. A fabric with functions is never deleted; functions of a PF are added 0…vfs and
  * deleted in reverse. Thread-safety: main thread. */
 
+#include "settings/counters.h"
+#include "settings/rx_filter.h"
 #include "settings/settings.h"
 #include "util/err.h"
 
 struct sd_event;
 struct vhost_user_info;
 struct binding_info; /* broker/binding.h */
-
-/* Why a frame did not arrive. Indices of port_stats.drop[]; names by drop_reason_name(). */
-enum drop_reason {
-	DROP_LINK_DOWN,    /* the function's link is down, by setting or because it is not in use */
-	DROP_MALFORMED,    /* no Ethernet frame, or offload header that does not fit the frame */
-	DROP_SPOOF_MAC,    /* source MAC not owned, spoof check on */
-	DROP_SPOOF_VLAN,   /* a VLAN the function may not send in */
-	DROP_VLAN,         /* towards the function: a VLAN it does not take part in */
-	DROP_MTU,          /* longer than the MTU */
-	DROP_NO_BUFFER,    /* receive ring has no buffer: the guest is too slow */
-	DROP_TOO_BIG,      /* the receiver's buffers cannot hold the frame */
-	DROP_NO_ROUTE,     /* nobody owns the destination MAC and there is no uplink */
-	DROP_UNKNOWN_MAC,  /* from the uplink, to a MAC nobody owns */
-	DROP_CONTROL,      /* control frame (EtherType 0x88B5) where none may come from */
-	DROP_UPLINK,       /* the uplink did not take the frame */
-	DROP_RING,         /* the ring was found broken with the frame in it, or is disabled */
-	DROP_CONTROL_FULL, /* control frame from the PF that vpfd has not come round to taking */
-	DROP_RATE,         /* beyond the function's rate, on a fabric that cannot make it wait */
-	DROP_REASONS
-};
-const char *drop_reason_name(enum drop_reason reason); /* "link_down", … */
-
-/* Counters of a port since it was added; rx and tx as the guest sees them: tx is what it sent. 64 bits, do
- * not wrap. */
-struct port_stats {
-	uint64_t tx_packets, tx_bytes, tx_broadcast, tx_multicast;
-	uint64_t rx_packets, rx_bytes, rx_broadcast, rx_multicast;
-	uint64_t tx_drop[DROP_REASONS]; /* frames the guest sent that went nowhere */
-	uint64_t rx_drop[DROP_REASONS]; /* frames for the guest that it did not get */
-	uint64_t sw_checksum;           /* checksums filled in software for a receiver without the offload */
-	uint64_t sw_segmented;          /* frames segmented in software, counted before */
-	uint64_t ring_errors;           /* queues stopped because of what the guest wrote */
-};
-
-enum fdb_kind { FDB_PERMANENT /* the function's MAC */, FDB_ADMIN, FDB_DRIVER, FDB_LEARNED };
-const char *fdb_kind_name(enum fdb_kind kind);
-
-struct fdb_row {
-	uint8_t mac[6];
-	int vlan; /* VLAN id; 0: untagged; -1: every VLAN the function takes part in */
-	enum fdb_kind kind;
-	const char *pf;
-	unsigned int function; /* as VPF_FUNCTION_* */
-	uint32_t age;          /* s since last seen, learned ones only */
-};
-
-/* What the driver asked for, from QMP's rx-filter: */
-struct rx_filter {
-	bool known; /* false: nothing heard yet, e.g. no QMP */
-	uint8_t main_mac[6];
-	bool promiscuous, all_multicast;
-	unsigned int unicast_n;
-	uint8_t unicast[VPF_MAX_DRIVER_MACS][6];
-	bool unicast_overflow;
-	unsigned int multicast_n; /* groups it listens to */
-	uint8_t multicast[VPF_MAX_DRIVER_MACS][6];
-	bool multicast_overflow; /* there are more: it is to get all */
-};
 
 struct function_state {    /* what is, as opposed to what is set */
 	bool link_up;      /* what the guest should see */
@@ -89,13 +33,8 @@ struct datapath_ability {
 	/* Virtio features that all of the list can serve; 0: none is to be had now. Of one that is not nobody
 	 * knows what it can: it does not count, and will refuse to serve what it cannot. */
 	uint64_t features;
-	uint32_t enforces[VPF_MAX_DATAPATHS]; /* FABRIC_CAN_* (fabric/fabric.h) of each of the list */
+	uint32_t enforces[VPF_MAX_DATAPATHS]; /* CAN_* (fabric/fabric.h) of each of the list */
 	char absent[200]; /* one sentence about the first that is not to be had now; empty: all are */
-};
-
-struct fabric_state {
-	bool uplink_carrier;
-	unsigned int ports, fdb_entries, fdb_learned;
 };
 
 struct dataplane_events {

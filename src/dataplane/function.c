@@ -12,6 +12,9 @@
 #include "vhost/ring_record.h"
 #include "vhost/virtio.h"
 
+_Static_assert(VPF_MAX_QUEUE_PAIRS <= VHOST_USER_MAX_QUEUE_PAIRS,
+	       "what the settings allow, a connection has");
+
 /* What any datapath that is not there at the moment will most likely serve: no offloads, split rings. */
 static uint64_t least_features(unsigned int queue_pairs)
 {

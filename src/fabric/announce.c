@@ -20,7 +20,7 @@ static void add(struct announce *a, uint64_t mac, uint16_t vid)
 	memset(data, 0xff, 6);
 	mac_store(data + 6, mac);
 	if (vid) {
-		store_be16(p, PKT_TPID_Q);
+		store_be16(p, ETHER_TPID_Q);
 		store_be16(p + 2, vid);
 		p += PKT_TAG_LEN;
 	}

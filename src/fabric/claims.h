@@ -24,3 +24,5 @@ struct claim {
  * has it. heard: of the driver; NULL: nothing. */
 unsigned int claims_of(const struct fabric_port *p, const struct port_policy *policy,
 		       const struct rx_filter *heard, struct claim *claims);
+/* Whether it can be an address of a function at all: not zero, no group. */
+bool claim_usable(uint64_t mac);

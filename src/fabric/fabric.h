@@ -20,26 +20,15 @@
  *
  * Thread-safety: main thread. */
 
-#include "dataplane/dataplane.h"
+#include "settings/can.h"
+#include "settings/counters.h"
+#include "settings/rx_filter.h"
+#include "settings/settings.h"
+#include "util/err.h"
 
 struct sd_event;
 struct counter_file;
 struct worker_pool;
-
-#define FABRIC_CAN_ADMIN_MAC   0x0001u /* an administrative MAC: frames for it arrive */
-#define FABRIC_CAN_VLAN        0x0002u /* access VLAN, 802.1Q */
-#define FABRIC_CAN_VLAN_PCP    0x0004u /* … with a priority */
-#define FABRIC_CAN_VLAN_AD     0x0008u /* … as 802.1ad */
-#define FABRIC_CAN_TRUNK       0x0010u /* a set of VLANs */
-#define FABRIC_CAN_SPOOFCHK    0x0020u /* spoof check on */
-#define FABRIC_CAN_NO_SPOOFCHK 0x0040u /* spoof check off */
-#define FABRIC_CAN_TRUST       0x0080u /* trusted functions may change their MAC, be promiscuous */
-#define FABRIC_CAN_MAX_RATE    0x0100u
-#define FABRIC_CAN_MIN_RATE    0x0200u
-#define FABRIC_CAN_TOTAL_RATE  0x0400u /* pf_policy.max_rate_total */
-#define FABRIC_CAN_LINK        0x0800u /* link state enable/disable (vpfd does it itself, by QEMU and the rings) */
-#define FABRIC_CAN_STATS       0x1000u /* statistics for each function */
-#define FABRIC_CAN_CONTROL     0x2000u /* the control channel passes on the PF */
 
 struct fabric;
 struct fabric_port;
@@ -94,7 +83,7 @@ struct fabric_attach {
 
 struct fabric_ops {
 	const char *type; /* "builtin", "bridge" */
-	/* What a fabric of such settings can enforce on this host: FABRIC_CAN_*. Asked at configuration,
+	/* What a fabric of such settings can enforce on this host: CAN_*. Asked at configuration,
 	 * before there is one, and after; looks at what the kernel has, and remembers it. */
 	uint32_t (*can)(const struct fabric_settings *s);
 	/* Whether settings can be had here, before they are saved: a bridge that exists, a name that is no

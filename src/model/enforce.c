@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "fabric/fabric.h"
+#include "settings/can.h"
 
 static const struct need {
 	uint32_t can;
@@ -12,50 +12,50 @@ static const struct need {
 	const char *what;   /* … it cannot enforce … */
 	const char *remedy; /* for the host's administrator */
 } needs[] = {
-	{FABRIC_CAN_SPOOFCHK, "spoofchk", "the spoof check", "turn spoofchk off there"},
-	{FABRIC_CAN_NO_SPOOFCHK, "spoofchk", "that there is no spoof check", "turn spoofchk on there"},
-	{FABRIC_CAN_VLAN, "vlan", "a VLAN", "set no VLAN there"},
-	{FABRIC_CAN_VLAN_PCP, "vlan.pcp", "a VLAN's priority", "leave the priority out there"},
-	{FABRIC_CAN_VLAN_AD, "vlan.proto", "802.1ad tags", "set none of that kind there"},
-	{FABRIC_CAN_TRUNK, "vlan.vids", "a set of VLANs", "set no trunk there"},
-	{FABRIC_CAN_ADMIN_MAC, "mac", "an administrative MAC", "set none there"},
-	{FABRIC_CAN_TRUST, "trust", "trust", "turn trust off there"},
-	{FABRIC_CAN_MAX_RATE, "max_rate", "a maximum rate", "set none there, nor in the policy"},
-	{FABRIC_CAN_MIN_RATE, "min_rate", "a minimum rate", "set none there"},
-	{FABRIC_CAN_TOTAL_RATE, "policy.max_rate_total", "a rate of all functions together", "set none"},
-	{FABRIC_CAN_LINK, "link", "the link mode", "set link auto there"},
-	{FABRIC_CAN_CONTROL, "policy.guest_control", "that the guest's requests arrive",
+	{CAN_SPOOFCHK, "spoofchk", "the spoof check", "turn spoofchk off there"},
+	{CAN_NO_SPOOFCHK, "spoofchk", "that there is no spoof check", "turn spoofchk on there"},
+	{CAN_VLAN, "vlan", "a VLAN", "set no VLAN there"},
+	{CAN_VLAN_PCP, "vlan.pcp", "a VLAN's priority", "leave the priority out there"},
+	{CAN_VLAN_AD, "vlan.proto", "802.1ad tags", "set none of that kind there"},
+	{CAN_TRUNK, "vlan.vids", "a set of VLANs", "set no trunk there"},
+	{CAN_ADMIN_MAC, "mac", "an administrative MAC", "set none there"},
+	{CAN_TRUST, "trust", "trust", "turn trust off there"},
+	{CAN_MAX_RATE, "max_rate", "a maximum rate", "set none there, nor in the policy"},
+	{CAN_MIN_RATE, "min_rate", "a minimum rate", "set none there"},
+	{CAN_TOTAL_RATE, "policy.max_rate_total", "a rate of all functions together", "set none"},
+	{CAN_LINK, "link", "the link mode", "set link auto there"},
+	{CAN_CONTROL, "policy.guest_control", "that the guest's requests arrive",
 	 "set the policy guest_control off"},
 };
 
 uint32_t enforce_needs(const struct function_settings *s, const struct pf_policy *policy, unsigned int fn,
 		       bool control)
 {
-	uint32_t set = s->spoofchk ? FABRIC_CAN_SPOOFCHK : FABRIC_CAN_NO_SPOOFCHK;
+	uint32_t set = s->spoofchk ? CAN_SPOOFCHK : CAN_NO_SPOOFCHK;
 
 	if (s->vlan.mode == VLAN_ACCESS) {
 		/* Not in addition: a bridge has one kind of tags. */
-		set |= s->vlan.tpid == 0x8100 ? FABRIC_CAN_VLAN : FABRIC_CAN_VLAN_AD;
+		set |= s->vlan.tpid == ETHER_TPID_Q ? CAN_VLAN : CAN_VLAN_AD;
 		if (s->vlan.pcp)
-			set |= FABRIC_CAN_VLAN_PCP;
+			set |= CAN_VLAN_PCP;
 	}
 	if (s->vlan.mode == VLAN_TRUNK)
-		set |= FABRIC_CAN_TRUNK;
+		set |= CAN_TRUNK;
 	for (size_t i = 0; i < sizeof(s->admin_mac); i++)
 		if (s->admin_mac[i])
-			set |= FABRIC_CAN_ADMIN_MAC;
+			set |= CAN_ADMIN_MAC;
 	if (s->trust)
-		set |= FABRIC_CAN_TRUST;
+		set |= CAN_TRUST;
 	if (s->max_rate || (policy->max_rate && fn != VPF_FUNCTION_PF))
-		set |= FABRIC_CAN_MAX_RATE;
+		set |= CAN_MAX_RATE;
 	if (s->min_rate)
-		set |= FABRIC_CAN_MIN_RATE;
+		set |= CAN_MIN_RATE;
 	if (policy->max_rate_total)
-		set |= FABRIC_CAN_TOTAL_RATE;
+		set |= CAN_TOTAL_RATE;
 	if (s->link != LINK_AUTO || fn > policy->max_vfs)
-		set |= FABRIC_CAN_LINK;
+		set |= CAN_LINK;
 	if (control && fn == VPF_FUNCTION_PF && policy->guest_control)
-		set |= FABRIC_CAN_CONTROL;
+		set |= CAN_CONTROL;
 	return set;
 }
 

@@ -2,12 +2,12 @@
 #pragma once
 
 /* Which settings need a switch that carries them out, and how it is said that one cannot. What a datapath's
- * switch can enforce is FABRIC_CAN_* (fabric/fabric.h). Thread-safety: pure. */
+ * switch can enforce is CAN_* (fabric/fabric.h). Thread-safety: pure. */
 
 #include "settings/settings.h"
 #include "util/err.h"
 
-/* FABRIC_CAN_*: what must be enforced for the function's settings and the policy to be true. `control`: the
+/* CAN_*: what must be enforced for the function's settings and the policy to be true. `control`: the
  * fabric can pass the control channel, so that the PF's datapath has to if the policy lets the guest use it.
  */
 uint32_t enforce_needs(const struct function_settings *s, const struct pf_policy *policy, unsigned int fn,

@@ -15,6 +15,7 @@
 #include "model/enforce.h"
 #include "model/model_private.h"
 #include "model/policy.h"
+#include "settings/can.h"
 
 #define ALL_REFUSED ((1U << VPF_MAX_DATAPATHS) - 1)
 
@@ -54,7 +55,7 @@ void model_fabric_learn(struct model *m, struct model_fabric *f)
 	struct datapath_ability ability = {0};
 
 	f->control = !m->ops->list_check(m->dp, f->s.name, 1, &builtin, &ability, NULL) &&
-		     ability.enforces[0] & FABRIC_CAN_CONTROL;
+		     ability.enforces[0] & CAN_CONTROL;
 }
 
 static int ask(const struct model *m, const struct candidate *c, const struct datapath_list *list,

@@ -146,7 +146,7 @@ static int check_vlan(const struct policy_request *q, struct err *err)
 	case VLAN_ACCESS:
 		if (!(p->vlans[v->vid / 64] >> v->vid % 64 & 1))
 			return vlan_refused(p, v->vid, err);
-		if (v->tpid != 0x8100 && !p->vlan_ad)
+		if (v->tpid != ETHER_TPID_Q && !p->vlan_ad)
 			return err_set(err, EPERM, "policy.vlan_ad",
 				       "the host's policy vlan_ad does not allow 802.1ad tags");
 		return 0;

@@ -29,9 +29,9 @@
  * Thread-safety: main thread. Callbacks come from the event loop, except `done` from qemu_link_free(). A
  * callback may call anything here but qemu_link_free(). */
 
-#include "dataplane/dataplane.h"
 #include "qemu/qemu_args.h"
 #include "qemu/qmp.h"
+#include "settings/rx_filter.h"
 
 #define QEMU_LINK_QUERIES_PER_S 100
 #define QEMU_LINK_QUERIES_BURST 1024

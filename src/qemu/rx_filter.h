@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-#include "dataplane/dataplane.h"
+#include "settings/rx_filter.h"
 
 /* `ret` is the "return" value for one NIC: an array with one object. Addresses beyond
  * VPF_MAX_DRIVER_MACS are left out, and unicast_overflow or multicast_overflow is set. -EPROTO when it is not

@@ -42,21 +42,6 @@ const char *mac_format(const uint8_t mac[6], char ret[MAC_TEXT_MAX])
 	return ret;
 }
 
-uint64_t mac_to_number(const uint8_t mac[6])
-{
-	uint64_t n = 0;
-
-	for (int i = 0; i < 6; i++)
-		n = n << 8 | mac[i];
-	return n;
-}
-
-void mac_from_number(uint64_t number, uint8_t ret[6])
-{
-	for (int i = 5; i >= 0; i--, number >>= 8)
-		ret[i] = (uint8_t)number;
-}
-
 bool mac_has_room(const uint8_t mac[6], unsigned int count)
 {
 	return (mac_to_number(mac) & 0xffffff) + count <= 0xffffff;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* MAC addresses: text, numbers, and how those of a virtual PF are chosen.
+/* MAC addresses: as text, and how those of a virtual PF are chosen.
  *
  * A virtual PF has one MAC, and its functions have consecutive ones: the PF itself its MAC, VF n the MAC plus
  * n + 1. Only the last three bytes count up, so that given MACs stay within their vendor's prefix; a MAC
@@ -14,19 +14,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "util/ether.h"
+
 #define MAC_TEXT_MAX 18 /* "xx:xx:xx:xx:xx:xx" with the final NUL */
 
 /* Six pairs of hexadecimal digits separated by ':'; nothing else. On failure `ret` is untouched. */
 bool mac_parse(const char *text, uint8_t ret[6]);
 const char *mac_format(const uint8_t mac[6], char ret[MAC_TEXT_MAX]); /* returns ret */
-
-static inline bool mac_is_multicast(const uint8_t mac[6])
-{
-	return mac[0] & 1;
-}
-
-uint64_t mac_to_number(const uint8_t mac[6]); /* 48 bits */
-void mac_from_number(uint64_t number, uint8_t ret[6]);
 
 /* Whether `count` further MACs fit behind `mac` without a carry out of the last three bytes. */
 bool mac_has_room(const uint8_t mac[6], unsigned int count);

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TPID_8021Q 0x8100
-
 void fabric_settings_init(struct fabric_settings *s, const char *name)
 {
 	*s = (struct fabric_settings){.uplink = UPLINK_NONE, .ageing = 300, .max_learned = 256};
@@ -32,7 +30,7 @@ void pf_settings_init(struct pf_settings *s, const char *name)
 void function_settings_init(struct function_settings *s)
 {
 	*s = (struct function_settings){
-		.vlan = {.mode = VLAN_NONE, .tpid = TPID_8021Q},
+		.vlan = {.mode = VLAN_NONE, .tpid = ETHER_TPID_Q},
 		.spoofchk = true,
 		.link = LINK_AUTO,
 		.mtu = 1500,

@@ -8,12 +8,14 @@
 #include <net/if.h>
 
 #include "settings/datapath_list.h"
+#include "util/ether.h"
 #include "util/util.h"
 
 #define VPF_NAME_MAX        32  /* bytes with the final NUL; [A-Za-z0-9][A-Za-z0-9_.-]* */
 #define VPF_MAX_VFS         255 /* of one virtual PF: QEMU's limit */
 #define VPF_MAX_PFS         64  /* of one daemon */
 #define VPF_MAX_FABRICS     64
+#define VPF_MAX_QUEUE_PAIRS 16 /* of one function */
 #define VPF_MTU_MIN         68 /* RFC 791 */
 #define VPF_MTU_MAX         9216
 #define VPF_FUNCTION_PF     0 /* functions are numbered 0: the PF itself, n+1: VF n */
@@ -140,11 +142,6 @@ void function_settings_init(struct function_settings *s);
 /* What serves the functions on such a fabric unless something else is said: builtin; on a bridge
  * vhost-net,builtin. */
 void datapath_list_init(struct datapath_list *list, enum fabric_type type);
-
-static inline bool mac_is_zero(const uint8_t mac[6])
-{
-	return !(mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]);
-}
 
 static inline bool vlan_trunk_allows(const struct vlan_settings *v, uint16_t vid)
 {

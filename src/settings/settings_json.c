@@ -8,9 +8,6 @@
 #include "settings/mac.h"
 #include "settings/vlan_set.h"
 
-#define TPID_8021Q  0x8100
-#define TPID_8021AD 0x88a8
-
 const char *const fabric_type_choices[] = {"builtin", "bridge", NULL};
 static const char *const datapath_choices[] = {"builtin", "vhost-net", "vhost-user", "vdpa", NULL};
 static const char *const uplink_choices[] = {"none", "tap", "netdev", NULL};
@@ -364,7 +361,7 @@ static int vlan_read(const json_t *o, struct vlan_settings *v, struct err *err)
 	enum vlan_mode mode = (enum vlan_mode)choice(json_object_get(o, "mode"), vlan_mode_choices);
 	const json_t *vid = json_object_get(o, "vid"), *pcp = json_object_get(o, "pcp");
 	const json_t *proto = json_object_get(o, "proto"), *vids = json_object_get(o, "vids");
-	struct vlan_settings s = {.mode = mode, .tpid = TPID_8021Q};
+	struct vlan_settings s = {.mode = mode, .tpid = ETHER_TPID_Q};
 
 	if (mode != VLAN_ACCESS && (vid || pcp || proto))
 		return err_set(err, EINVAL,
@@ -382,7 +379,7 @@ static int vlan_read(const json_t *o, struct vlan_settings *v, struct err *err)
 		s.vid = (uint16_t)json_integer_value(vid);
 		s.pcp = pcp ? (uint8_t)json_integer_value(pcp) : 0;
 		if (proto && choice(proto, vlan_proto_choices) == 1)
-			s.tpid = TPID_8021AD;
+			s.tpid = ETHER_TPID_AD;
 	}
 	if (mode == VLAN_TRUNK) {
 		int r;
@@ -461,7 +458,7 @@ json_t *vlan_json(const struct vlan_settings *v)
 	switch (v->mode) {
 	case VLAN_ACCESS:
 		return json_pack("{s:s, s:i, s:i, s:s}", "mode", "access", "vid", v->vid, "pcp", v->pcp,
-				 "proto", v->tpid == TPID_8021AD ? "802.1ad" : "802.1q");
+				 "proto", v->tpid == ETHER_TPID_AD ? "802.1ad" : "802.1q");
 	case VLAN_TRUNK:
 		return json_pack("{s:s, s:s}", "mode", "trunk", "vids", vlan_set_format(v->trunk, vids));
 	case VLAN_NONE:

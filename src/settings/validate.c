@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "settings/mac.h"
-#include "vhost/vhost_user.h"
 
 static bool is_alnum(char c)
 {
@@ -175,8 +174,8 @@ int validate_pf(const struct pf_settings *s, const uint8_t *mac, struct err *err
 		return r;
 	if (s->vfs > VPF_MAX_VFS)
 		return err_set(err, EINVAL, "vfs", "must be 0 to %d", VPF_MAX_VFS);
-	if (s->queue_pairs < 1 || s->queue_pairs > VHOST_USER_MAX_QUEUE_PAIRS)
-		return err_set(err, EINVAL, "queue_pairs", "must be 1 to %d", VHOST_USER_MAX_QUEUE_PAIRS);
+	if (s->queue_pairs < 1 || s->queue_pairs > VPF_MAX_QUEUE_PAIRS)
+		return err_set(err, EINVAL, "queue_pairs", "must be 1 to %d", VPF_MAX_QUEUE_PAIRS);
 	r = validate_mtu(s->mtu, err);
 	if (r < 0)
 		return r;
@@ -209,7 +208,7 @@ static int validate_vlan(const struct vlan_settings *v, struct err *err)
 			return err_set(err, EINVAL, "vlan.vid", "must be 1 to 4094");
 		if (v->pcp > 7)
 			return err_set(err, EINVAL, "vlan.pcp", "must be 0 to 7");
-		if (v->tpid != 0x8100 && v->tpid != 0x88a8)
+		if (v->tpid != ETHER_TPID_Q && v->tpid != ETHER_TPID_AD)
 			return err_set(err, EINVAL, "vlan.proto", "must be 802.1q or 802.1ad");
 		return 0;
 	case VLAN_TRUNK:

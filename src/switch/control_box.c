@@ -2,10 +2,10 @@
 
 #include "switch/control_box.h"
 
-#include "dataplane/dataplane.h"
+#include "settings/counters.h"
 #include "switch/worker.h"
 
-#define SLOTS DATAPLANE_CONTROL_FRAMES
+#define SLOTS CONTROL_BOX_FRAMES
 
 _Static_assert((SLOTS & (SLOTS - 1)) == 0, "positions wrap around");
 
@@ -13,7 +13,7 @@ struct slot {
 	/* Position p % SLOTS may be filled as position p when this is p, taken when it is p + 1. */
 	uint32_t sequence;
 	uint32_t len;
-	uint8_t data[DATAPLANE_CONTROL_LEN];
+	uint8_t data[CONTROL_BOX_LEN];
 };
 
 struct control_box {
@@ -91,7 +91,7 @@ int control_box_put(struct control_box *box, const struct pkt *p)
 
 	if (!box || __atomic_load_n(&box->state, __ATOMIC_RELAXED) == CONTROL_CLOSED)
 		return DROP_CONTROL;
-	if (p->len > DATAPLANE_CONTROL_LEN || p->hdr.flags || p->hdr.gso_type)
+	if (p->len > CONTROL_BOX_LEN || p->hdr.flags || p->hdr.gso_type)
 		return DROP_MALFORMED;
 	pos = __atomic_load_n(&box->tail, __ATOMIC_RELAXED);
 	for (;;) {

@@ -4,7 +4,7 @@
 /* The mailbox of a virtual PF for control frames, from the workers that serve its transmit queues to the main
  * thread.
  *
- * Theory of operation. A ring of DATAPLANE_CONTROL_FRAMES slots, several producers, one consumer, nobody
+ * Theory of operation. A ring of CONTROL_BOX_FRAMES slots, several producers, one consumer, nobody
  * waits for anybody: a producer claims a position, copies the frame into its slot, and hands the slot over by
  * its sequence number; the consumer hands it back the same way. A frame that finds no free slot is dropped.
  * The main thread is told once until it looks, through the pool's eventfd, and not at all while the box is
@@ -14,7 +14,8 @@
 
 #include "switch/pkt.h"
 
-#define CONTROL_ETHERTYPE 0x88b5 /* IEEE 802: local experimental Ethertype 1; vpf/control.h */
+#define CONTROL_BOX_FRAMES 8
+#define CONTROL_BOX_LEN    1514 /* bytes of a frame, with its Ethernet header */
 
 struct worker_pool;
 struct control_box;
@@ -29,7 +30,7 @@ int control_box_new(struct worker_pool *pool, struct control_box **ret); /* clos
 void control_box_free(struct control_box *box); /* no queue of its port is started; takes NULL */
 void control_box_set(struct control_box *box, enum control_state state);
 enum control_state control_box_state(const struct control_box *box);
-/* Takes the frame that has waited longest: its length; 0: none, or paused. `to`: DATAPLANE_CONTROL_LEN bytes.
+/* Takes the frame that has waited longest: its length; 0: none, or paused. `to`: CONTROL_BOX_LEN bytes.
  */
 size_t control_box_take(struct control_box *box, uint8_t *to);
 

@@ -18,7 +18,7 @@
  *
  * Thread-safety: main thread; the counters themselves: as sw_port.stats. */
 
-#include "dataplane/dataplane.h"
+#include "settings/counters.h"
 
 struct counter_file;
 

@@ -13,7 +13,7 @@
 
 #include <urcu-qsbr.h>
 
-#include "dataplane/dataplane.h"
+#include "settings/counters.h"
 #include "switch/pkt.h"
 
 struct sw_port;

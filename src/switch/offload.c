@@ -45,7 +45,7 @@ static bool find_headers(const struct pkt *p, struct l3l4 *h)
 	uint16_t type = load_be16(p->head + off);
 
 	/* Tags below the switch's own: a customer's inside a provider's. */
-	for (unsigned int tags = 0; (type == PKT_TPID_Q || type == PKT_TPID_AD) && tags < 2; tags++) {
+	for (unsigned int tags = 0; (type == ETHER_TPID_Q || type == ETHER_TPID_AD) && tags < 2; tags++) {
 		off += PKT_TAG_LEN;
 		if (off + 2 > n)
 			return false;

@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#include "util/ether.h"
 #include "vhost/vring.h"
 
 #define PKT_BURST   32
@@ -19,13 +20,11 @@
 #define PKT_MAX_LEN 65600 /* bytes: the largest frame, 64 KiB of IP and its link headers */
 #define PKT_ETH_LEN 14
 #define PKT_TAG_LEN 4
-#define PKT_TPID_Q  0x8100
-#define PKT_TPID_AD 0x88a8
 
 /* A VLAN as the switch tells them apart: the VLAN id, and whether its tag is 802.1ad. 0: untagged. */
 #define VLAN_KEY_AD         0x1000
 #define VLAN_KEY_ANY        0x1fff /* in the FDB only: every VLAN its port takes part in */
-#define vlan_key(vid, tpid) ((uint16_t)((vid) | ((tpid) == PKT_TPID_AD ? VLAN_KEY_AD : 0)))
+#define vlan_key(vid, tpid) ((uint16_t)((vid) | ((tpid) == ETHER_TPID_AD ? VLAN_KEY_AD : 0)))
 
 struct pkt {
 	struct virtio_net_hdr
@@ -57,51 +56,6 @@ static inline uint32_t load_u32(const uint8_t *p)
 	memcpy(&v, p, sizeof(v));
 	return v;
 }
-
-static inline uint16_t load_be16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static inline void store_be16(uint8_t *p, uint16_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static inline uint32_t load_be32(const uint8_t *p)
-{
-	return (uint32_t)load_be16(p) << 16 | load_be16(p + 2);
-}
-
-static inline void store_be32(uint8_t *p, uint32_t v)
-{
-	v = __builtin_bswap32(v);
-	memcpy(p, &v, sizeof(v));
-}
-
-/* A MAC as a number; only compared and hashed. */
-static inline uint64_t mac_load(const uint8_t *p)
-{
-	uint32_t lo;
-	uint16_t hi;
-
-	memcpy(&lo, p, 4);
-	memcpy(&hi, p + 4, 2);
-	return (uint64_t)hi << 32 | lo;
-}
-
-static inline void mac_store(uint8_t *p, uint64_t mac)
-{
-	uint32_t lo = (uint32_t)mac;
-	uint16_t hi = (uint16_t)(mac >> 32);
-
-	memcpy(p, &lo, 4);
-	memcpy(p + 4, &hi, 2);
-}
-
-#define MAC_BROADCAST       0xffffffffffffULL
-#define mac_is_multicast(m) ((m)&1)
 
 /* Copies n bytes, n <= PKT_HEAD, with a few overlapping moves instead of a call. */
 static inline void copy_small(uint8_t *d, const uint8_t *s, unsigned int n)

@@ -208,17 +208,10 @@ void port_queue_call(struct sw_port *port, unsigned int index, int callfd)
 
 void port_get_stats(const struct sw_port *port, struct port_stats *ret)
 {
-	uint64_t *sum = (uint64_t *)ret;
-
-	_Static_assert(sizeof(struct port_stats) % sizeof(uint64_t) == 0, "port_stats is all counters");
 	if (port->base)
 		*ret = *port->base;
 	else
 		memset(ret, 0, sizeof(*ret));
-	for (unsigned int w = 0; w < port->sw->workers; w++) {
-		const uint64_t *part = (const uint64_t *)&port->stats[w];
-
-		for (size_t i = 0; i < sizeof(*ret) / sizeof(uint64_t); i++)
-			sum[i] += __atomic_load_n(&part[i], __ATOMIC_RELAXED);
-	}
+	for (unsigned int w = 0; w < port->sw->workers; w++)
+		port_stats_add(ret, &port->stats[w]);
 }

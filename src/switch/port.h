@@ -13,7 +13,8 @@
  *
  * Thread-safety: functions named port_*: main thread. Fields: as said at each. */
 
-#include "dataplane/dataplane.h"
+#include "settings/counters.h"
+#include "settings/settings.h"
 #include "switch/burst.h"
 #include "switch/pkt.h"
 #include "switch/shaper.h"

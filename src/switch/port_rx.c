@@ -146,7 +146,7 @@ static inline void put_hdr(uint8_t *to, unsigned int hdr_len, const struct pkt *
 
 static inline void make_tag(uint8_t *to, const struct pkt *p)
 {
-	store_be32(to, (p->vlan & VLAN_KEY_AD ? (uint32_t)PKT_TPID_AD : PKT_TPID_Q) << 16 |
+	store_be32(to, (p->vlan & VLAN_KEY_AD ? (uint32_t)ETHER_TPID_AD : ETHER_TPID_Q) << 16 |
 			       (uint32_t)p->pcp << 13 | (p->vlan & 0xfff));
 }
 
@@ -170,7 +170,7 @@ static inline void rx_count_group(struct port_stats *stats, const struct pkt *p)
 {
 	if (likely(!(p->head[0] & 1)))
 		return;
-	if (mac_load(p->head) == MAC_BROADCAST)
+	if (mac_load(p->head) == MAC_KEY_BROADCAST)
 		stats->rx_broadcast++;
 	else
 		stats->rx_multicast++;

@@ -5,6 +5,7 @@
 #include "switch/control_box.h"
 #include "switch/switch.h"
 #include "switch/worker.h"
+#include "vpf/control.h"
 
 /* Bytes that one visit to a queue may have copied, so that a guest which floods large frames to many ports
  * gets its share of the worker and no more. One frame is always let through. */
@@ -15,7 +16,7 @@ static int link_down(struct sw_queue *q, struct pkt *p, struct vring_chain *chai
 {
 	struct control_box *box = q->port->control;
 
-	if (!box || !pkt_from_chain(p, chain, q->hdr_len) || load_be16(p->head + 12) != CONTROL_ETHERTYPE)
+	if (!box || !pkt_from_chain(p, chain, q->hdr_len) || load_be16(p->head + 12) != VPF_CTL_ETHERTYPE)
 		return DROP_LINK_DOWN;
 	return control_box_put(box, p);
 }

@@ -8,6 +8,7 @@
 #include "switch/offload.h"
 #include "switch/uplink.h"
 #include "switch/worker.h"
+#include "vpf/control.h"
 
 #define INGRESS_OK      (-1)
 #define INGRESS_CONTROL (-2) /* for the main thread, if it is a virtual PF's own */
@@ -19,7 +20,7 @@ static inline bool trunk_allows(const struct port_conf *c, uint16_t vid)
 
 static inline bool is_tag(uint16_t type)
 {
-	return type == PKT_TPID_Q || type == PKT_TPID_AD;
+	return type == ETHER_TPID_Q || type == ETHER_TPID_AD;
 }
 
 /* Takes the outer tag off the bytes and into p->vlan. False: too short. */
@@ -76,7 +77,7 @@ static int classify(const struct port_conf *c, struct pkt *p)
 	uint16_t type = load_be16(p->head + 12);
 
 	p->vlan = 0;
-	if (unlikely(type == CONTROL_ETHERTYPE))
+	if (unlikely(type == VPF_CTL_ETHERTYPE))
 		return INGRESS_CONTROL;
 	if (likely(!is_tag(type))) {
 		if (c->mode == VLAN_ACCESS) {
@@ -88,7 +89,7 @@ static int classify(const struct port_conf *c, struct pkt *p)
 		return INGRESS_OK;
 	}
 	/* Inside a provider's VLAN (802.1ad) a customer's own tags are just payload. */
-	if (c->mode == VLAN_ACCESS && c->vlan & VLAN_KEY_AD && type == PKT_TPID_Q) {
+	if (c->mode == VLAN_ACCESS && c->vlan & VLAN_KEY_AD && type == ETHER_TPID_Q) {
 		p->vlan = c->vlan;
 		p->pcp = c->pcp;
 		return INGRESS_OK;
@@ -96,14 +97,14 @@ static int classify(const struct port_conf *c, struct pkt *p)
 	if (!pop_tag(p))
 		return DROP_MALFORMED;
 	type = load_be16(p->head + 12);
-	if (type == CONTROL_ETHERTYPE)
+	if (type == VPF_CTL_ETHERTYPE)
 		return DROP_CONTROL;
 	if (p->vlan & VLAN_KEY_AD || p->vlan == 0xfff)
 		return DROP_SPOOF_VLAN;
 	/* A tag behind a priority tag would be the outer one from here on: on the uplink it would be a VLAN
 	 * of the guest's choice. Only a provider's VLAN carries what customers tag. */
 	if (!p->vlan && is_tag(type) &&
-	    !(type == PKT_TPID_Q && c->mode == VLAN_ACCESS && c->vlan & VLAN_KEY_AD))
+	    !(type == ETHER_TPID_Q && c->mode == VLAN_ACCESS && c->vlan & VLAN_KEY_AD))
 		return DROP_SPOOF_VLAN;
 	switch (c->mode) {
 	case VLAN_NONE:
@@ -146,7 +147,7 @@ static int ingress_function(const struct port_conf *c, struct pkt *p)
 
 	if (unlikely(r != INGRESS_OK))
 		return r;
-	if (unlikely(mac_is_multicast(src)))
+	if (unlikely(mac_key_is_multicast(src)))
 		return DROP_MALFORMED;
 	if (c->spoofchk && unlikely(!owns(c, src)))
 		return DROP_SPOOF_MAC;
@@ -167,7 +168,7 @@ static int ingress_uplink(struct pkt *p)
 		if ((p->vlan & 0xfff) == 0xfff || (!p->vlan && is_tag(type)))
 			return DROP_MALFORMED;
 	}
-	return type == CONTROL_ETHERTYPE ? DROP_CONTROL : INGRESS_OK;
+	return type == VPF_CTL_ETHERTYPE ? DROP_CONTROL : INGRESS_OK;
 }
 
 /* True if the port takes part in the VLAN; *tag: its frames leave with a tag. */
@@ -246,7 +247,7 @@ static inline bool is_for_all(uint64_t mac)
 	static const uint8_t hosts4[6] = {0x01, 0, 0x5e, 0, 0, 1}, hosts6[6] = {0x33, 0x33, 0, 0, 0, 1},
 			     solicited[6] = {0x33, 0x33, 0xff};
 
-	return mac == MAC_BROADCAST || mac == mac_load(hosts4) || mac == mac_load(hosts6) ||
+	return mac == MAC_KEY_BROADCAST || mac == mac_load(hosts4) || mac == mac_load(hosts6) ||
 	       (mac & 0xffffff) == mac_load(solicited);
 }
 
@@ -362,7 +363,7 @@ static bool multicast(struct worker *w, const struct sw_view *view, struct sw_po
 
 	if (unlikely(is_reserved(p->head) && src->kind != PORT_UPLINK && !conf->trusted))
 		return false;
-	if (group == MAC_BROADCAST)
+	if (group == MAC_KEY_BROADCAST)
 		stats->tx_broadcast++;
 	else
 		stats->tx_multicast++;
@@ -424,7 +425,7 @@ void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf
 			learn(w, fdb, src, p);
 
 		mac = mac_load(p->head);
-		if (unlikely(mac_is_multicast(mac))) {
+		if (unlikely(mac_key_is_multicast(mac))) {
 			if (!multicast(w, view, src, conf, &several, p))
 				stats->tx_drop[DROP_CONTROL]++;
 			continue;

@@ -48,7 +48,7 @@ static void send_one(void *arg, struct pkt *p)
 	iov[n++] = (struct iovec){&hdr, uplink_hdr_len(ctx->up)};
 	iov[n++] = (struct iovec){p->head, 12};
 	if (tag_len) {
-		store_be16(tag, p->vlan & VLAN_KEY_AD ? PKT_TPID_AD : PKT_TPID_Q);
+		store_be16(tag, p->vlan & VLAN_KEY_AD ? ETHER_TPID_AD : ETHER_TPID_Q);
 		store_be16(tag + 2, (uint16_t)(p->pcp << 13 | (p->vlan & 0xfff)));
 		iov[n++] = (struct iovec){tag, tag_len};
 	}
@@ -66,7 +66,7 @@ static void send_one(void *arg, struct pkt *p)
 	ctx->stats->rx_packets++;
 	ctx->stats->rx_bytes += p->len + tag_len;
 	if (p->head[0] & 1) {
-		if (mac_load(p->head) == MAC_BROADCAST)
+		if (mac_load(p->head) == MAC_KEY_BROADCAST)
 			ctx->stats->rx_broadcast++;
 		else
 			ctx->stats->rx_multicast++;
@@ -112,7 +112,7 @@ static void take_auxdata(struct msghdr *msg, struct pkt *p)
 		p->head -= PKT_TAG_LEN;
 		memmove(p->head, p->head + PKT_TAG_LEN, 12);
 		store_be16(p->head + 12, aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid
-										   : (uint16_t)PKT_TPID_Q);
+										   : (uint16_t)ETHER_TPID_Q);
 		store_be16(p->head + 14, aux.tp_vlan_tci);
 		p->head_len += PKT_TAG_LEN;
 		p->len += PKT_TAG_LEN;

@@ -91,7 +91,7 @@ static void refusals(void **state)
 	struct client *c = client_new(t);
 
 	populate(t, c);
-	t->dp.cannot[DATAPATH_VHOST_USER] = FABRIC_CAN_SPOOFCHK;
+	t->dp.cannot[DATAPATH_VHOST_USER] = CAN_SPOOFCHK;
 	refused(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"datapaths\": [" OTHER "]", -32000 - EOPNOTSUPP,
 		"datapaths");
 	done(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"spoofchk\": false, \"datapaths\": [" OTHER "]");

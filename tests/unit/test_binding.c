@@ -185,7 +185,7 @@ static uint32_t enforces_all(const struct datapath_pref *pref, uint32_t fabric)
 static uint32_t enforces_link(const struct datapath_pref *pref, uint32_t fabric)
 {
 	(void)pref;
-	return fabric & FABRIC_CAN_LINK;
+	return fabric & CAN_LINK;
 }
 
 static void fake_prepare(struct datapath *dp, uint64_t features, struct guest_mem *mem)

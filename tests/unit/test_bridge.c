@@ -780,7 +780,7 @@ static unsigned int rarps(struct env *e, uint32_t ret[ANNOUNCE_MAX])
 		if (load_be16(f + type) != 0x8035)
 			continue;
 		assert_int_equal(len, 12 + 60 + (vid ? 4 : 0));
-		assert_int_equal(mac_load(f), MAC_BROADCAST);
+		assert_int_equal(mac_load(f), MAC_KEY_BROADCAST);
 		assert_memory_equal(f + 6, f + type + 10, 6);
 		assert_memory_equal(f + 6, f + type + 20, 6);
 		assert_true(n < ANNOUNCE_MAX);
@@ -1033,8 +1033,8 @@ static void test_access(void **state)
 	static const uint32_t v100[] = {0x81000000 | 100, 0}, p200[] = {0x81000000 | 5 << 13 | 200, 0},
 			      v200[] = {0x81000000 | 200, 0}, v101[] = {0x81000000 | 101, 0};
 
-	assert_true(fabric_bridge.can(&e->s) & FABRIC_CAN_VLAN);
-	assert_false(fabric_bridge.can(&e->s) & FABRIC_CAN_VLAN_AD);
+	assert_true(fabric_bridge.can(&e->s) & CAN_VLAN);
+	assert_false(fabric_bridge.can(&e->s) & CAN_VLAN_AD);
 	a = add(e, &s);
 	s = in_vlan(1, 100, 0);
 	b = add(e, &s);
@@ -1155,7 +1155,7 @@ static void test_ad(void **state)
 		       "ip link set " BRIDGE " addrgenmode none up"));
 	env(state, true);
 	can = fabric_bridge.can(&e->s);
-	assert_true(can & FABRIC_CAN_VLAN_AD && !(can & (FABRIC_CAN_VLAN | FABRIC_CAN_TRUNK)));
+	assert_true(can & CAN_VLAN_AD && !(can & (CAN_VLAN | CAN_TRUNK)));
 	s = in_vlan(0, 100, 0);
 	s.vlan.tpid = 0x88a8;
 	a = add(e, &s);

@@ -15,6 +15,7 @@
 
 #include "scratch_dir.h"
 #include "switch/counter_file.h"
+#include "util/util.h"
 
 #define FUNCTIONS 5
 #define FIELDS    (sizeof(struct port_stats) / sizeof(uint64_t))

@@ -55,15 +55,15 @@ static void test_vlans(void **state)
 	assert_int_equal(fdb_new(5000, &f), 0);
 	for (uint16_t v = 0; v < 4095; v++)
 		assert_int_equal(fdb_add(f, mac(7), v, port(v + 1u), FDB_PERMANENT, 0), 0);
-	assert_int_equal(fdb_add(f, mac(7), vlan_key(5, PKT_TPID_AD), port(9000), FDB_PERMANENT, 0), 0);
+	assert_int_equal(fdb_add(f, mac(7), vlan_key(5, ETHER_TPID_AD), port(9000), FDB_PERMANENT, 0), 0);
 	for (uint16_t v = 0; v < 4095; v++)
 		assert_ptr_equal(fdb_lookup(f, mac(7), v), port(v + 1u));
-	assert_ptr_equal(fdb_lookup(f, mac(7), vlan_key(5, PKT_TPID_AD)), port(9000));
-	assert_null(fdb_lookup(f, mac(7), vlan_key(6, PKT_TPID_AD)));
+	assert_ptr_equal(fdb_lookup(f, mac(7), vlan_key(5, ETHER_TPID_AD)), port(9000));
+	assert_null(fdb_lookup(f, mac(7), vlan_key(6, ETHER_TPID_AD)));
 	/* Any VLAN: when nobody has it in this one. */
 	assert_int_equal(fdb_add(f, mac(7), VLAN_KEY_ANY, port(9001), FDB_PERMANENT, 0), 0);
 	assert_ptr_equal(fdb_lookup(f, mac(7), 5), port(6));
-	assert_ptr_equal(fdb_lookup(f, mac(7), vlan_key(6, PKT_TPID_AD)), port(9001));
+	assert_ptr_equal(fdb_lookup(f, mac(7), vlan_key(6, ETHER_TPID_AD)), port(9001));
 	assert_null(fdb_lookup(f, mac(8), 5));
 	fdb_free(f);
 }

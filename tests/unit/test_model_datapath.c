@@ -91,8 +91,7 @@ static void assert_says(const struct err *err, int code, const char *field, cons
 /* A switch that vpfd knows nothing of. */
 static void limit_vhost_user(struct fixture *t)
 {
-	t->dp.cannot[DATAPATH_VHOST_USER] =
-		~(uint32_t)(FABRIC_CAN_LINK | FABRIC_CAN_ADMIN_MAC | FABRIC_CAN_NO_SPOOFCHK);
+	t->dp.cannot[DATAPATH_VHOST_USER] = ~(uint32_t)(CAN_LINK | CAN_ADMIN_MAC | CAN_NO_SPOOFCHK);
 }
 
 static void lists_in_force(void **state)
@@ -144,7 +143,7 @@ static void no_control_channel(void **state)
 {
 	struct fixture *t = *state;
 
-	t->dp.cannot[DATAPATH_BUILTIN] = FABRIC_CAN_CONTROL;
+	t->dp.cannot[DATAPATH_BUILTIN] = CAN_CONTROL;
 	add_fabric(t, "f0", NULL);
 	add(t, "a", VHOST_USER);
 	assert_gets(t, "a", 0, VHOST_USER);
@@ -180,19 +179,18 @@ static void what_cannot_be_enforced(void **state)
 		uint32_t can;
 		const char *field, *settings; /* as for vf.set, or the policy */
 	} cases[] = {
-		{FABRIC_CAN_ADMIN_MAC, "mac", "{\"mac\": \"02:00:00:00:99:00\"}"},
-		{FABRIC_CAN_VLAN, "vlan", "{\"vlan\": {\"mode\": \"access\", \"vid\": 5}}"},
-		{FABRIC_CAN_VLAN_PCP, "vlan.pcp",
-		 "{\"vlan\": {\"mode\": \"access\", \"vid\": 5, \"pcp\": 1}}"},
-		{FABRIC_CAN_VLAN_AD, "vlan.proto",
+		{CAN_ADMIN_MAC, "mac", "{\"mac\": \"02:00:00:00:99:00\"}"},
+		{CAN_VLAN, "vlan", "{\"vlan\": {\"mode\": \"access\", \"vid\": 5}}"},
+		{CAN_VLAN_PCP, "vlan.pcp", "{\"vlan\": {\"mode\": \"access\", \"vid\": 5, \"pcp\": 1}}"},
+		{CAN_VLAN_AD, "vlan.proto",
 		 "{\"vlan\": {\"mode\": \"access\", \"vid\": 5, \"proto\": \"802.1ad\"}}"},
-		{FABRIC_CAN_TRUNK, "vlan.vids", "{\"vlan\": {\"mode\": \"trunk\", \"vids\": \"5\"}}"},
-		{FABRIC_CAN_SPOOFCHK, "spoofchk", "{\"spoofchk\": true}"},
-		{FABRIC_CAN_NO_SPOOFCHK, "spoofchk", "{\"spoofchk\": false}"},
-		{FABRIC_CAN_TRUST, "trust", "{\"trust\": true}"},
-		{FABRIC_CAN_MAX_RATE, "max_rate", "{\"max_rate\": 10}"},
-		{FABRIC_CAN_MIN_RATE, "min_rate", "{\"min_rate\": 10}"},
-		{FABRIC_CAN_LINK, "link", "{\"link\": \"enable\"}"},
+		{CAN_TRUNK, "vlan.vids", "{\"vlan\": {\"mode\": \"trunk\", \"vids\": \"5\"}}"},
+		{CAN_SPOOFCHK, "spoofchk", "{\"spoofchk\": true}"},
+		{CAN_NO_SPOOFCHK, "spoofchk", "{\"spoofchk\": false}"},
+		{CAN_TRUST, "trust", "{\"trust\": true}"},
+		{CAN_MAX_RATE, "max_rate", "{\"max_rate\": 10}"},
+		{CAN_MIN_RATE, "min_rate", "{\"min_rate\": 10}"},
+		{CAN_LINK, "link", "{\"link\": \"enable\"}"},
 	};
 	struct fixture *t = *state;
 	struct function_settings ad;
@@ -201,7 +199,7 @@ static void what_cannot_be_enforced(void **state)
 	add(t, "a", "builtin");
 	assert_int_equal(t->dp.list_checks, 2); /* one for the fabric, one for the whole of the PF */
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		bool spoof = cases[i].can == FABRIC_CAN_SPOOFCHK || cases[i].can == FABRIC_CAN_NO_SPOOFCHK;
+		bool spoof = cases[i].can == CAN_SPOOFCHK || cases[i].can == CAN_NO_SPOOFCHK;
 		struct function_settings s = settings_of(t, "a", 1), before;
 		json_t *o = json_loads(cases[i].settings, 0, NULL);
 		struct model_function *f = &model_pf_find(t->model, "a")->fn[1];
@@ -210,9 +208,9 @@ static void what_cannot_be_enforced(void **state)
 		struct err err = {0};
 
 		/* from the opposite */
-		s.spoofchk = cases[i].can == FABRIC_CAN_NO_SPOOFCHK;
+		s.spoofchk = cases[i].can == CAN_NO_SPOOFCHK;
 		model_function_set(t->model, "a", 1, &s, false, NULL);
-		if (cases[i].can == FABRIC_CAN_MIN_RATE) {
+		if (cases[i].can == CAN_MIN_RATE) {
 			struct pf_settings pf = model_pf_find(t->model, "a")->s;
 
 			pf.policy.max_rate_total = 100;
@@ -244,7 +242,7 @@ static void what_cannot_be_enforced(void **state)
 	}
 
 	/* A bridge has one kind of tags. */
-	t->dp.cannot[DATAPATH_BUILTIN] = FABRIC_CAN_VLAN;
+	t->dp.cannot[DATAPATH_BUILTIN] = CAN_VLAN;
 	ad = settings_of(t, "a", 1);
 	ad.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 5, .tpid = 0x88a8};
 	assert_int_equal(model_function_set(t->model, "a", 1, &ad, false, NULL), 0);
@@ -258,7 +256,7 @@ static void policy_cannot_be_enforced(void **state)
 
 	add_fabric(t, "f0", NULL);
 	add(t, "a", "builtin");
-	t->dp.cannot[DATAPATH_BUILTIN] = FABRIC_CAN_MAX_RATE | FABRIC_CAN_TOTAL_RATE | FABRIC_CAN_LINK;
+	t->dp.cannot[DATAPATH_BUILTIN] = CAN_MAX_RATE | CAN_TOTAL_RATE | CAN_LINK;
 	s = model_pf_find(t->model, "a")->s;
 	s.policy.max_rate = 5;
 	assert_int_equal(model_pf_set(t->model, &s, NULL, &err), -EOPNOTSUPP);
@@ -411,7 +409,7 @@ static void lost_while_away(void **state)
 
 	stop(t);
 	start(t);
-	t->dp.cannot[DATAPATH_VDPA] = FABRIC_CAN_VLAN;
+	t->dp.cannot[DATAPATH_VDPA] = CAN_VLAN;
 	load(t);
 	assert_gets(t, "a", 0, "builtin");
 	assert_gets(t, "a", 1, "builtin");

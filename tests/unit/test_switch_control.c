@@ -19,7 +19,7 @@
 
 static struct frame frame;
 static struct vguest_frame got;
-static uint8_t taken[DATAPLANE_CONTROL_LEN];
+static uint8_t taken[CONTROL_BOX_LEN];
 
 /* A control frame as vpf.ko sends it, from port `src`. */
 static void make(unsigned int src, uint32_t len, uint32_t seed)
@@ -200,7 +200,7 @@ static void test_full(void **state)
 
 	control_box_set(box, CONTROL_OPEN);
 	for (unsigned int round = 0; round < 5; round++) {
-		for (unsigned int i = 0; i < DATAPLANE_CONTROL_FRAMES + 3; i++) {
+		for (unsigned int i = 0; i < CONTROL_BOX_FRAMES + 3; i++) {
 			make(0, 60 + i, i);
 			send_frame(pf, NULL);
 			/* Once until it looks, and not for what was dropped. */
@@ -209,14 +209,14 @@ static void test_full(void **state)
 		expect_counted(pf, DROP_CONTROL_FULL, 3 * (round + 1));
 		assert_true(worker_next_control(e->pool));
 		assert_false(worker_next_control(e->pool));
-		for (unsigned int i = 0; i < DATAPLANE_CONTROL_FRAMES; i++) {
+		for (unsigned int i = 0; i < CONTROL_BOX_FRAMES; i++) {
 			make(0, 60 + i, i);
 			expect_taken(e);
 		}
 		expect_none(e);
 	}
 	/* Room for one is room for one. */
-	for (unsigned int i = 0; i < DATAPLANE_CONTROL_FRAMES; i++) {
+	for (unsigned int i = 0; i < CONTROL_BOX_FRAMES; i++) {
 		make(0, 60 + i, i);
 		send_frame(pf, NULL);
 	}
@@ -244,7 +244,7 @@ static void test_pause(void **state)
 	control_box_set(box, CONTROL_OPEN);
 	assert_false(woken(e)); /* for nothing */
 	control_box_set(box, CONTROL_PAUSED);
-	for (unsigned int i = 0; i < DATAPLANE_CONTROL_FRAMES + 1; i++) {
+	for (unsigned int i = 0; i < CONTROL_BOX_FRAMES + 1; i++) {
 		make(0, 60 + i, i);
 		send_frame(pf, NULL);
 	}
@@ -255,7 +255,7 @@ static void test_pause(void **state)
 	control_box_set(box, CONTROL_OPEN);
 	assert_true(woken(e));
 	assert_true(worker_next_control(e->pool));
-	for (unsigned int i = 0; i < DATAPLANE_CONTROL_FRAMES; i++) {
+	for (unsigned int i = 0; i < CONTROL_BOX_FRAMES; i++) {
 		make(0, 60 + i, i);
 		expect_taken(e);
 	}

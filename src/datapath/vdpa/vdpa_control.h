@@ -12,7 +12,7 @@
  * Thread-safety: one thread at a time; commands wait for the device, so not the main one. */
 
 #include "datapath/vdpa/vdpa_sys.h"
-#include "dataplane/dataplane.h"
+#include "settings/rx_filter.h"
 
 #define VDPA_CONTROL_BYTES 8192u /* its memory, to be mapped at `iova` */
 #define VDPA_CONTROL_SIZE  8u    /* entries of its ring, unless the device has fewer */

@@ -231,7 +231,7 @@ static uint32_t op_enforces(const struct datapath_pref *pref, uint32_t fabric)
 {
 	(void)pref;
 	(void)fabric;
-	return FABRIC_CAN_LINK | FABRIC_CAN_ADMIN_MAC | FABRIC_CAN_NO_SPOOFCHK;
+	return CAN_LINK | CAN_ADMIN_MAC | CAN_NO_SPOOFCHK;
 }
 
 static void op_close(struct datapath *dp)

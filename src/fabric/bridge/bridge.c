@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "switch/pkt.h"
+#include "util/ether.h"
 
 #define RETRY_US 1000000
 

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "switch/pkt.h"
+#include "util/ether.h"
 
 struct bid {
 	uint64_t mac;

@@ -11,33 +11,32 @@
 
 #include "fabric/announce.h"
 #include "switch/counter_file.h"
-#include "switch/pkt.h"
+#include "util/ether.h"
 
 static uint32_t op_can(const struct fabric_settings *s)
 {
 	unsigned int host = bridge_host();
-	uint32_t can = FABRIC_CAN_ADMIN_MAC | FABRIC_CAN_NO_SPOOFCHK | FABRIC_CAN_TRUST | FABRIC_CAN_LINK |
-		       FABRIC_CAN_STATS;
+	uint32_t can = CAN_ADMIN_MAC | CAN_NO_SPOOFCHK | CAN_TRUST | CAN_LINK | CAN_STATS;
 	bool vlan = host & BRIDGE_HOST_VLAN, programs = host & BRIDGE_HOST_PROGRAM;
-	uint16_t protocol = 0x8100;
+	uint16_t protocol = ETHER_TPID_Q;
 	struct link_info i;
 	struct rtnl *nl;
 
 	if (host & (BRIDGE_HOST_LOCKED | BRIDGE_HOST_PROGRAM))
-		can |= FABRIC_CAN_SPOOFCHK;
+		can |= CAN_SPOOFCHK;
 	if (programs)
-		can |= FABRIC_CAN_MAX_RATE | FABRIC_CAN_MIN_RATE | FABRIC_CAN_TOTAL_RATE;
+		can |= CAN_MAX_RATE | CAN_MIN_RATE | CAN_TOTAL_RATE;
 	if (vlan && rtnl_new(NETLINK_ROUTE, &nl) == 0) {
 		if (link_get(nl, s->bridge, 0, &i) == 0 && i.bridge)
 			protocol = i.vlan_protocol;
 		rtnl_free(nl);
 	}
 	if (vlan && programs)
-		can |= FABRIC_CAN_VLAN_PCP;
-	if (vlan && protocol == 0x88a8)
-		can |= FABRIC_CAN_VLAN_AD;
+		can |= CAN_VLAN_PCP;
+	if (vlan && protocol == ETHER_TPID_AD)
+		can |= CAN_VLAN_AD;
 	else if (vlan)
-		can |= FABRIC_CAN_VLAN | FABRIC_CAN_TRUNK;
+		can |= CAN_VLAN | CAN_TRUNK;
 	return can;
 }
 
@@ -402,12 +401,11 @@ static const struct rx_filter *op_port_get_filter(const struct fabric_port *p)
 static void op_port_get_stats(const struct fabric_port *base, struct port_stats *ret)
 {
 	struct bridge_port *p = bridge_port_of(base);
-	uint64_t *sum = (uint64_t *)ret;
 
 	bridge_port_collect(p);
 	*ret = *p->stats;
-	for (size_t i = 0; p->before && i < sizeof(*ret) / sizeof(uint64_t); i++)
-		sum[i] += ((const uint64_t *)p->before)[i];
+	if (p->before)
+		port_stats_add(ret, p->before);
 }
 
 static int op_port_open(struct fabric_port *base, unsigned int queue_pairs, struct fabric_attach *ret,

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "switch/pkt.h"
+#include "util/ether.h"
 #include "util/siphash.h"
 
 #define NAME_TRIES 8

@@ -23,7 +23,7 @@ static void try_programs(struct rtnl *nl, const struct tap *t, unsigned int *fou
 	};
 	int in = -1, out = -1;
 
-	c.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 1, .pcp = 1, .tpid = 0x8100};
+	c.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 1, .pcp = 1, .tpid = ETHER_TPID_Q};
 	if (maps.stats >= 0 && maps.buckets >= 0 && maps.total >= 0) {
 		in = port_prog_load(&c, &maps, true, NULL, 0);
 		out = port_prog_load(&c, &maps, false, NULL, 0);

@@ -2,12 +2,13 @@
 
 #include "fabric/bridge/port_prog.h"
 
-#include "fabric/bridge/bpf_asm.h"
-#include "switch/control_box.h"
-#include "switch/pkt.h"
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
+
+#include "fabric/bridge/bpf_asm.h"
+#include "switch/pkt.h"
+#include "vpf/control.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "addresses are compared as little-endian numbers");
 
@@ -91,7 +92,7 @@ static void begin(struct gen *g, const struct port_prog_maps *maps)
 	asm_call(a, BPF_FUNC_skb_load_bytes);
 	asm_jump(a, BPF_JNE, R0, 0, to_drop(g, DROP_MALFORMED));
 	asm_load(a, BPF_H, R2, FP, TYPE);
-	asm_jump(a, BPF_JEQ, R2, htons(CONTROL_ETHERTYPE), to_drop(g, DROP_CONTROL));
+	asm_jump(a, BPF_JEQ, R2, htons(VPF_CTL_ETHERTYPE), to_drop(g, DROP_CONTROL));
 }
 
 /* Always, but not so that the verifier would find what follows to be without a way to it. */

@@ -23,8 +23,9 @@
  *
  * Thread-safety: none needed. */
 
-#include "dataplane/dataplane.h"
 #include "fabric/bridge/bpf.h"
+#include "settings/counters.h"
+#include "settings/settings.h"
 
 struct port_prog_conf { /* compared as bytes: zeroed before it is filled */
 	struct vlan_settings vlan;

@@ -39,7 +39,7 @@ void builtin_recompute(struct builtin_fabric *f)
 
 	/* Without memory everything stays as it was published last: consistent, if late. The next change
 	 * tries again. */
-	if (!old || claims_build_fdb(f, &fdb) < 0)
+	if (!old || builtin_build_fdb(f, &fdb) < 0)
 		return;
 	for (unsigned int i = 0; i < f->n; i++) {
 		struct builtin_port *p = f->ports[i];
@@ -47,7 +47,7 @@ void builtin_recompute(struct builtin_fabric *f)
 		struct port_conf *c;
 
 		p->base.link_up = up;
-		c = claims_port_conf(p, fdb);
+		c = builtin_port_conf(p, fdb);
 		if (c && conf_equal(c, p->port->conf)) {
 			free(c);
 		} else if (c) {

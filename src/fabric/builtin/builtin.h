@@ -87,11 +87,11 @@ void builtin_age(struct builtin_fabric *f, uint32_t now);
 void builtin_fdb(const struct builtin_fabric *f, uint32_t now,
 		 void (*row)(void *arg, const struct fdb_row *row), void *arg);
 void builtin_recompute(struct builtin_fabric *f);
-/* Half of builtin_recompute(), in claims.c: a new address table for the fabric as it is; sets mac_conflict of
+/* Half of builtin_recompute(): a new address table for the fabric as it is; sets mac_conflict of
  * its ports. */
-int claims_build_fdb(struct builtin_fabric *f, struct fdb **ret);
+int builtin_build_fdb(struct builtin_fabric *f, struct fdb **ret);
 /* Whether `fdb` may have `mac` in `vlan` as a learned address of p. That it is free is fdb_add()'s to say. */
-bool claims_may_learn(const struct builtin_fabric *f, const struct fdb *fdb, const struct builtin_port *p,
-		      uint64_t mac, uint16_t vlan);
+bool builtin_may_learn(const struct builtin_fabric *f, const struct fdb *fdb, const struct builtin_port *p,
+		       uint64_t mac, uint16_t vlan);
 /* The addresses that the port owns in `fdb`, as a configuration to publish; NULL without memory. */
-struct port_conf *claims_port_conf(const struct builtin_port *p, const struct fdb *fdb);
+struct port_conf *builtin_port_conf(const struct builtin_port *p, const struct fdb *fdb);

@@ -13,7 +13,7 @@ void builtin_learn(struct builtin_fabric *f, struct builtin_port *p, uint64_t ma
 	int r;
 
 	/* The note may be older than the last change of settings. */
-	if (!claims_may_learn(f, f->sw.fdb, p, mac, vlan))
+	if (!builtin_may_learn(f, f->sw.fdb, p, mac, vlan))
 		return;
 	if (p->port->learned >= f->base.settings.max_learned) {
 		__atomic_store_n(&p->port->learn_full, true, __ATOMIC_RELAXED);
@@ -48,7 +48,7 @@ void builtin_age(struct builtin_fabric *f, uint32_t now)
 			continue;
 		if (age_of(&fdb->meta[i], now) >= f->base.settings.ageing) {
 			fdb->meta[i].kind =
-				FDB_PERMANENT; /* claims_build_fdb() takes over learned ones only */
+				FDB_PERMANENT; /* builtin_build_fdb() takes over learned ones only */
 			any = true;
 		}
 	}

@@ -22,10 +22,9 @@ static struct builtin_port *of_port(const struct fabric_port *p)
 static uint32_t op_can(const struct fabric_settings *s)
 {
 	(void)s;
-	return FABRIC_CAN_ADMIN_MAC | FABRIC_CAN_VLAN | FABRIC_CAN_VLAN_PCP | FABRIC_CAN_VLAN_AD |
-	       FABRIC_CAN_TRUNK | FABRIC_CAN_SPOOFCHK | FABRIC_CAN_NO_SPOOFCHK | FABRIC_CAN_TRUST |
-	       FABRIC_CAN_MAX_RATE | FABRIC_CAN_MIN_RATE | FABRIC_CAN_TOTAL_RATE | FABRIC_CAN_LINK |
-	       FABRIC_CAN_STATS | FABRIC_CAN_CONTROL;
+	return CAN_ADMIN_MAC | CAN_VLAN | CAN_VLAN_PCP | CAN_VLAN_AD | CAN_TRUNK | CAN_SPOOFCHK |
+	       CAN_NO_SPOOFCHK | CAN_TRUST | CAN_MAX_RATE | CAN_MIN_RATE | CAN_TOTAL_RATE | CAN_LINK |
+	       CAN_STATS | CAN_CONTROL;
 }
 
 static int op_new(struct sd_event *event, struct worker_pool *pool, const struct fabric_settings *s,
