@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What a host, or a vpfd that was killed, does to bridge, taps and uplink, and how the fabric comes back. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "bridge_env.h"
+#include "net/tap_queues.h"
+
+static void test_tap_deleted(void **state)
+{
+	struct br_env *e = br_begin(state, false);
+	unsigned int a = br_add(e, NULL), b = br_add(e, NULL);
+	struct link_info i;
+
+	br_settle(e);
+	br_send_from(e, a, b, 1);
+	br_expect_at(e, b, b, a, 1);
+	assert_true(br_sh("ip link del vpf-pf0-pf"));
+	br_settle(e);
+	assert_int_equal(e->troubles, 1);
+	assert_non_null(strstr(e->why, "vpf-pf0-pf"));
+	assert_int_equal(e->remade, 1);
+	/* Another one behind the same descriptors, with everything on it. */
+	assert_int_equal(tap_set_queues(e->at[a].tap_fd, 1, 1), 0);
+	br_send_from(e, a, b, 2);
+	br_expect_at(e, b, b, a, 2);
+	br_send_from(e, b, a, 3);
+	br_expect_at(e, a, a, b, 3);
+	br_put(e->at[a].tap_fd[0], br_make(b, 50, 4, NULL));
+	br_expect_nothing(e);
+	assert_int_equal(br_stats(e, a).tx_packets, 2);
+	assert_int_equal(br_stats(e, a).tx_drop[DROP_SPOOF_MAC], 1);
+	/* Taken away: it is there, but not here. */
+	assert_true(br_sh("ip netns add vpf-away && ip link set vpf-pf0-pf netns vpf-away"));
+	br_settle(e);
+	assert_int_equal(e->remade, 1);
+	assert_int_equal(e->troubles, 2);
+	assert_int_equal(e->lost, 1);
+	assert_int_equal(fabric_bridge.port_open(e->p[a], 1, &e->at[a], NULL), -ENODEV);
+	assert_int_equal(link_get(bridge_of(e->f)->nl, "vpf-pf0-pf", 0, &i), -ENODEV);
+	fabric_bridge.port_close(e->p[a]);
+	br_open_port(e, a, 1);
+	assert_true(br_sh("ip netns del vpf-away"));
+	br_send_from(e, a, b, 5);
+	br_expect_at(e, b, b, a, 5);
+	assert_int_equal(br_stats(e, a).tx_packets, 3);
+}
+
+static void test_tap_taken_out(void **state)
+{
+	struct br_env *e = br_begin(state, false);
+	unsigned int a = br_add(e, NULL), b = br_add(e, NULL);
+
+	br_settle(e);
+	assert_true(br_sh("ip link set vpf-pf0-pf nomaster"));
+	br_settle(e);
+	assert_int_equal(e->troubles, 1);
+	br_send_from(e, a, b, 1);
+	br_expect_at(e, b, b, a, 1);
+	br_send_from(e, b, a, 2);
+	br_expect_at(e, a, a, b, 2);
+	assert_true(br_sh("ip link set vpf-pf0-pf down"));
+	br_settle(e);
+	assert_int_equal(e->troubles, 2);
+	br_send_from(e, b, a, 3);
+	br_expect_at(e, a, a, b, 3);
+	assert_int_equal(e->remade, 0);
+}
+
+static void test_bridge_deleted(void **state)
+{
+	struct br_env *e = br_begin(state, false);
+	unsigned int a = br_add(e, NULL), b = br_add(e, NULL);
+
+	br_settle(e);
+	assert_true(br_sh("ip link del " BR_NAME));
+	br_settle(e);
+	assert_int_equal(e->remade, 0);
+	assert_true(e->troubles >= 1);
+	assert_true(e->p[a]->link_up);
+	br_send_from(e, a, b, 1);
+	br_expect_at(e, b, b, a, 1);
+	br_put(e->at[a].tap_fd[0], br_make(b, 50, 2, NULL));
+	br_expect_nothing(e);
+}
+
+/* A bridge that was there: it stays, as it was. */
+static void test_existing(void **state)
+{
+	struct br_env *e = *state;
+	struct err err = {0};
+	unsigned int a, b;
+
+	if (!e)
+		skip();
+	assert_true(
+		br_sh("ip link add " BR_NAME " type bridge && ip link set " BR_NAME " addrgenmode none up"));
+	br_begin(state, false);
+	a = br_add(e, NULL);
+	b = br_add(e, NULL);
+	br_settle(e);
+	br_send_from(e, a, b, 1);
+	br_expect_at(e, b, b, a, 1);
+	if (bridge_host() & BRIDGE_HOST_VLAN)
+		assert_true(br_sh("ip -d link show " BR_NAME " | grep -q 'vlan_filtering 1'"));
+	br_stop(e);
+	br_settle(e);
+	assert_true(br_sh("ip link show " BR_NAME " >/dev/null"));
+	assert_false(br_sh("ip -d link show " BR_NAME " | grep -q 'vlan_filtering 1'"));
+	/* Somebody else's, gone and back. */
+	br_begin(state, false);
+	a = br_add(e, NULL);
+	b = br_add(e, NULL);
+	br_settle(e);
+	assert_true(br_sh("ip link del " BR_NAME));
+	br_settle(e);
+	assert_int_equal(e->troubles, 1);
+	assert_false(e->p[a]->link_up);
+	assert_true(
+		br_sh("ip link add " BR_NAME " type bridge && ip link set " BR_NAME " addrgenmode none up"));
+	br_settle(e);
+	assert_true(e->p[a]->link_up);
+	br_send_from(e, a, b, 2);
+	br_expect_at(e, b, b, a, 2);
+	br_stop(e);
+	br_settle(e);
+	assert_true(br_sh("ip link show " BR_NAME " >/dev/null && ip link del " BR_NAME));
+	/* No bridge at all. */
+	assert_int_equal(tap_new(BR_NAME, 1, &e->wire, &err), 0);
+	assert_int_equal(fabric_bridge.new(e->event, NULL, &e->s, &br_events, e, &e->f, &err), -EINVAL);
+	assert_string_equal(err.field, "bridge");
+}
+
+/* What a vpfd that was killed leaves: its bridge, and taps while somebody still has them open. */
+static void test_left_over(void **state)
+{
+	struct br_env *e = *state;
+	unsigned int a, b;
+
+	if (!e)
+		skip();
+	assert_true(br_sh("ip link add " BR_NAME " type bridge && ip link set " BR_NAME
+			  " alias 'vpf fabric lan' up"));
+	assert_true(br_sh("ip tuntap add vpf-pf0-pf mode tap && ip link set vpf-pf0-pf alias 'vpf pf0 0' "
+			  "master " BR_NAME));
+	assert_true(br_sh("ip tuntap add vpf-pf0-v0 mode tap")); /* somebody's whose name is alike */
+	br_begin(state, false);
+	a = br_add(e, NULL);
+	b = br_add(e, NULL);
+	assert_string_equal(e->at[a].tap_name, "vpf-pf0-pf");
+	assert_string_not_equal(e->at[b].tap_name, "vpf-pf0-v0");
+	br_send_from(e, a, b, 1);
+	br_expect_at(e, b, b, a, 1);
+	br_stop(e);
+	assert_false(br_sh("ip link show " BR_NAME " >/dev/null 2>&1"));
+	assert_true(br_sh("ip link show vpf-pf0-v0 >/dev/null"));
+}
+
+/* Its own bridge stays while somebody has a port in it; an uplink that vpfd made a port of it does not count.
+ */
+static void test_uplink(void **state)
+{
+	struct br_env *e = *state;
+	struct fabric_settings s;
+	struct err err = {0};
+	unsigned int a, b;
+
+	if (!e)
+		skip();
+	assert_true(br_sh("ip link add up0 type veth peer name up1 && ip link set up0 addrgenmode none up &&"
+			  "ip link set up1 addrgenmode none up"));
+	e->s.uplink = UPLINK_NETDEV;
+	snprintf(e->s.uplink_name, sizeof(e->s.uplink_name), "up0");
+	br_begin(state, false);
+	a = br_add(e, NULL);
+	br_settle(e);
+	assert_true(br_sh("ip link show up0 | grep -q 'master " BR_NAME "'"));
+	assert_true(e->p[a]->link_up);
+	assert_true(br_sh("ip link set up1 down"));
+	br_settle(e);
+	assert_false(e->p[a]->link_up);
+	/* Gone and back. */
+	assert_true(br_sh("ip link del up0"));
+	br_settle(e);
+	assert_false(e->p[a]->link_up);
+	assert_true(br_sh("ip link add up0 type veth peer name up1 && ip link set up0 addrgenmode none up &&"
+			  "ip link set up1 addrgenmode none up"));
+	br_settle(e);
+	assert_true(e->p[a]->link_up);
+	/* None, and one that is not there. */
+	s = e->s;
+	s.uplink = UPLINK_NONE;
+	s.uplink_name[0] = 0;
+	assert_int_equal(fabric_bridge.set(e->f, &s, &err), 0);
+	assert_false(br_sh("ip link show up0 | grep -q master"));
+	s.uplink = UPLINK_NETDEV;
+	snprintf(s.uplink_name, sizeof(s.uplink_name), "up9");
+	assert_int_equal(fabric_bridge.set(e->f, &s, &err), -ENODEV);
+	s.uplink = UPLINK_TAP;
+	assert_int_equal(fabric_bridge.set(e->f, &s, &err), -EOPNOTSUPP);
+	b = br_add(e, NULL);
+	br_send_from(e, b, a, 1);
+	br_expect_at(e, a, a, b, 1);
+	assert_true(br_sh("ip link set up0 master " BR_NAME));
+	br_stop(e);
+	assert_true(br_sh("ip link show " BR_NAME " >/dev/null"));
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, br_setup, br_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_tap_deleted), TEST(test_tap_taken_out), TEST(test_bridge_deleted),
+		TEST(test_existing),    TEST(test_left_over),     TEST(test_uplink),
+	};
+
+	return cmocka_run_group_tests_name("bridge_trouble", tests, NULL, NULL);
+}
