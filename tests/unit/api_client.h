@@ -69,13 +69,13 @@ static inline int setup_with(void **state, const struct api_method *methods)
 	scratch_path(&t->scratch, "state", t->state_dir);
 	scratch_path(&t->scratch, "vpfd.sock", t->path);
 	assert_true(sd_event_new(&t->event) >= 0);
-	fake_init(&t->dp);
+	fake_dp_init(&t->dp);
 	config = (struct model_config){.event = t->event,
 				       .state_dir = t->state_dir,
 				       .run_dir = t->scratch.path,
 				       .socket_group = UINT32_MAX};
 	assert_int_equal(model_new(&config, &t->model, NULL), 0);
-	assert_int_equal(model_load(t->model, &fake_ops, &t->dp, NULL), 0);
+	assert_int_equal(model_load(t->model, &fake_dp_ops, &t->dp, NULL), 0);
 	assert_int_equal(pf_qemu_new(t->event, t->model, &t->qemu, NULL), 0);
 	assert_int_equal(moves_new(t->event, t->model, &t->moves), 0);
 	t->env = (struct api_env){.model = t->model, .qemu = t->qemu, .moves = t->moves};
@@ -94,7 +94,7 @@ static inline int teardown(void **state)
 	model_free(t->model);
 	api_server_free(t->server);
 	assert_int_equal(access(t->path, F_OK), -1);
-	fake_destroy(&t->dp);
+	fake_dp_destroy(&t->dp);
 	sd_event_unref(t->event);
 	scratch_remove(&t->scratch);
 	free(t);

@@ -37,8 +37,8 @@ static void objects(void **state)
 	assert_true(json_is_null(json_object_get(json_array_get(json_object_get(o, "functions"), 0), "vf")));
 	json_decref(o);
 
-	fake_function(&t->dp, "pf0", 1)->connected = true;
-	fake_function(&t->dp, "pf0", 1)->filter =
+	fake_dp_function(&t->dp, "pf0", 1)->connected = true;
+	fake_dp_function(&t->dp, "pf0", 1)->filter =
 		(struct rx_filter){.known = true, .unicast_n = 1, .unicast = {{2, 3, 4, 5, 6, 7}}};
 	o = result(t, c, "vf.show", "\"pf\": \"pf0\", \"vf\": 0");
 	assert_int_equal(number(o, "peer_pid"), 4711);
@@ -54,7 +54,7 @@ static void objects(void **state)
 	assert_int_equal(number(o, "connected"), 1);
 	assert_int_equal(number(o, "pid"), getpid());
 	json_decref(o);
-	fake_function(&t->dp, "pf0", 1)->connected = false;
+	fake_dp_function(&t->dp, "pf0", 1)->connected = false;
 
 	o = result(t, c, "fdb.show", "\"fabric\": \"f0\"");
 	assert_string_equal(text(json_array_get(o, 0), "vlan"), "any");
@@ -89,7 +89,7 @@ static void vf_settings(void **state)
 	assert_string_equal(text(o, "admin_mac"), "02:00:00:00:00:99");
 	assert_string_equal(text(json_object_get(o, "vlan"), "proto"), "802.1ad");
 	json_decref(o);
-	s = &fake_function(&t->dp, "pf0", 2)->s;
+	s = &fake_dp_function(&t->dp, "pf0", 2)->s;
 	assert_int_equal(s->vlan.vid, 9);
 	assert_int_equal(s->vlan.pcp, 2);
 	assert_int_equal(s->vlan.tpid, 0x88a8);
@@ -109,9 +109,9 @@ static void vf_settings(void **state)
 
 	/* Without vf: the PF itself. */
 	done(t, c, "vf.set", "\"pf\": \"pf0\", \"vlan\": {\"mode\": \"trunk\", \"vids\": \"0,5-7\"}");
-	assert_true(vlan_trunk_allows(&fake_function(&t->dp, "pf0", 0)->s.vlan, 6));
+	assert_true(vlan_trunk_allows(&fake_dp_function(&t->dp, "pf0", 0)->s.vlan, 6));
 	done(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": null, \"vlan\": {\"mode\": \"none\"}");
-	assert_int_equal(fake_function(&t->dp, "pf0", 0)->s.vlan.mode, VLAN_NONE);
+	assert_int_equal(fake_dp_function(&t->dp, "pf0", 0)->s.vlan.mode, VLAN_NONE);
 
 	/* One wrong value among right ones: none takes effect. */
 	refused(t, c, "vf.set",
@@ -152,7 +152,7 @@ static void guest_requests(void **state)
 	assert_string_equal(text(o, "vm"), "pf0");
 	assert_non_null(strstr(text(o, "key_file"), "/pf0/vm.key"));
 	json_decref(o);
-	assert_int_equal(fake_function(&t->dp, "pf0", 1)->s.max_rate, 100);
+	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.max_rate, 100);
 
 	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_VLAN, &vlan7, NULL), 0);
 	o = get(t, listener);
@@ -180,8 +180,8 @@ static void guest_requests(void **state)
 	assert_int_equal(number(o, "min_rate"), 0);
 	assert_int_equal(json_array_size(json_object_get(o, "pinned")), 2);
 	json_decref(o);
-	assert_int_equal(fake_function(&t->dp, "pf0", 2)->s.vlan.vid, 99);
-	assert_int_equal(fake_function(&t->dp, "pf0", 2)->s.max_rate, 100);
+	assert_int_equal(fake_dp_function(&t->dp, "pf0", 2)->s.vlan.vid, 99);
+	assert_int_equal(fake_dp_function(&t->dp, "pf0", 2)->s.max_rate, 100);
 	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_RATE, &vlan7, NULL), -EPERM);
 	o = result(t, c, "pf.show", "\"name\": \"pf0\"");
 	assert_int_equal(number(json_object_get(o, "guest_requests"), "granted"), 1);
@@ -346,7 +346,7 @@ static void save_fails(void **state)
 	populate(t, c);
 	code = scratch_fill(&t->scratch);
 	refused(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"trust\": true", -32000 - code, NULL);
-	assert_false(fake_function(&t->dp, "pf0", 1)->s.trust);
+	assert_false(fake_dp_function(&t->dp, "pf0", 1)->s.trust);
 	scratch_empty(&t->scratch);
 	done(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"trust\": true");
 	client_free(c);

@@ -4,6 +4,7 @@
 
 #define DEFERRED_US 1000000 /* more than an answer takes on a busy machine; one test waits for it */
 #include "api_client.h"
+#include "fabric/fabric.h"
 
 #define OTHER "{\"type\": \"vhost-user\", \"path\": \"/b/{vf}\"}"
 #define MOVE_VF0                                                                                             \
@@ -57,7 +58,7 @@ static void objects(void **state)
 	o = result(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"datapaths\": [" OTHER "]");
 	assert_string_equal(text(json_array_get(json_object_get(o, "datapaths"), 0), "path"), "/b/{vf}");
 	json_decref(o);
-	f = fake_function(&t->dp, "pf0", 1);
+	f = fake_dp_function(&t->dp, "pf0", 1);
 	f->binding = (struct binding_info){.state = BINDING_BOUND,
 					   .datapath = "vhost-user",
 					   .pref = f->s.datapaths.pref[0],
@@ -126,7 +127,7 @@ static struct fake_function *moving(struct fixture *t, struct client *c)
 	struct fake_function *f;
 
 	populate(t, c);
-	f = fake_function(&t->dp, "pf0", 1);
+	f = fake_dp_function(&t->dp, "pf0", 1);
 	f->binding = (struct binding_info){.state = BINDING_BOUND, .datapath = "builtin", .binds = 1};
 	put_text(t, c, MOVE_VF0);
 	while (f->s.datapaths.n != 2)

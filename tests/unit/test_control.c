@@ -3,6 +3,17 @@
 /* The control channels of a model, over a data plane that is not there: what a guest's driver is told and can
  * change, what the host's changes bring it, and what it costs when it says too much. */
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
 #include "api/objects.h"
 #include "control/control.h"
 #include "control/records.h"
@@ -17,7 +28,7 @@ struct guest_frame {
 };
 
 struct site {
-	struct fixture *m;
+	struct me_env *m;
 	struct control *control;
 	dataplane_control_fn fn;
 	void *ctx;
@@ -65,7 +76,7 @@ static int fake_send(void *dp, const char *pf, const uint8_t *frame, size_t len)
 	struct guest_frame *g;
 
 	assert_true(t->sent_n < SENT_MAX && len >= CTL_FRAME_MIN && len <= DATAPLANE_CONTROL_LEN);
-	assert_non_null(fake_function(&t->m->dp, pf, 0));
+	assert_non_null(fake_dp_function(&t->m->dp, pf, 0));
 	g = &t->sent[t->sent_n++];
 	snprintf(g->pf, sizeof(g->pf), "%s", pf);
 	memcpy(g->f.bytes, frame, len);
@@ -120,16 +131,16 @@ static void use_key_of(struct site *t, const char *pf)
 static int site_setup(void **state)
 {
 	struct site *t = calloc(1, sizeof(*t));
-	struct pf_settings s = pf_settings_of("pf0b", "f0", 3);
+	struct pf_settings s = me_pf_settings_of("pf0b", "f0", 3);
 	struct err err = {0};
 
 	assert_non_null(t);
-	setup((void **)&t->m);
-	add_fabric(t->m, "f0", NULL);
-	add_pf(t->m, "pf0", "f0", 100, "02:00:00:00:10:00");
+	me_setup((void **)&t->m);
+	me_add_fabric(t->m, "f0", NULL);
+	me_add_pf(t->m, "pf0", "f0", 100, "02:00:00:00:10:00");
 	snprintf(s.vm, sizeof(s.vm), "pf0");
 	assert_int_equal(model_pf_add(t->m->model, &s, NULL, &err), 0);
-	add_pf(t->m, "pf1", "f0", 2, "02:00:00:00:20:00");
+	me_add_pf(t->m, "pf1", "f0", 2, "02:00:00:00:20:00");
 	set_policy(t, "pf0", open_policy);
 	start_control(t);
 	use_key_of(t, "pf0");
@@ -143,7 +154,7 @@ static int site_teardown(void **state)
 
 	control_free(t->control);
 	assert_null(t->fn);
-	teardown((void **)&t->m);
+	me_teardown((void **)&t->m);
 	free(t);
 	return 0;
 }
@@ -223,7 +234,7 @@ static const struct vpf_ctl_reply *set(struct site *t, const char *pf, struct vp
 static void driver_starts(struct site *t, const char *pf)
 {
 	use_key_of(t, pf);
-	fake_function(&t->m->dp, pf, 0)->started = true;
+	fake_dp_function(&t->m->dp, pf, 0)->started = true;
 	model_dataplane_events.function_started(t->m->model, pf, 0, true);
 	hello(t, pf);
 	get(t, pf, 0);
@@ -289,14 +300,14 @@ static void test_hello(void **state)
 	assert_memory_equal(b->mac, ((uint8_t[]){2, 0, 0, 0, 0x10, 0}), 6);
 	assert_string_equal(b->pf, "pf0");
 	assert_string_equal(b->daemon, VPF_VERSION);
-	assert_string_equal(last_event(t->m), "pf changed pf0 -1");
+	assert_string_equal(me_last_event(t->m), "pf changed pf0 -1");
 	get(t, "pf0", 0);
-	assert_string_equal(last_event(t->m), "control hello pf0 0");
+	assert_string_equal(me_last_event(t->m), "control hello pf0 0");
 	assert_string_equal(t->m->details[t->m->events_n - 1], "{\"driver\":\"0.2?!\",\"kernel\":\"7.3.4\"}");
 	assert_string_equal(info_of(t, "pf0").session->driver, "0.2?!");
 	assert_true(info_of(t, "pf0b").session->id == 0);
 	give(t, "pf0", VPF_CTL_BYE, t->session, 0, NULL, 0);
-	assert_string_equal(last_event(t->m), "control bye pf0 0");
+	assert_string_equal(me_last_event(t->m), "control bye pf0 0");
 	assert_true(info_of(t, "pf0").session->id == 0);
 }
 
@@ -324,7 +335,7 @@ static void test_keys_of_vms(void **state)
 static void test_records(void **state)
 {
 	struct site *t = *state;
-	struct function_settings s = settings_of(t->m, "pf0", 3);
+	struct function_settings s = me_settings_of(t->m, "pf0", 3);
 	struct vpf_ctl_function r;
 	struct err err = {0};
 
@@ -348,7 +359,7 @@ static void test_records(void **state)
 	s.pinned = SETTING_MAC | SETTING_LINK;
 	s.mtu = 9000;
 	assert_int_equal(model_function_set(t->m->model, "pf0", 3, &s, true, &err), 0);
-	fake_function(&t->m->dp, "pf0", 3)->started = true;
+	fake_dp_function(&t->m->dp, "pf0", 3)->started = true;
 	r = get(t, "pf0", 3);
 	assert_int_equal(r.flags, VPF_CTL_F_TRUST | VPF_CTL_F_STARTED);
 	assert_int_equal(r.link, VPF_CTL_LINK_DISABLE);
@@ -403,7 +414,7 @@ static void test_set(void **state)
 	assert_int_equal(le16toh(reply->first), 3);
 	assert_int_equal(le16toh(record_of(reply + 1, 0).vid), 100);
 	for (int restarted = 0; restarted < 2; restarted++) {
-		s = fake_function(&t->m->dp, "pf0", 3)->s;
+		s = fake_dp_function(&t->m->dp, "pf0", 3)->s;
 		assert_memory_equal(s.admin_mac, all.mac, 6);
 		assert_true(s.trust && !s.spoofchk && s.link == LINK_DISABLE);
 		assert_true(s.vlan.mode == VLAN_ACCESS && s.vlan.vid == 100 && s.vlan.pcp == 5 &&
@@ -412,7 +423,7 @@ static void test_set(void **state)
 		if (!restarted) {
 			/* What was answered is on disk. */
 			control_free(t->control);
-			restart(t->m);
+			me_restart(t->m);
 			start_control(t);
 		}
 	}
@@ -420,13 +431,13 @@ static void test_set(void **state)
 	driver_starts(t, "pf0");
 	reply = set(t, "pf0", (struct vpf_ctl_set){.spoofchk = 1}, 3, VPF_CTL_SPOOFCHK);
 	assert_int_equal(le16toh(reply->status), VPF_CTL_OK);
-	s = fake_function(&t->m->dp, "pf0", 3)->s;
+	s = fake_dp_function(&t->m->dp, "pf0", 3)->s;
 	assert_true(s.spoofchk && s.trust && s.vlan.vid == 100 && s.min_rate == 10 && s.max_rate == 200);
 	/* Zeros are what takes back. */
 	reply = set(t, "pf0", (struct vpf_ctl_set){0}, 3,
 		    VPF_CTL_MAC | VPF_CTL_VLAN | VPF_CTL_RATE | VPF_CTL_LINK);
 	assert_int_equal(le16toh(reply->status), VPF_CTL_OK);
-	s = fake_function(&t->m->dp, "pf0", 3)->s;
+	s = fake_dp_function(&t->m->dp, "pf0", 3)->s;
 	assert_true(mac_is_zero(s.admin_mac) && s.vlan.mode == VLAN_NONE && !s.min_rate && !s.max_rate &&
 		    s.link == LINK_AUTO);
 }
@@ -434,7 +445,7 @@ static void test_set(void **state)
 static void test_vlan_replaces_a_trunk(void **state)
 {
 	struct site *t = *state;
-	struct function_settings s = settings_of(t->m, "pf0", 3);
+	struct function_settings s = me_settings_of(t->m, "pf0", 3);
 	const struct vpf_ctl_reply *reply;
 	struct err err = {0};
 
@@ -443,11 +454,11 @@ static void test_vlan_replaces_a_trunk(void **state)
 	assert_int_equal(model_function_set(t->m->model, "pf0", 3, &s, false, &err), 0);
 	reply = set(t, "pf0", (struct vpf_ctl_set){.trust = 1}, 3, VPF_CTL_TRUST);
 	assert_int_equal(le16toh(reply->status), VPF_CTL_OK);
-	assert_int_equal(settings_of(t->m, "pf0", 3).vlan.mode, VLAN_TRUNK);
+	assert_int_equal(me_settings_of(t->m, "pf0", 3).vlan.mode, VLAN_TRUNK);
 	reply = set(t, "pf0", (struct vpf_ctl_set){0}, 3, VPF_CTL_VLAN);
 	assert_int_equal(le16toh(reply->status), VPF_CTL_OK);
-	assert_int_equal(settings_of(t->m, "pf0", 3).vlan.mode, VLAN_NONE);
-	assert_true(settings_of(t->m, "pf0", 3).vlan.trunk[0] == 0);
+	assert_int_equal(me_settings_of(t->m, "pf0", 3).vlan.mode, VLAN_NONE);
+	assert_true(me_settings_of(t->m, "pf0", 3).vlan.trunk[0] == 0);
 }
 
 static void strict_policy(struct pf_policy *p)
@@ -491,7 +502,7 @@ static void test_refused(void **state)
 
 	driver_starts(t, "pf0");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct function_settings before = settings_of(t->m, "pf0", 3), after;
+		struct function_settings before = me_settings_of(t->m, "pf0", 3), after;
 		struct vpf_ctl_set b = cases[i].b;
 		const struct vpf_ctl_reply *reply;
 
@@ -507,7 +518,7 @@ static void test_refused(void **state)
 		assert_true(reply->text[0] && !reply->text[119] && !reply->count);
 		for (const char *p = reply->text; *p; p++)
 			assert_true(*p >= 0x20 && *p <= 0x7e);
-		after = settings_of(t->m, "pf0", 3);
+		after = me_settings_of(t->m, "pf0", 3);
 		assert_memory_equal(&before, &after, sizeof(before));
 	}
 	assert_int_equal(info_of(t, "pf0").counters->refused, ARRAY_SIZE(cases));
@@ -524,7 +535,7 @@ static void test_disk_full(void **state)
 	reply = set(t, "pf0", (struct vpf_ctl_set){.trust = 1}, 3, VPF_CTL_TRUST);
 	assert_int_equal(le16toh(reply->status), VPF_CTL_FAILED);
 	assert_true(reply->text[0]);
-	assert_false(fake_function(&t->m->dp, "pf0", 3)->s.trust);
+	assert_false(fake_dp_function(&t->m->dp, "pf0", 3)->s.trust);
 	scratch_empty(&t->m->scratch);
 	/* The same request again has had its answer; a new one works. */
 	sequence = t->sequence--;
@@ -533,13 +544,13 @@ static void test_disk_full(void **state)
 	assert_int_equal(le16toh(reply->status), VPF_CTL_FAILED);
 	reply = set(t, "pf0", (struct vpf_ctl_set){.trust = 1}, 3, VPF_CTL_TRUST);
 	assert_int_equal(le16toh(reply->status), VPF_CTL_OK);
-	assert_true(fake_function(&t->m->dp, "pf0", 3)->s.trust);
+	assert_true(fake_dp_function(&t->m->dp, "pf0", 3)->s.trust);
 }
 
 static void test_events_of_the_host(void **state)
 {
 	struct site *t = *state;
-	struct function_settings s = settings_of(t->m, "pf0", 3);
+	struct function_settings s = me_settings_of(t->m, "pf0", 3);
 	struct vpf_ctl_function r;
 	struct err err = {0};
 
@@ -549,16 +560,16 @@ static void test_events_of_the_host(void **state)
 	assert_int_equal(model_function_set(t->m->model, "pf0", 3, &s, false, &err), 0);
 	assert_int_equal(await_event(t, "pf0", &r), 1);
 	assert_true(le16toh(r.function) == 3 && r.flags & VPF_CTL_F_TRUST);
-	fake_function(&t->m->dp, "pf0", 4)->s.link = LINK_DISABLE;
+	fake_dp_function(&t->m->dp, "pf0", 4)->s.link = LINK_DISABLE;
 	model_dataplane_events.link_changed(t->m->model, "pf0", 4, false);
 	assert_int_equal(await_event(t, "pf0", &r), 1);
 	assert_true(le16toh(r.function) == 4 && !(r.flags & VPF_CTL_F_LINK_UP));
-	fake_function(&t->m->dp, "pf0", 5)->started = true;
+	fake_dp_function(&t->m->dp, "pf0", 5)->started = true;
 	model_dataplane_events.function_started(t->m->model, "pf0", 5, true);
 	assert_int_equal(await_event(t, "pf0", &r), 1);
 	assert_true(le16toh(r.function) == 5 && r.flags & VPF_CTL_F_STARTED);
 	/* Other PFs' changes are none of its business, nor what concerns no record. */
-	s = settings_of(t->m, "pf0b", 1);
+	s = me_settings_of(t->m, "pf0b", 1);
 	s.trust = true;
 	assert_int_equal(model_function_set(t->m->model, "pf0b", 1, &s, false, &err), 0);
 	model_dataplane_events.function_connected(t->m->model, "pf0", 5, false, NULL);
@@ -628,7 +639,7 @@ static void test_function_stopped(void **state)
 	for (int i = 0; i < 30 && info_of(t, "pf0").session->id; i++)
 		assert_true(sd_event_run(t->m->event, 100000) >= 0);
 	assert_true(info_of(t, "pf0").session->id == 0);
-	assert_string_equal(last_event(t->m), "control lost pf0 0");
+	assert_string_equal(me_last_event(t->m), "control lost pf0 0");
 	driver_starts(t, "pf0");
 }
 
@@ -639,9 +650,9 @@ static void test_pfs_come_and_go(void **state)
 	struct err err = {0};
 	struct control_info info;
 
-	add_pf(t->m, "pf9", "f0", 1, NULL);
+	me_add_pf(t->m, "pf9", "f0", 1, NULL);
 	driver_starts(t, "pf9");
-	fake_function(&t->m->dp, "pf9", 0)->started = false;
+	fake_dp_function(&t->m->dp, "pf9", 0)->started = false;
 	assert_int_equal(model_pf_del(t->m->model, "pf9", &err), 0);
 	assert_int_equal(control_get(t->control, "pf9", &info), -ENOENT);
 	give(t, "pf9", VPF_CTL_GET, t->session, 9, "\0\0\1\0\0\0\0\0", 8);
@@ -678,7 +689,7 @@ static void test_flood(void **state)
 	assert_int_equal(info_of(t, "pf1").counters->malformed, 1);
 	/* A PF that the VM gets meanwhile waits with it. */
 	{
-		struct pf_settings s = pf_settings_of("pf0c", "f0", 1);
+		struct pf_settings s = me_pf_settings_of("pf0c", "f0", 1);
 		struct err err = {0};
 
 		snprintf(s.vm, sizeof(s.vm), "pf0");

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "scratch_dir.h"

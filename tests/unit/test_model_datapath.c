@@ -3,6 +3,17 @@
 /* Lists of datapaths in the model: which is in force, what is refused because of it, what is told and saved.
  */
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "fabric/fabric.h"
 #include "model_env.h"
 #include "settings/settings_json.h"
 
@@ -18,7 +29,7 @@ static struct datapath_list list_of(const char *text)
 	return list;
 }
 
-static void add_bridge(struct fixture *t, const char *name, const char *bridge)
+static void add_bridge(struct me_env *t, const char *name, const char *bridge)
 {
 	struct fabric_settings s;
 	struct err err = {0};
@@ -30,9 +41,9 @@ static void add_bridge(struct fixture *t, const char *name, const char *bridge)
 		fail_msg("%s: %s", err.field, err.text);
 }
 
-static int try_add(struct fixture *t, const char *name, const char *list, bool spoofchk, struct err *err)
+static int try_add(struct me_env *t, const char *name, const char *list, bool spoofchk, struct err *err)
 {
-	struct pf_settings s = pf_settings_of(name, "f0", 2);
+	struct pf_settings s = me_pf_settings_of(name, "f0", 2);
 
 	*err = (struct err){0};
 	s.datapaths = list_of(list);
@@ -40,7 +51,7 @@ static int try_add(struct fixture *t, const char *name, const char *list, bool s
 	return model_pf_add(t->model, &s, NULL, err);
 }
 
-static void add(struct fixture *t, const char *name, const char *list)
+static void add(struct me_env *t, const char *name, const char *list)
 {
 	struct err err;
 
@@ -48,16 +59,16 @@ static void add(struct fixture *t, const char *name, const char *list)
 		fail_msg("%s: %s", err.field, err.text);
 }
 
-static int try_list(struct fixture *t, const char *pf, unsigned int fn, const char *list, struct err *err)
+static int try_list(struct me_env *t, const char *pf, unsigned int fn, const char *list, struct err *err)
 {
-	struct function_settings s = settings_of(t, pf, fn);
+	struct function_settings s = me_settings_of(t, pf, fn);
 
 	*err = (struct err){0};
 	s.datapaths = list_of(list);
 	return model_function_set(t->model, pf, fn, &s, false, err);
 }
 
-static int try_pf_list(struct fixture *t, const char *pf, const char *list, struct err *err)
+static int try_pf_list(struct me_env *t, const char *pf, const char *list, struct err *err)
 {
 	struct pf_settings s = model_pf_find(t->model, pf)->s;
 
@@ -75,9 +86,9 @@ static void assert_list(const struct datapath_list *list, const char *text)
 }
 
 /* What the data plane was told. */
-static void assert_gets(struct fixture *t, const char *pf, unsigned int fn, const char *text)
+static void assert_gets(struct me_env *t, const char *pf, unsigned int fn, const char *text)
 {
-	assert_list(&fake_function(&t->dp, pf, fn)->s.datapaths, text);
+	assert_list(&fake_dp_function(&t->dp, pf, fn)->s.datapaths, text);
 }
 
 static void assert_says(const struct err *err, int code, const char *field, const char *text)
@@ -89,38 +100,38 @@ static void assert_says(const struct err *err, int code, const char *field, cons
 }
 
 /* A switch that vpfd knows nothing of. */
-static void limit_vhost_user(struct fixture *t)
+static void limit_vhost_user(struct me_env *t)
 {
 	t->dp.cannot[DATAPATH_VHOST_USER] = ~(uint32_t)(CAN_LINK | CAN_ADMIN_MAC | CAN_NO_SPOOFCHK);
 }
 
 static void lists_in_force(void **state)
 {
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 	struct pf_settings s;
 	struct err err;
 
-	add_fabric(t, "f0", NULL);
+	me_add_fabric(t, "f0", NULL);
 	add_bridge(t, "br", "br0");
-	add_pf(t, "a", "f0", 2, NULL);
+	me_add_pf(t, "a", "f0", 2, NULL);
 	assert_gets(t, "a", 0, "builtin");
 	assert_gets(t, "a", 2, "builtin");
 
 	/* Nothing said: that of the kind of fabric; the PF itself stays where the guest's requests arrive. */
-	s = pf_settings_of("b", "br", 1);
+	s = me_pf_settings_of("b", "br", 1);
 	s.datapaths.n = 0;
 	s.failback = true;
 	assert_int_equal(model_pf_add(t->model, &s, NULL, &err), 0);
 	assert_gets(t, "b", 0, "builtin");
 	assert_gets(t, "b", 1, "vhost-net,builtin");
-	assert_true(fake_function(&t->dp, "b", 1)->s.failback);
+	assert_true(fake_dp_function(&t->dp, "b", 1)->s.failback);
 	assert_list(&model_pf_find(t->model, "b")->s.datapaths, "vhost-net,builtin");
 	s = model_pf_find(t->model, "b")->s;
 	s.policy.guest_control = false;
 	s.failback = false;
 	assert_int_equal(model_pf_set(t->model, &s, NULL, &err), 0);
 	assert_gets(t, "b", 0, "vhost-net,builtin");
-	assert_false(fake_function(&t->dp, "b", 1)->s.failback);
+	assert_false(fake_dp_function(&t->dp, "b", 1)->s.failback);
 
 	/* A list of its own, for the PF itself, too; and back. */
 	assert_int_equal(try_list(t, "b", 1, "builtin,vhost-net", &err), 0);
@@ -135,27 +146,27 @@ static void lists_in_force(void **state)
 	s.datapaths.n = 0;
 	assert_int_equal(model_pf_set(t->model, &s, NULL, &err), 0);
 	assert_gets(t, "b", 1, "vhost-net,builtin");
-	assert_string_equal(last_event(t), "pf changed b -1");
+	assert_string_equal(me_last_event(t), "pf changed b -1");
 }
 
 /* Where the fabric has no way for the control channel, the PF is a function like any other. */
 static void no_control_channel(void **state)
 {
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 
 	t->dp.cannot[DATAPATH_BUILTIN] = CAN_CONTROL;
-	add_fabric(t, "f0", NULL);
+	me_add_fabric(t, "f0", NULL);
 	add(t, "a", VHOST_USER);
 	assert_gets(t, "a", 0, VHOST_USER);
 }
 
 static void control_channel_is_kept(void **state)
 {
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 	struct pf_settings s;
 	struct err err;
 
-	add_fabric(t, "f0", NULL);
+	me_add_fabric(t, "f0", NULL);
 	limit_vhost_user(t);
 	add(t, "a", VHOST_USER ",builtin");
 	assert_gets(t, "a", 0, "builtin");
@@ -192,15 +203,15 @@ static void what_cannot_be_enforced(void **state)
 		{CAN_MIN_RATE, "min_rate", "{\"min_rate\": 10}"},
 		{CAN_LINK, "link", "{\"link\": \"enable\"}"},
 	};
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 	struct function_settings ad;
 
-	add_fabric(t, "f0", NULL);
+	me_add_fabric(t, "f0", NULL);
 	add(t, "a", "builtin");
 	assert_int_equal(t->dp.list_checks, 2); /* one for the fabric, one for the whole of the PF */
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		bool spoof = cases[i].can == CAN_SPOOFCHK || cases[i].can == CAN_NO_SPOOFCHK;
-		struct function_settings s = settings_of(t, "a", 1), before;
+		struct function_settings s = me_settings_of(t, "a", 1), before;
 		json_t *o = json_loads(cases[i].settings, 0, NULL);
 		struct model_function *f = &model_pf_find(t->model, "a")->fn[1];
 		unsigned int sets;
@@ -243,18 +254,18 @@ static void what_cannot_be_enforced(void **state)
 
 	/* A bridge has one kind of tags. */
 	t->dp.cannot[DATAPATH_BUILTIN] = CAN_VLAN;
-	ad = settings_of(t, "a", 1);
+	ad = me_settings_of(t, "a", 1);
 	ad.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 5, .tpid = 0x88a8};
 	assert_int_equal(model_function_set(t->model, "a", 1, &ad, false, NULL), 0);
 }
 
 static void policy_cannot_be_enforced(void **state)
 {
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 	struct pf_settings s;
 	struct err err = {0};
 
-	add_fabric(t, "f0", NULL);
+	me_add_fabric(t, "f0", NULL);
 	add(t, "a", "builtin");
 	t->dp.cannot[DATAPATH_BUILTIN] = CAN_MAX_RATE | CAN_TOTAL_RATE | CAN_LINK;
 	s = model_pf_find(t->model, "a")->s;
@@ -277,17 +288,17 @@ static void policy_cannot_be_enforced(void **state)
 
 static void new_pf_refused(void **state)
 {
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 	struct err err;
 
-	add_fabric(t, "f0", NULL);
+	me_add_fabric(t, "f0", NULL);
 	limit_vhost_user(t);
 	assert_int_equal(try_add(t, "a", VHOST_USER ",builtin", true, &err), -EOPNOTSUPP);
 	assert_says(&err, EOPNOTSUPP, "datapaths", "cannot enforce the spoof check: turn spoofchk off");
 	assert_null(model_pf_find(t->model, "a"));
 	assert_int_equal(t->dp.functions_n, 0);
 	assert_int_equal(try_add(t, "a", VHOST_USER ",builtin", false, &err), 0);
-	assert_false(settings_of(t, "a", 1).spoofchk);
+	assert_false(me_settings_of(t, "a", 1).spoofchk);
 	assert_int_equal(try_add(t, "b", "vhost-net", true, &err), -EOPNOTSUPP);
 	assert_says(&err, EOPNOTSUPP, "datapaths", "leads elsewhere");
 
@@ -301,31 +312,31 @@ static void new_pf_refused(void **state)
 /* The guest's driver may use what its front-end was offered, so no list may need less. */
 static void fewer_features(void **state)
 {
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 	struct err err;
 
-	add_fabric(t, "f0", NULL);
+	me_add_fabric(t, "f0", NULL);
 	add(t, "a", "builtin");
 	t->dp.lacks[DATAPATH_VHOST_USER] = 0x30;
-	fake_function(&t->dp, "a", 1)->offered = 0x11;
+	fake_dp_function(&t->dp, "a", 1)->offered = 0x11;
 	assert_int_equal(try_list(t, "a", 1, VHOST_USER, &err), -EBUSY);
 	assert_says(&err, EBUSY, "datapaths", "0x10");
 	assert_int_equal(try_list(t, "a", 2, VHOST_USER, &err), 0);
 	assert_int_equal(try_list(t, "a", 2, "", &err), 0);
 	assert_int_equal(try_pf_list(t, "a", VHOST_USER ",builtin", &err), -EBUSY);
 	assert_gets(t, "a", 2, "builtin");
-	fake_function(&t->dp, "a", 1)->offered = 0x1;
+	fake_dp_function(&t->dp, "a", 1)->offered = 0x1;
 	assert_int_equal(try_list(t, "a", 1, VHOST_USER, &err), 0);
 	assert_int_equal(try_pf_list(t, "a", VHOST_USER ",builtin", &err), 0);
 }
 
 static void shared_sockets(void **state)
 {
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 	char inside[200];
 	struct err err;
 
-	add_fabric(t, "f0", NULL);
+	me_add_fabric(t, "f0", NULL);
 	assert_int_equal(try_add(t, "a", "vhost-user:path=/run/b/x", true, &err), -EINVAL);
 	assert_says(&err, EINVAL, "datapaths", "VF 0 of a and VF 1 of a would share the socket /run/b/x");
 	assert_int_equal(try_add(t, "a", "vhost-user:path=/run/b/{vf}", true, &err), 0);
@@ -350,7 +361,7 @@ static void shared_sockets(void **state)
 			"7890123/{pf}{pf}{pf}{pf}{pf}",
 			&err),
 		0);
-	add_pf(t, "012345678901234567890", "f0", 1, NULL);
+	me_add_pf(t, "012345678901234567890", "f0", 1, NULL);
 	assert_int_equal(
 		try_list(
 			t, "012345678901234567890", 1,
@@ -363,26 +374,26 @@ static void shared_sockets(void **state)
 
 static void guests_request(void **state)
 {
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 	struct function_settings s;
 	struct pf_settings pf;
 	struct err err = {0};
 
-	add_fabric(t, "f0", NULL);
+	me_add_fabric(t, "f0", NULL);
 	limit_vhost_user(t);
 	add(t, "a", VHOST_USER);
 	pf = model_pf_find(t->model, "a")->s;
 	pf.policy.vlans[0] = 1 << 5;
 	assert_int_equal(model_pf_set(t->model, &pf, NULL, &err), 0);
-	s = settings_of(t, "a", 1);
+	s = me_settings_of(t, "a", 1);
 	s.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 5, .tpid = 0x8100};
 	assert_int_equal(model_function_request(t->model, "a", 1, SETTING_VLAN, &s, &err), -EOPNOTSUPP);
 	assert_says(&err, EOPNOTSUPP, "vlan", "the host's datapath vhost-user cannot enforce a VLAN");
 	assert_null(strstr(err.text, "/run/b")); /* none of its business */
 	assert_true(strlen(err.text) < 120);
 	assert_int_equal(model_pf_find(t->model, "a")->refused, 1);
-	assert_string_equal(last_event(t), "control refused a 1");
-	assert_int_equal(settings_of(t, "a", 1).vlan.mode, VLAN_NONE);
+	assert_string_equal(me_last_event(t), "control refused a 1");
+	assert_int_equal(me_settings_of(t, "a", 1).vlan.mode, VLAN_NONE);
 	/* Policy comes first: it would be refused anyway. */
 	s.vlan.vid = 6;
 	assert_int_equal(model_function_request(t->model, "a", 1, SETTING_VLAN, &s, &err), -EPERM);
@@ -393,38 +404,38 @@ static void guests_request(void **state)
 /* What a datapath could enforce yesterday. */
 static void lost_while_away(void **state)
 {
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 	struct function_settings s;
 	struct err err = {0};
 
-	add_fabric(t, "f0", NULL);
+	me_add_fabric(t, "f0", NULL);
 	add(t, "a", "vdpa:device=x,builtin");
-	s = settings_of(t, "a", 1);
+	s = me_settings_of(t, "a", 1);
 	s.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 5, .tpid = 0x8100};
 	assert_int_equal(model_function_set(t->model, "a", 1, &s, false, &err), 0);
 	assert_int_equal(try_list(t, "a", 2, "vdpa:device=y", &err), 0);
-	s = settings_of(t, "a", 2);
+	s = me_settings_of(t, "a", 2);
 	s.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 6, .tpid = 0x8100};
 	assert_int_equal(model_function_set(t->model, "a", 2, &s, false, &err), 0);
 
-	stop(t);
-	start(t);
+	me_stop(t);
+	me_start(t);
 	t->dp.cannot[DATAPATH_VDPA] = CAN_VLAN;
-	load(t);
+	me_load(t);
 	assert_gets(t, "a", 0, "builtin");
 	assert_gets(t, "a", 1, "builtin");
-	assert_int_equal(fake_function(&t->dp, "a", 1)->s.link, LINK_AUTO);
-	assert_int_equal(fake_function(&t->dp, "a", 2)->s.link, LINK_DISABLE);
-	assert_int_equal(settings_of(t, "a", 2).link, LINK_AUTO);
+	assert_int_equal(fake_dp_function(&t->dp, "a", 1)->s.link, LINK_AUTO);
+	assert_int_equal(fake_dp_function(&t->dp, "a", 2)->s.link, LINK_DISABLE);
+	assert_int_equal(me_settings_of(t, "a", 2).link, LINK_AUTO);
 
 	/* Other settings can be changed; what is in the way can be taken away. */
 	s.mtu = 1000;
 	s.max_rate = 7;
 	assert_int_equal(model_function_set(t->model, "a", 2, &s, true, &err), 0);
-	assert_int_equal(fake_function(&t->dp, "a", 2)->s.link, LINK_DISABLE);
+	assert_int_equal(fake_dp_function(&t->dp, "a", 2)->s.link, LINK_DISABLE);
 	s.vlan.mode = VLAN_NONE;
 	assert_int_equal(model_function_set(t->model, "a", 2, &s, true, &err), 0);
-	assert_int_equal(fake_function(&t->dp, "a", 2)->s.link, LINK_AUTO);
+	assert_int_equal(fake_dp_function(&t->dp, "a", 2)->s.link, LINK_AUTO);
 	assert_gets(t, "a", 2, "vdpa:device=y");
 	assert_gets(t, "a", 1, "builtin");
 	assert_int_equal(try_pf_list(t, "a", "builtin", &err), 0);
@@ -433,11 +444,11 @@ static void lost_while_away(void **state)
 
 static void saved(void **state)
 {
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 	struct pf_settings s;
 	struct err err = {0};
 
-	add_fabric(t, "f0", NULL);
+	me_add_fabric(t, "f0", NULL);
 	add_bridge(t, "br", "br0");
 	add(t, "a", VHOST_USER ":server=on:offload=on,vdpa:device=d*:mgmtdev=pci/0000:3b:00.*,builtin");
 	s = model_pf_find(t->model, "a")->s;
@@ -452,14 +463,14 @@ static void saved(void **state)
 			    VHOST_USER
 			    ":server=on:offload=on,vdpa:device=d*:mgmtdev=pci/0000:3b:00.*,builtin");
 		assert_gets(t, "a", 2, "builtin,vdpa:mgmtdev=vduse");
-		assert_false(settings_of(t, "a", 1).spoofchk);
-		restart(t);
+		assert_false(me_settings_of(t, "a", 1).spoofchk);
+		me_restart(t);
 	}
 }
 
 static void fabrics(void **state)
 {
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 	struct fabric_settings s;
 
 	add_bridge(t, "br", "br0");
@@ -487,7 +498,7 @@ static void fabrics(void **state)
 	assert_error(model_fabric_set(t->model, &s, &err), EINVAL, "type");
 }
 
-static const char *last_detail(const struct fixture *t)
+static const char *last_detail(const struct me_env *t)
 {
 	return t->details[t->events_n - 1];
 }
@@ -495,20 +506,20 @@ static const char *last_detail(const struct fixture *t)
 static void events(void **state)
 {
 	const struct dataplane_events *e = &model_dataplane_events;
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 	struct datapath_list list = list_of(VHOST_USER ",builtin");
 	const struct datapath_pref *other = &list.pref[0], *builtin = &list.pref[1];
 	unsigned int n;
 	struct err err;
 
-	add_fabric(t, "f0", NULL);
+	me_add_fabric(t, "f0", NULL);
 	add(t, "a", VHOST_USER ",builtin");
 	e->datapath_failed(t->model, "a", 1, other, "nobody listens");
-	assert_string_equal(last_event(t), "datapath failed a 1");
+	assert_string_equal(me_last_event(t), "datapath failed a 1");
 	assert_string_equal(last_detail(t),
 			    "{\"datapath\":\"" VHOST_USER "\",\"reason\":\"nobody listens\"}");
 	e->datapath_changed(t->model, "a", 1, NULL, builtin, 0, NULL);
-	assert_string_equal(last_event(t), "datapath bound a 1");
+	assert_string_equal(me_last_event(t), "datapath bound a 1");
 	assert_string_equal(last_detail(t), "{\"from\":null,\"to\":\"builtin\"}");
 
 	/* It is tried again every second. */
@@ -520,25 +531,25 @@ static void events(void **state)
 	e->datapath_failed(t->model, "a", 2, other, "too old");
 	assert_int_equal(t->events_n, n + 2);
 	e->datapath_changed(t->model, "a", 1, builtin, other, 123, NULL);
-	assert_string_equal(last_event(t), "datapath returned a 1");
+	assert_string_equal(me_last_event(t), "datapath returned a 1");
 	assert_string_equal(last_detail(t),
 			    "{\"from\":\"builtin\",\"to\":\"" VHOST_USER "\",\"gap_us\":123}");
 	e->datapath_failed(t->model, "a", 1, other, "too old");
-	assert_string_equal(last_event(t), "datapath failed a 1"); /* news again, now that it worked */
+	assert_string_equal(me_last_event(t), "datapath failed a 1"); /* news again, now that it worked */
 	e->datapath_changed(t->model, "a", 1, other, builtin, 9, "too old");
-	assert_string_equal(last_event(t), "datapath moved a 1");
+	assert_string_equal(me_last_event(t), "datapath moved a 1");
 	assert_non_null(strstr(last_detail(t), "\"reason\":\"too old\""));
 
 	/* To a better one, but because somebody said so. */
 	assert_int_equal(try_list(t, "a", 1, VHOST_USER, &err), 0);
 	e->datapath_changed(t->model, "a", 1, builtin, other, 5, NULL);
-	assert_string_equal(last_event(t), "datapath moved a 1");
+	assert_string_equal(me_last_event(t), "datapath moved a 1");
 	e->datapath_changed(t->model, "a", 1, other, NULL, 0, "gone");
-	assert_string_equal(last_event(t), "datapath none a 1");
+	assert_string_equal(me_last_event(t), "datapath none a 1");
 	e->datapath_changed(t->model, "a", 1, other, NULL, 0, NULL);
-	assert_string_equal(last_event(t), "datapath released a 1");
+	assert_string_equal(me_last_event(t), "datapath released a 1");
 	e->fabric_trouble(t->model, "f0", "a", 1, "somebody has deleted the tap");
-	assert_string_equal(last_event(t), "fabric trouble a 1");
+	assert_string_equal(me_last_event(t), "fabric trouble a 1");
 
 	/* Of functions that are not there, as while one is being deleted. */
 	n = t->events_n;
@@ -550,7 +561,7 @@ static void events(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, me_setup, me_teardown)
 		TEST(lists_in_force),
 		TEST(no_control_channel),
 		TEST(control_channel_is_kept),

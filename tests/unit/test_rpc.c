@@ -2,6 +2,8 @@
 
 /* The API's protocol: requests, batches, events, replies that come later; clients that misbehave. */
 
+#include <sys/stat.h>
+
 #include "api_client.h"
 
 /* Calls of the method "later" that wait for their reply. */

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -160,15 +161,15 @@ static int load_file(const char *text, size_t size, struct err *err)
 	char *after;
 	int r;
 
-	fake_init(&dp);
+	fake_dp_init(&dp);
 	scratch_write(file, text, size);
 	assert_int_equal(model_new(&config, &m, NULL), 0);
 	*err = (struct err){0};
-	r = model_load(m, &fake_ops, &dp, err);
+	r = model_load(m, &fake_dp_ops, &dp, err);
 	if (r < 0)
 		assert_int_equal(dp.fabrics_n + dp.functions_n, 0);
 	model_free(m);
-	fake_destroy(&dp);
+	fake_dp_destroy(&dp);
 	after = scratch_read(file, &after_size);
 	assert_non_null(after);
 	if (r < 0) {
@@ -322,9 +323,9 @@ static void older_version(void **state)
 		const struct model_pf *pf;
 		json_t *root;
 
-		fake_init(&dp);
+		fake_dp_init(&dp);
 		assert_int_equal(model_new(&config, &m, NULL), 0);
-		assert_int_equal(model_load(m, &fake_ops, &dp, NULL), 0);
+		assert_int_equal(model_load(m, &fake_dp_ops, &dp, NULL), 0);
 		pf = model_pf_find(m, "pf0");
 		assert_memory_equal(&pf->s, &expected, sizeof(expected));
 		assert_true(pf->fn[2].s.trust);
@@ -339,7 +340,7 @@ static void older_version(void **state)
 		assert_int_equal(json_array_size(json_object_get(root, "vms")), 1);
 		json_decref(root);
 		model_free(m);
-		fake_destroy(&dp);
+		fake_dp_destroy(&dp);
 	}
 }
 
@@ -363,9 +364,9 @@ static void version_2(void **state)
 	(void)state;
 	state_store_free(store);
 	scratch_write(file, old, strlen(old));
-	fake_init(&dp);
+	fake_dp_init(&dp);
 	assert_int_equal(model_new(&config, &m, NULL), 0);
-	assert_int_equal(model_load(m, &fake_ops, &dp, NULL), 0);
+	assert_int_equal(model_load(m, &fake_dp_ops, &dp, NULL), 0);
 	pf = model_pf_find(m, "pf0");
 	assert_int_equal(model_fabric_find(m, "f0")->s.type, FABRIC_BUILTIN);
 	text = datapath_list_text(&pf->s.datapaths);
@@ -380,7 +381,7 @@ static void version_2(void **state)
 	assert_int_equal(size, strlen(old));
 	free(text);
 	model_free(m);
-	fake_destroy(&dp);
+	fake_dp_destroy(&dp);
 }
 
 /* Keys are in it. */

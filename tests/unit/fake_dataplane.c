@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "fake_dataplane.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "fabric/fabric.h"
+
+/* Room for all there can be. */
+#define FAKE_FUNCTIONS 16384
+
+void fake_dp_init(struct fake_dataplane *d)
+{
+	/* Room for all there can be, of which the kernel makes what is used: tests keep pointers into it. */
+	*d = (struct fake_dataplane){.functions = mmap(NULL, FAKE_FUNCTIONS * sizeof(struct fake_function),
+						       PROT_READ | PROT_WRITE,
+						       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)};
+	assert(d->functions != MAP_FAILED);
+}
+
+void fake_dp_destroy(struct fake_dataplane *d)
+{
+	munmap(d->functions, FAKE_FUNCTIONS * sizeof(struct fake_function));
+}
+
+struct fabric_settings *fake_dp_fabric(struct fake_dataplane *d, const char *name)
+{
+	for (unsigned int i = 0; i < d->fabrics_n; i++)
+		if (!strcmp(d->fabrics[i].name, name))
+			return &d->fabrics[i];
+	return NULL;
+}
+
+struct fake_function *fake_dp_function(struct fake_dataplane *d, const char *pf, unsigned int fn)
+{
+	/* A PF's functions are added one after the other. */
+	for (unsigned int i = 0; i < d->functions_n; i++)
+		if (d->functions[i].fn == 0 && !strcmp(d->functions[i].pf, pf))
+			return i + fn < d->functions_n && !strcmp(d->functions[i + fn].pf, pf)
+				       ? &d->functions[i + fn]
+				       : NULL;
+	return NULL;
+}
+
+static int fake_uplink(struct fake_dataplane *d, const struct fabric_settings *s, struct err *err)
+{
+	if (s->uplink != UPLINK_NONE && d->no_such_netdev[0] && !strcmp(s->uplink_name, d->no_such_netdev))
+		return err_set(err, ENODEV, "uplink.name", "there is no netdev %s", s->uplink_name);
+	return 0;
+}
+
+static int fake_fabric_add(void *dp, const struct fabric_settings *s, struct err *err)
+{
+	struct fake_dataplane *d = dp;
+	int r = fake_uplink(d, s, err);
+
+	if (r < 0)
+		return r;
+	if (d->fail_fabric_add)
+		return err_set(err, d->fail_fabric_add, "uplink.name", "scripted");
+	assert(!fake_dp_fabric(d, s->name) && d->fabrics_n < VPF_MAX_FABRICS);
+	d->fabrics[d->fabrics_n++] = *s;
+	return 0;
+}
+
+static int fake_fabric_set(void *dp, const struct fabric_settings *s, struct err *err)
+{
+	struct fake_dataplane *d = dp;
+	struct fabric_settings *f = fake_dp_fabric(d, s->name);
+	int r = fake_uplink(d, s, err);
+
+	assert(f);
+	if (r < 0)
+		return r;
+	if (d->fail_fabric_set)
+		return err_set(err, d->fail_fabric_set, "uplink.name", "scripted");
+	*f = *s;
+	return 0;
+}
+
+static void fake_fabric_del(void *dp, const char *name)
+{
+	struct fake_dataplane *d = dp;
+	struct fabric_settings *f = fake_dp_fabric(d, name);
+
+	assert(f);
+	*f = d->fabrics[--d->fabrics_n];
+}
+
+static int fake_fabric_get(void *dp, const char *name, struct fabric_state *ret,
+			   struct port_stats *ret_uplink)
+{
+	if (!fake_dp_fabric(dp, name))
+		return -ENOENT;
+	*ret = (struct fabric_state){.uplink_carrier = true};
+	if (ret_uplink)
+		*ret_uplink = (struct port_stats){0};
+	return 0;
+}
+
+static int fake_fabric_fdb(void *dp, const char *name, void (*row)(void *arg, const struct fdb_row *row),
+			   void *arg)
+{
+	struct fdb_row example = {.mac = {2, 0, 0, 0, 0, 9},
+				  .vlan = -1,
+				  .kind = FDB_LEARNED,
+				  .pf = "pf0",
+				  .function = 1,
+				  .age = 7};
+
+	if (!fake_dp_fabric(dp, name))
+		return -ENOENT;
+	row(arg, &example);
+	return 0;
+}
+
+static int fake_list_check(void *dp, const char *fabric, unsigned int queue_pairs,
+			   const struct datapath_list *list, struct datapath_ability *ret, struct err *err)
+{
+	struct fake_dataplane *d = dp;
+	const struct fabric_settings *f = fake_dp_fabric(d, fabric);
+	struct datapath_ability ability = {.features = UINT64_MAX};
+	unsigned int present = 0;
+
+	d->list_checks++;
+	assert(f && queue_pairs && list->n && list->n <= VPF_MAX_DATAPATHS);
+	for (unsigned int i = 0; i < list->n; i++) {
+		enum datapath_type type = list->pref[i].type;
+
+		if (type == DATAPATH_VHOST_NET && f->type != FABRIC_BRIDGE)
+			return err_set(err, EOPNOTSUPP, "datapaths", "scripted: leads elsewhere");
+		ability.enforces[i] = ~d->cannot[type];
+		if (d->lacks[type] == UINT64_MAX) {
+			snprintf(ability.absent, sizeof(ability.absent), "scripted: absent");
+			continue;
+		}
+		ability.features &= ~d->lacks[type];
+		present++;
+	}
+	if (!present)
+		ability.features = 0;
+	*ret = ability;
+	return 0;
+}
+
+static int fake_function_add(void *dp, const struct pf_settings *pf, unsigned int fn,
+			     const struct function_settings *s, const char *path, struct err *err)
+{
+	struct fake_dataplane *d = dp;
+	struct fake_function *f = &d->functions[d->functions_n];
+
+	assert(s->datapaths.n && s->failback == pf->failback);
+	assert(d->functions_n < FAKE_FUNCTIONS && strlen(path) < 108 && fake_dp_fabric(d, pf->fabric));
+	if (d->fail_function_add && d->fail_countdown-- == 0)
+		return err_set(err, d->fail_function_add, NULL, "scripted");
+	*f = (struct fake_function){.fn = fn, .s = *s, .policy = pf->policy};
+	snprintf(f->pf, sizeof(f->pf), "%s", pf->name);
+	d->functions_n++;
+	return 0;
+}
+
+static void fake_pf_set(void *dp, const struct pf_settings *pf)
+{
+	struct fake_dataplane *d = dp;
+
+	assert(fake_dp_function(d, pf->name, 0) && pf->datapaths.n);
+	d->pf_list = pf->datapaths;
+}
+
+static void fake_function_set(void *dp, const char *pf, unsigned int fn, const struct pf_policy *policy,
+			      const struct function_settings *s)
+{
+	struct fake_dataplane *d = dp;
+	struct fake_function *f = fake_dp_function(d, pf, fn);
+
+	assert(f && s->datapaths.n);
+	if (f->binding.state == BINDING_BOUND && !datapath_list_equal(&f->s.datapaths, &s->datapaths))
+		f->binding.state = BINDING_MOVING; /* until the test says what becomes of it */
+	f->s = *s;
+	f->policy = *policy;
+	d->function_sets++;
+}
+
+static void fake_function_del(void *dp, const char *pf, unsigned int fn)
+{
+	struct fake_dataplane *d = dp;
+	struct fake_function *f = fake_dp_function(d, pf, fn);
+
+	/* In reverse: of this PF, the last one there is. */
+	assert(f && !fake_dp_function(d, pf, fn + 1));
+	memmove(f, f + 1, (size_t)(d->functions + d->functions_n - (f + 1)) * sizeof(*f));
+	d->functions_n--;
+}
+
+static void fake_function_filter(void *dp, const char *pf, unsigned int fn, const struct rx_filter *filter)
+{
+	struct fake_function *f = fake_dp_function(dp, pf, fn);
+
+	assert(f);
+	f->filter = *filter;
+}
+
+static int fake_function_get(void *dp, const char *pf, unsigned int fn, struct function_state *ret,
+			     struct vhost_user_info *ret_vu, struct port_stats *ret_stats)
+{
+	const struct fake_function *f = fake_dp_function(dp, pf, fn);
+
+	if (!f)
+		return -ENOENT;
+	if (ret)
+		*ret = (struct function_state){
+			.link_up = f->s.link != LINK_DISABLE,
+			.datapath = f->binding.datapath ? f->binding.datapath : "none",
+			.offered = f->offered,
+			.filter = &f->filter,
+		};
+	if (ret_vu)
+		*ret_vu = (struct vhost_user_info){
+			.connected = f->connected, .peer = 4711, .queues_started = f->started ? 2 : 0};
+	if (ret_stats) {
+		*ret_stats = (struct port_stats){.tx_packets = 5};
+		ret_stats->rx_drop[DROP_VLAN] = 3;
+	}
+	return 0;
+}
+
+static int fake_function_binding(void *dp, const char *pf, unsigned int fn, struct binding_info *ret)
+{
+	const struct fake_function *f = fake_dp_function(dp, pf, fn);
+
+	if (!f)
+		return -ENOENT;
+	*ret = f->binding;
+	if (!ret->datapath)
+		ret->datapath = "none";
+	return 0;
+}
+
+const struct dataplane_ops fake_dp_ops = {
+	.fabric_add = fake_fabric_add,
+	.fabric_set = fake_fabric_set,
+	.fabric_del = fake_fabric_del,
+	.fabric_get = fake_fabric_get,
+	.fabric_fdb = fake_fabric_fdb,
+	.list_check = fake_list_check,
+	.function_add = fake_function_add,
+	.pf_set = fake_pf_set,
+	.function_set = fake_function_set,
+	.function_del = fake_function_del,
+	.function_filter = fake_function_filter,
+	.function_get = fake_function_get,
+	.function_binding = fake_function_binding,
+};
