@@ -18,6 +18,7 @@
 
 #include "model_env.h"
 #include "settings/mac.h"
+#include "settings_same.h"
 
 /* Validation */
 
@@ -375,11 +376,11 @@ static void persistence(void **state)
 	assert_int_equal(model_function_set(t->model, "pf0", VPF_FUNCTION_PF, &s, false, NULL), 0);
 
 	me_restart(t);
-	assert_memory_equal(&model_fabric_find(t->model, "f0")->s, &f, sizeof(f));
-	assert_memory_equal(&model_pf_find(t->model, "pf0")->s, &p, sizeof(p));
-	assert_memory_equal(fake_dp_fabric(&t->dp, "f0"), &f, sizeof(f));
+	assert_same_fabric(&model_fabric_find(t->model, "f0")->s, &f);
+	assert_same_pf(&model_pf_find(t->model, "pf0")->s, &p);
+	assert_same_fabric(fake_dp_fabric(&t->dp, "f0"), &f);
 	assert_int_equal(t->dp.functions_n, 256);
-	assert_memory_equal(&fake_dp_function(&t->dp, "pf0", 0)->s.vlan, &s.vlan, sizeof(s.vlan));
+	assert_same_vlan(&fake_dp_function(&t->dp, "pf0", 0)->s.vlan, &s.vlan);
 	s = fake_dp_function(&t->dp, "pf0", 255)->s;
 	assert_int_equal(s.vlan.vid, 5);
 	assert_int_equal(s.vlan.pcp, 3);
@@ -582,8 +583,8 @@ static void disk_full(void **state)
 	f.learning = true;
 	strcpy(f.uplink_name, "eth1");
 	assert_error(model_fabric_set(t->model, &f, &err), code, "");
-	assert_memory_equal(fake_dp_fabric(&t->dp, "f0"), &f_before, sizeof(f));
-	assert_memory_equal(&model_fabric_find(t->model, "f0")->s, &f_before, sizeof(f));
+	assert_same_fabric(fake_dp_fabric(&t->dp, "f0"), &f_before);
+	assert_same_fabric(&model_fabric_find(t->model, "f0")->s, &f_before);
 	assert_error(model_fabric_del(t->model, "empty", &err), code, "");
 	assert_non_null(fake_dp_fabric(&t->dp, "empty"));
 

@@ -16,6 +16,7 @@
 #include "fabric/fabric.h"
 #include "model_env.h"
 #include "settings/settings_json.h"
+#include "settings_same.h"
 
 #define VHOST_USER "vhost-user:path=/run/b/{pf}-{vf}"
 
@@ -234,7 +235,7 @@ static void what_cannot_be_enforced(void **state)
 		t->dp.cannot[DATAPATH_BUILTIN] = cases[i].can;
 		assert_int_equal(model_function_set(t->model, "a", 1, &s, false, &err), -EOPNOTSUPP);
 		assert_says(&err, EOPNOTSUPP, cases[i].field, "builtin of VF 0 of a cannot enforce");
-		assert_memory_equal(&f->s, &before, sizeof(before));
+		assert_same_function(&f->s, &before);
 		assert_int_equal(t->dp.function_sets, sets);
 
 		/* With one that can it is taken, and then the other is refused. */

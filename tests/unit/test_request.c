@@ -16,6 +16,7 @@
 
 #include "model_env.h"
 #include "settings/mac.h"
+#include "settings_same.h"
 #include "vpf/control.h"
 
 static unsigned int counted(const struct me_env *t)
@@ -55,10 +56,10 @@ static void granted(void **state)
 	before = me_settings_of(t, "pf0", 1);
 	assert_int_equal(model_function_request(t->model, "pf0", 1, SETTING_VLAN, &vlan5, NULL), 0);
 	after = me_settings_of(t, "pf0", 1);
-	assert_memory_equal(&after.vlan, &vlan5.vlan, sizeof(after.vlan));
+	assert_same_vlan(&after.vlan, &vlan5.vlan);
 	/* Nothing but what the mask names. */
 	before.vlan = after.vlan;
-	assert_memory_equal(&before, &after, sizeof(after));
+	assert_same_function(&before, &after);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.vlan.vid, 5);
 	assert_int_equal(t->events_n, 2);
 	assert_string_equal(t->events[0], "function changed pf0 1");

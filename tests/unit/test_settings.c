@@ -17,6 +17,7 @@
 #include "settings/settings_json.h"
 #include "settings/validate.h"
 #include "settings/vlan_set.h"
+#include "settings_same.h"
 #include "util/siphash.h"
 #include "vpf/control.h"
 
@@ -271,7 +272,7 @@ static void vlan_members(void **state)
 
 			back = json_pack("{s:o}", "vlan", vlan_json(&s.vlan));
 			assert_int_equal(function_settings_read(back, &again, &own_mtu, NULL), 0);
-			assert_memory_equal(&s.vlan, &again.vlan, sizeof(s.vlan));
+			assert_same_vlan(&s.vlan, &again.vlan);
 			json_decref(back);
 		}
 		json_decref(o);
@@ -338,7 +339,7 @@ static void policy_members(void **state)
 		pf_settings_init(&again, "p");
 		o = json_pack("{s:o}", "policy", policy_json(&s.policy));
 		assert_int_equal(pf_settings_read(o, &again, mac, &has_mac, NULL), 0);
-		assert_memory_equal(&s, &again, sizeof(s));
+		assert_same_pf(&s, &again);
 		json_decref(o);
 	}
 

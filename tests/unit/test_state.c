@@ -15,6 +15,7 @@
 #include "model/model.h"
 #include "model/state.h"
 #include "scratch_dir.h"
+#include "settings_same.h"
 
 static struct scratch scratch;
 static char dir[256], file[256];
@@ -327,7 +328,7 @@ static void older_version(void **state)
 		assert_int_equal(model_new(&config, &m, NULL), 0);
 		assert_int_equal(model_load(m, &fake_dp_ops, &dp, NULL), 0);
 		pf = model_pf_find(m, "pf0");
-		assert_memory_equal(&pf->s, &expected, sizeof(expected));
+		assert_same_pf(&pf->s, &expected);
 		assert_true(pf->fn[2].s.trust);
 		assert_string_equal(pf->vm->name, "pf0");
 		assert_int_equal(pf->vm->pfs, 1);
