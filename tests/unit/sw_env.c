@@ -41,14 +41,19 @@ int sw_env_setup(void **state)
 	return 0;
 }
 
-int sw_env_teardown(void **state)
+void sw_env_remove_all(struct sw_env *e)
 {
-	struct sw_env *e = *state;
-
 	while (e->n) {
 		vguest_stop(&e->g[--e->n]);
 		builtin_port_free(e->p[e->n]);
 	}
+}
+
+int sw_env_teardown(void **state)
+{
+	struct sw_env *e = *state;
+
+	sw_env_remove_all(e);
 	for (unsigned int i = 0; i < e->pool->n; i++)
 		assert_int_equal(e->pool->worker[i]->queues, 0);
 	builtin_free(e->f);
@@ -118,6 +123,43 @@ bool sw_env_notes(struct sw_env *e)
 		}
 	}
 	return broken;
+}
+
+void sw_env_make(struct sw_env *e, unsigned int dst, unsigned int src, uint32_t len, uint32_t seed)
+{
+	uint8_t d[6], s[6];
+
+	sw_env_mac(d, dst);
+	sw_env_mac(s, src);
+	frame_plain(&e->frame, d, s, len, seed);
+}
+
+void sw_env_send(struct sw_env *e, struct vguest *g, const struct virtio_net_hdr *hdr)
+{
+	vguest_send(g, 0, hdr, e->frame.data, e->frame.len);
+	vguest_flush(g, 0);
+}
+
+void sw_env_expect(struct sw_env *e, struct vguest *g, const struct frame *f)
+{
+	assert_true(vguest_recv(g, 0, &e->got));
+	assert_int_equal(e->got.len, f->len);
+	assert_memory_equal(e->got.data, f->data, f->len);
+}
+
+void sw_env_expect_nothing(struct sw_env *e, struct vguest *g)
+{
+	assert_false(vguest_recv(g, 0, &e->got));
+}
+
+uint64_t sw_env_tx_drop(const struct vguest *g, enum drop_reason why)
+{
+	return vguest_stats(g).tx_drop[why];
+}
+
+uint64_t sw_env_rx_drop(const struct vguest *g, enum drop_reason why)
+{
+	return vguest_stats(g).rx_drop[why];
 }
 
 uint32_t sw_env_random(struct sw_env *e, uint32_t below)

@@ -15,7 +15,17 @@ struct sw_env {
 	unsigned int n;
 	struct pf_policy policy; /* of their PF; in force with the next port or setting */
 	uint64_t rng;
+	struct frame frame, want; /* the one that is sent; one that is to arrive */
+	struct vguest_frame got;  /* the last one that arrived */
 };
+
+/* Features of a guest that sends, and takes, all offloads. */
+#define SW_ENV_F(bit) VIRTIO_BIT(VIRTIO_NET_F_##bit)
+#define SW_ENV_SEND                                                                                          \
+	(SW_ENV_F(CSUM) | SW_ENV_F(HOST_TSO4) | SW_ENV_F(HOST_TSO6) | SW_ENV_F(HOST_USO) | SW_ENV_F(HOST_ECN))
+#define SW_ENV_TAKE                                                                                          \
+	(SW_ENV_F(GUEST_CSUM) | SW_ENV_F(GUEST_TSO4) | SW_ENV_F(GUEST_TSO6) | SW_ENV_F(GUEST_USO4) |         \
+	 SW_ENV_F(GUEST_USO6) | SW_ENV_F(GUEST_ECN))
 
 /* The usual guest: one pair, 256 descriptors, mergeable buffers of 1526 bytes. */
 struct vguest_options sw_env_options(uint64_t features);
@@ -34,4 +44,22 @@ void sw_env_set(struct sw_env *e, unsigned int n, const struct function_settings
 /* Hands the workers' notes of new addresses to the fabric, as the main thread does; true if one was of a
  * broken ring. */
 bool sw_env_notes(struct sw_env *e);
+void sw_env_remove_all(struct sw_env *e); /* guests and ports */
+
+/* Makes e->frame, with the MACs of ports. */
+void sw_env_make(struct sw_env *e, unsigned int dst, unsigned int src, uint32_t len, uint32_t seed);
+/* Sends it, and waits until it is through. hdr NULL: no offload. */
+void sw_env_send(struct sw_env *e, struct vguest *g, const struct virtio_net_hdr *hdr);
+/* Into e->got. */
+void sw_env_expect(struct sw_env *e, struct vguest *g, const struct frame *f);
+void sw_env_expect_nothing(struct sw_env *e, struct vguest *g);
+uint64_t sw_env_tx_drop(const struct vguest *g, enum drop_reason why);
+uint64_t sw_env_rx_drop(const struct vguest *g, enum drop_reason why);
 uint32_t sw_env_random(struct sw_env *e, uint32_t below);
+
+/* A test with one worker, with two, and with four. */
+#define SW_ENV_TEST(fn, workers)                                                                             \
+	{                                                                                                    \
+#fn " (" #workers ")", fn, sw_env_setup, sw_env_teardown, (void *)(uintptr_t)(workers)       \
+	}
+#define SW_ENV_TESTS(fn) SW_ENV_TEST(fn, 1), SW_ENV_TEST(fn, 2), SW_ENV_TEST(fn, 4)
