@@ -8,10 +8,25 @@
  * CLOSED The PF goes.
  */
 #include <linux/if_ether.h>
+#include <linux/jiffies.h>
+#include <linux/lockdep.h>
+#include <linux/netdevice.h>
 #include <linux/pkt_sched.h>
 #include <linux/random.h>
+#include <linux/rtnetlink.h>
+#include <linux/skbuff.h>
+#include <linux/spinlock.h>
 #include <linux/utsname.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 
+#include "channel.h"
+#include "channel_rx.h"
+#include "codec.h"
+#include "key.h"
+#include "main.h"
+#include "pf.h"
+#include "request.h"
 #include "vpf.h"
 
 #define HELLO_FIRST_MS 100

@@ -3,7 +3,22 @@
  * allocation.
  */
 #include <linux/if_vlan.h>
+#include <linux/jiffies.h>
+#include <linux/lockdep.h>
+#include <linux/netdevice.h>
+#include <linux/skbuff.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 
+#include "channel_rx.h"
+#include "channel.h"
+#include "codec.h"
+#include "key.h"
+#include "main.h"
+#include "request.h"
+#include "vf.h"
 #include "vpf.h"
 
 /* Records are of the functions first ... first + count - 1, in this order; with no range, of any.

@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The conduit: a PF's stock netdev, as the PF netdev's lower device. */
+#include <linux/etherdevice.h>
 #include <linux/if_vlan.h>
+#include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
+#include <linux/skbuff.h>
 
+#include "conduit.h"
+#include "codec.h"
+#include "compat.h"
 #include "vpf.h"
 
 /* RCU, softirq. Control frames go to the channel's packet_type, the one that asked for this
  * netdev by name.
  */
-rx_handler_result_t vpf_conduit_rx(struct sk_buff **pskb)
+static rx_handler_result_t conduit_rx(struct sk_buff **pskb)
 {
 	struct sk_buff *skb = *pskb;
 	struct net_device *dev;
@@ -87,7 +94,7 @@ int vpf_conduit_claim(struct vpf_pf *pf)
 	kept->mtu = conduit->mtu;
 	ether_addr_copy(kept->mac, conduit->dev_addr);
 	kept->wanted = conduit->wanted_features;
-	err = netdev_rx_handler_register(conduit, vpf_conduit_rx, dev);
+	err = netdev_rx_handler_register(conduit, conduit_rx, dev);
 	if (err)
 		return err;
 	err = netdev_master_upper_dev_link(conduit, dev, NULL, NULL, NULL);

@@ -1,7 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* devlink on the PF's PCI function: who it is, its port, and a port for each VF. */
-#include <linux/utsname.h>
+#include <linux/etherdevice.h>
+#include <linux/lockdep.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/rtnetlink.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+#include <net/devlink.h>
 
+#include "devlink.h"
+#include "channel.h"
+#include "codec.h"
+#include "compat.h"
+#include "vf.h"
+#include "vf_netdev.h"
 #include "vpf.h"
 
 struct vpf_devlink_priv {

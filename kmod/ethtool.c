@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/ethtool.h>
+#include <linux/netdevice.h>
+#include <linux/pci.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
 
+#include "ethtool.h"
+#include "channel.h"
+#include "codec.h"
+#include "compat.h"
+#include "netdev.h"
 #include "vpf.h"
 
 static const char counter_names[][ETH_GSTRING_LEN] = {

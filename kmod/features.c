@@ -3,6 +3,12 @@
  * conduit, so turning it on or off is carried down; what concerns sending is the PF netdev's own:
  * without it, the kernel has done the work before a packet gets to the conduit.
  */
+#include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
+
+#include "features.h"
+#include "compat.h"
+#include "netdev.h"
 #include "vpf.h"
 
 #define CARRIED (NETIF_F_RXCSUM | NETIF_F_GRO | NETIF_F_GRO_HW | NETIF_F_LRO | NETIF_F_RXHASH)

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/dmi.h>
-#include <linux/kernel.h>
+#include <linux/printk.h>
+#include <linux/string.h>
 
-#include "vpf.h"
+#include "key.h"
+#include "codec.h"
+#include "compat.h"
 
 #define SMBIOS_OEM_STRINGS 11
 

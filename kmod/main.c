@@ -1,10 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The module, and how it learns of devices: netdevs that come and go, VFs that do. */
+#include <linux/device.h>
 #include <linux/module.h>
+#include <linux/netdevice.h>
+#include <linux/notifier.h>
+#include <linux/pci.h>
+#include <linux/printk.h>
+#include <linux/rtnetlink.h>
+#include <linux/string.h>
 #include <linux/virtio.h>
 #include <linux/virtio_ids.h>
+#include <linux/workqueue.h>
 
-#include "vpf.h"
+#include "main.h"
+#include "devlink.h"
+#include "key.h"
+#include "netdev.h"
+#include "pf.h"
+#include "vf_netdev.h"
 
 struct workqueue_struct *vpf_wq, *vpf_rtnl_wq;
 

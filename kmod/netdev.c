@@ -2,8 +2,22 @@
 /* The PF netdev: what people configure. It has no queues of its own to wait in; those are the
  * conduit's.
  */
+#include <linux/atomic.h>
+#include <linux/etherdevice.h>
 #include <linux/if_vlan.h>
+#include <linux/netdevice.h>
+#include <linux/pci.h>
+#include <linux/rtnetlink.h>
+#include <linux/skbuff.h>
+#include <linux/wait_bit.h>
 
+#include "netdev.h"
+#include "codec.h"
+#include "compat.h"
+#include "ethtool.h"
+#include "features.h"
+#include "pf.h"
+#include "vf.h"
 #include "vpf.h"
 
 static atomic_t netdevs = ATOMIC_INIT(0);

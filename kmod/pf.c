@@ -11,6 +11,29 @@
  * It ends when the PCI function loses its driver, when the conduit goes or moves to another network
  * namespace (where it becomes a candidate again), and with the module.
  */
+#include <linux/jiffies.h>
+#include <linux/kref.h>
+#include <linux/lockdep.h>
+#include <linux/mutex.h>
+#include <linux/netdevice.h>
+#include <linux/overflow.h>
+#include <linux/pci.h>
+#include <linux/ratelimit.h>
+#include <linux/rtnetlink.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+#include "pf.h"
+#include "channel.h"
+#include "codec.h"
+#include "compat.h"
+#include "conduit.h"
+#include "devlink.h"
+#include "features.h"
+#include "main.h"
+#include "netdev.h"
+#include "vf_netdev.h"
 #include "vpf.h"
 
 LIST_HEAD(vpf_pfs);
@@ -56,7 +79,7 @@ void vpf_pf_put(struct vpf_pf *pf)
 	kref_put(&pf->ref, pf_free);
 }
 
-void vpf_pf_job(struct vpf_pf *pf, int job)
+void vpf_pf_job(struct vpf_pf *pf, enum vpf_job job)
 {
 	set_bit(job, &pf->jobs);
 	queue_work(vpf_rtnl_wq, &pf->rtnl_work);

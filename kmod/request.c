@@ -1,5 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Requests to vpfd: one at a time, repeated until answered, bounded in time. */
+#include <linux/jiffies.h>
+#include <linux/lockdep.h>
+#include <linux/minmax.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "request.h"
+#include "channel.h"
+#include "codec.h"
+#include "key.h"
+#include "main.h"
 #include "vpf.h"
 
 #define RETRY_FIRST_MS 100
@@ -9,10 +22,10 @@
 #define STATS_TIMEOUT_MS 300
 
 /**
- * vpf_status_errno() - errno for a reply's status
+ * status_errno() - errno for a reply's status
  * @status: VPF_CTL_OK and so on; what this driver does not know is a failure
  */
-int vpf_status_errno(u16 status)
+static int status_errno(u16 status)
 {
 	switch (status) {
 	case VPF_CTL_OK:
@@ -148,7 +161,7 @@ static enum outcome exchange(struct vpf_pf *pf, const u8 *message, size_t len, u
  * once.
  *
  * Context: sleeps; RTNL may be held, see "Locking".
- * Return: 0 or vpf_status_errno() of the reply; -ENOTCONN: no session, for three seconds or more;
+ * Return: 0 or status_errno() of the reply; -ENOTCONN: no session, for three seconds or more;
  * -ETIMEDOUT: no answer; -ENODEV: the PF is going.
  */
 int vpf_request(struct vpf_pf *pf, struct vpf_request *request, unsigned int timeout_ms)
@@ -184,7 +197,7 @@ int vpf_request(struct vpf_pf *pf, struct vpf_request *request, unsigned int tim
 			err = -ETIMEDOUT;
 			break;
 		case ANSWERED:
-			err = vpf_status_errno(request->status);
+			err = status_errno(request->status);
 			/* The answer to a repeated request may be older than an event that came
 			 * meanwhile.
 			 */

@@ -2,8 +2,24 @@
 /* VFs as `ip link` sees them. Answers come from what vpfd told last; settings go to vpfd, and
  * what its reply says is so then.
  */
+#include <linux/etherdevice.h>
 #include <linux/if_link.h>
+#include <linux/jiffies.h>
+#include <linux/lockdep.h>
+#include <linux/minmax.h>
+#include <linux/netdevice.h>
+#include <linux/pci.h>
+#include <linux/ratelimit.h>
+#include <linux/rtnetlink.h>
+#include <linux/spinlock.h>
 
+#include "vf.h"
+#include "channel.h"
+#include "codec.h"
+#include "netdev.h"
+#include "pf.h"
+#include "request.h"
+#include "vf_netdev.h"
 #include "vpf.h"
 
 #define SET_TIMEOUT_MS 3000

@@ -4,6 +4,19 @@
  * symbolic link to where it is. And a VF's netdev is given the administrative MAC that its PF was
  * told, as the VF of a NIC would have it.
  */
+#include <linux/etherdevice.h>
+#include <linux/list.h>
+#include <linux/netdevice.h>
+#include <linux/pci.h>
+#include <linux/rtnetlink.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/sysfs.h>
+
+#include "vf_netdev.h"
+#include "compat.h"
+#include "pf.h"
+#include "vf.h"
 #include "vpf.h"
 
 struct vf_netdev {

@@ -30,79 +30,30 @@
  *         steps of a PF that has gone, where devlink's lock is needed, which comes before RTNL.
  */
 
-#include <linux/etherdevice.h>
+#include <linux/if_ether.h>
 #include <linux/kref.h>
+#include <linux/list.h>
 #include <linux/mutex.h>
-#include <linux/netdevice.h>
-#include <linux/pci.h>
-#include <linux/ratelimit.h>
-#include <linux/rtnetlink.h>
+#include <linux/ratelimit_types.h>
 #include <linux/spinlock.h>
-#include <linux/wait.h>
+#include <linux/types.h>
 #include <linux/workqueue.h>
 #include <net/devlink.h>
 
+#include "channel.h"
 #include "codec.h"
-#include "compat.h"
+#include "conduit.h"
+
+struct net_device;
+struct pci_dev;
 
 #define VPF_NAME "vpf"
-
-#define VPF_MAX_KEYS 8
-
-struct vpf_pf;
 
 struct vpf_counters {
 	u64 requests, retries, timeouts, refused;
 	u64 replies, events, resets, sessions, hellos;
 	u64 send_failed;
 	u64 bad[VPF_BAD_CAUSES];
-};
-
-/* What a request asks, and what it got. */
-struct vpf_request {
-	u8 type; /* VPF_CTL_GET, _SET or _STATS */
-	u16 first, count; /* GET, STATS */
-	struct vpf_set set; /* SET */
-	/* reply */
-	u16 status;
-	u16 ret_first, ret_count;
-	char text[VPF_TEXT_LEN + 1];
-};
-
-enum vpf_session_state {
-	VPF_SESSION_NONE, /* HELLO is being said */
-	VPF_SESSION_UP,
-	VPF_SESSION_CLOSED, /* for ever */
-};
-
-struct vpf_channel {
-	struct packet_type ptype;
-	u8 rx[VPF_CTL_MAX]; /* copy of the frame that is being looked at */
-
-	enum vpf_session_state state;
-	u64 id;
-	unsigned int epoch; /* grows whenever a session comes or goes */
-	unsigned long lost_at; /* jiffies: vpfd has not been heard since */
-	u32 sequence;
-	u32 last_event;
-	bool any_event;
-	unsigned int events_applied;
-	struct vpf_hello_reply hello;
-
-	u64 nonce;
-	bool nonce_valid;
-	unsigned long hello_at; /* jiffies of the last one sent */
-	unsigned int tries;
-	unsigned int key; /* index into vpf_keys */
-	bool key_known; /* vpfd answered with it */
-	bool version_told; /* a log line said that there is no version in common */
-
-	struct mutex request_lock;
-	wait_queue_head_t wait;
-	struct vpf_request *pending; /* the request that waits for its reply */
-	bool answered;
-	struct delayed_work hello_work; /* on vpf_wq */
-	struct work_struct sync_work; /* on vpf_wq */
 };
 
 struct vpf_fn {
@@ -114,26 +65,6 @@ struct vpf_fn {
 	u8 withdrawn_mac[ETH_ALEN]; /* RTNL: the one before, if there is none now */
 	struct devlink_port port; /* pf->port_lock */
 	bool port_registered;
-};
-
-/* How the conduit was before. */
-struct vpf_kept {
-	bool probed; /* the rest is valid */
-	bool up;
-	bool addrconf; /* what vpf_compat_no_addrconf() returned */
-	bool addrconf_off;
-	bool claimed; /* those below are valid */
-	u8 mac[ETH_ALEN];
-	int mtu;
-	netdev_features_t wanted;
-};
-
-/* Jobs for vpf_rtnl_wq. */
-enum {
-	VPF_JOB_OPEN, /* bring the conduit up, to say HELLO */
-	VPF_JOB_GIVE_UP, /* put it down again: nobody answered */
-	VPF_JOB_TAKE,
-	VPF_JOB_MACS,
 };
 
 struct vpf_pf {
@@ -169,111 +100,5 @@ struct vpf_pf {
 	unsigned int vfs; /* that the PCI function can have */
 	struct vpf_fn fn[]; /* vfs + 1 */
 };
-
-struct vpf_netdev_priv {
-	struct vpf_pf *pf;
-	struct net_device *conduit;
-};
-
-static inline struct vpf_pf *vpf_netdev_pf(const struct net_device *dev)
-{
-	return ((struct vpf_netdev_priv *)netdev_priv(dev))->pf;
-}
-
-/* main.c */
-extern struct workqueue_struct *vpf_wq, *vpf_rtnl_wq;
-
-/* key.c: of the VM, from SMBIOS. Read once, at load. */
-extern struct vpf_key vpf_keys[VPF_MAX_KEYS];
-extern unsigned int vpf_keys_n;
-void vpf_keys_read(void);
-
-/* pf.c */
-extern struct list_head vpf_pfs;
-struct vpf_pf *vpf_pf_of_conduit(const struct net_device *dev);
-struct vpf_pf *vpf_pf_of_pdev(const struct pci_dev *pdev);
-void vpf_pf_add(struct net_device *conduit, struct pci_dev *pdev);
-void vpf_pf_remove(struct vpf_pf *pf, bool conduit_goes);
-void vpf_pf_conduit_event(struct vpf_pf *pf, unsigned long event, void *info);
-void vpf_pf_job(struct vpf_pf *pf, int job);
-void vpf_pf_put(struct vpf_pf *pf);
-void vpf_pf_carrier(struct vpf_pf *pf);
-void vpf_pf_carrier_locked(struct vpf_pf *pf);
-/* Ends the PFs of @pdev, or all if it is NULL, and waits until nothing of them is left. */
-void vpf_pf_remove_wait(struct pci_dev *pdev);
-
-/* channel.c */
-void vpf_channel_init(struct vpf_pf *pf);
-void vpf_channel_open(struct vpf_pf *pf);
-void vpf_channel_close(struct vpf_pf *pf, bool bye);
-void vpf_channel_free(struct vpf_pf *pf);
-void vpf_channel_kick(struct vpf_pf *pf);
-void vpf_channel_lost(struct vpf_pf *pf, unsigned long since);
-bool vpf_channel_usable(const struct vpf_pf *pf);
-int vpf_channel_send(struct vpf_pf *pf, const u8 *message, size_t len, gfp_t gfp);
-void vpf_channel_session_gone(struct vpf_pf *pf, unsigned long since);
-
-/* channel_rx.c */
-int vpf_channel_rcv(struct sk_buff *skb, struct net_device *dev, struct packet_type *ptype,
-		    struct net_device *orig_dev);
-
-/* request.c */
-int vpf_request(struct vpf_pf *pf, struct vpf_request *request, unsigned int timeout_ms);
-int vpf_request_sync(struct vpf_pf *pf);
-int vpf_request_stats(struct vpf_pf *pf, unsigned int vfs);
-int vpf_status_errno(u16 status);
-
-/* conduit.c */
-rx_handler_result_t vpf_conduit_rx(struct sk_buff **pskb);
-void vpf_conduit_probe(struct vpf_pf *pf);
-void vpf_conduit_probe_end(struct vpf_pf *pf);
-int vpf_conduit_claim(struct vpf_pf *pf);
-void vpf_conduit_release(struct vpf_pf *pf, bool conduit_goes);
-bool vpf_conduit_busy(const struct vpf_pf *pf);
-void vpf_conduit_mac_changed(struct vpf_pf *pf);
-void vpf_conduit_mtu_changed(struct vpf_pf *pf);
-void vpf_conduit_features_changed(struct vpf_pf *pf);
-
-/* features.c */
-void vpf_features_init(struct net_device *dev, const struct net_device *conduit);
-netdev_features_t vpf_fix_features(struct net_device *dev, netdev_features_t features);
-int vpf_set_features(struct net_device *dev, netdev_features_t features);
-void vpf_features_follow(struct net_device *dev);
-
-/* netdev.c */
-struct net_device *vpf_netdev_alloc(struct vpf_pf *pf);
-int vpf_netdev_register(struct net_device *dev);
-void vpf_netdevs_wait_gone(void);
-
-/* vf.c */
-int vpf_vf_index(const struct pci_dev *vf);
-void vpf_fn_record(struct vpf_pf *pf, const struct vpf_function *rec);
-void vpf_fn_stats(struct vpf_pf *pf, const struct vpf_stats *stats);
-int vpf_vf_set_mac(struct vpf_pf *pf, int vf, const u8 *mac);
-int vpf_ndo_set_vf_mac(struct net_device *dev, int vf, u8 *mac);
-int vpf_ndo_set_vf_vlan(struct net_device *dev, int vf, u16 vid, u8 pcp, __be16 proto);
-int vpf_ndo_set_vf_rate(struct net_device *dev, int vf, int min_rate, int max_rate);
-int vpf_ndo_set_vf_spoofchk(struct net_device *dev, int vf, bool on);
-int vpf_ndo_set_vf_trust(struct net_device *dev, int vf, bool on);
-int vpf_ndo_set_vf_link_state(struct net_device *dev, int vf, int state);
-int vpf_ndo_get_vf_config(struct net_device *dev, int vf, struct ifla_vf_info *info);
-int vpf_ndo_get_vf_stats(struct net_device *dev, int vf, struct ifla_vf_stats *stats);
-
-/* vf_netdev.c */
-void vpf_vf_netdev_add(struct net_device *dev, struct pci_dev *pdev);
-void vpf_vf_netdev_del(struct net_device *dev);
-void vpf_vf_netdevs_link(struct vpf_pf *pf);
-void vpf_vf_netdevs_unlink(struct vpf_pf *pf);
-void vpf_vf_netdevs_forget(void);
-void vpf_vf_netdevs_macs(struct vpf_pf *pf);
-
-/* devlink.c */
-int vpf_devlink_register(struct vpf_pf *pf);
-void vpf_devlink_unregister(struct vpf_pf *pf);
-void vpf_devlink_vf_add(struct vpf_pf *pf, struct pci_dev *vf);
-void vpf_devlink_vf_del(struct vpf_pf *pf, struct pci_dev *vf);
-
-/* ethtool.c */
-extern const struct ethtool_ops vpf_ethtool_ops;
 
 #endif
