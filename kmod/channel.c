@@ -41,6 +41,25 @@ bool vpf_channel_usable(const struct vpf_pf *pf)
 	return netif_running(pf->conduit) && netif_carrier_ok(pf->conduit);
 }
 
+/* What vpfd said of itself last; all zeros before it has said anything. Any context. */
+void vpf_channel_hello(struct vpf_pf *pf, struct vpf_hello_reply *ret_hello)
+{
+	spin_lock_bh(&pf->lock);
+	*ret_hello = pf->ch.hello;
+	spin_unlock_bh(&pf->lock);
+}
+
+/* vpfd has answered before, with one of our keys: this is a virtual PF. Any context. */
+bool vpf_channel_answered(struct vpf_pf *pf)
+{
+	bool answered;
+
+	spin_lock_bh(&pf->lock);
+	answered = pf->ch.key_known;
+	spin_unlock_bh(&pf->lock);
+	return answered;
+}
+
 int vpf_channel_send(struct vpf_pf *pf, const u8 *message, size_t len, gfp_t gfp)
 {
 	struct net_device *dev = pf->conduit;
@@ -120,10 +139,13 @@ void vpf_channel_lost(struct vpf_pf *pf, unsigned long since)
 /* How long to wait for an answer before the next one. With several keys, each has its turn before
  * the wait grows.
  */
-static unsigned int hello_interval(const struct vpf_channel *ch)
+static unsigned int hello_interval(const struct vpf_pf *pf)
 {
-	unsigned int round = (ch->tries - 1) / (ch->key_known ? 1 : vpf_keys_n);
+	const struct vpf_channel *ch = &pf->ch;
+	unsigned int round;
 
+	lockdep_assert_held(&pf->lock);
+	round = (ch->tries - 1) / (ch->key_known ? 1 : vpf_keys_n);
 	return round <= HELLO_DOUBLINGS ? HELLO_FIRST_MS << round : HELLO_REST_MS;
 }
 
@@ -136,13 +158,14 @@ static void hello_work(struct work_struct *work)
 	unsigned int key, interval;
 	size_t len;
 
+	spin_lock_bh(&pf->lock);
+	if (ch->state != VPF_SESSION_NONE) {
+		spin_unlock_bh(&pf->lock);
+		return;
+	}
 	if (!vpf_channel_usable(pf)) {
 		/* Events of the conduit make us look again; this is in case they don't. */
 		queue_delayed_work(vpf_wq, &ch->hello_work, msecs_to_jiffies(HELLO_REST_MS));
-		return;
-	}
-	spin_lock_bh(&pf->lock);
-	if (ch->state != VPF_SESSION_NONE) {
 		spin_unlock_bh(&pf->lock);
 		return;
 	}
@@ -152,7 +175,7 @@ static void hello_work(struct work_struct *work)
 	}
 	key = ch->key_known ? ch->key : ch->tries % vpf_keys_n;
 	ch->tries++;
-	interval = hello_interval(ch);
+	interval = hello_interval(pf);
 	ch->hello_at = jiffies;
 	pf->counters.hellos++;
 	len = vpf_encode_hello(message, &vpf_keys[key], ch->nonce, VPF_MODULE_VERSION,

@@ -22,7 +22,7 @@ enum vpf_session_state {
 };
 
 struct vpf_channel {
-	struct packet_type ptype;
+	struct packet_type ptype; /* RTNL */
 	u8 rx[VPF_CTL_MAX]; /* copy of the frame that is being looked at */
 
 	enum vpf_session_state state;
@@ -57,6 +57,8 @@ void vpf_channel_close(struct vpf_pf *pf, bool bye);
 void vpf_channel_free(struct vpf_pf *pf);
 void vpf_channel_kick(struct vpf_pf *pf);
 void vpf_channel_lost(struct vpf_pf *pf, unsigned long since);
+void vpf_channel_hello(struct vpf_pf *pf, struct vpf_hello_reply *ret_hello);
+bool vpf_channel_answered(struct vpf_pf *pf);
 bool vpf_channel_usable(const struct vpf_pf *pf);
 int vpf_channel_send(struct vpf_pf *pf, const u8 *message, size_t len, gfp_t gfp);
 void vpf_channel_session_gone(struct vpf_pf *pf, unsigned long since);

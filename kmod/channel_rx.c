@@ -29,6 +29,7 @@ static enum vpf_bad take_functions(struct vpf_pf *pf, const u8 *records, u16 cou
 	unsigned int i;
 	enum vpf_bad bad;
 
+	lockdep_assert_held(&pf->lock);
 	for (i = 0; i < count; i++) { /* all or nothing */
 		bad = vpf_decode_function(records, i, &rec);
 		if (bad)
@@ -48,6 +49,7 @@ static enum vpf_bad take_stats(struct vpf_pf *pf, const u8 *records, u16 count, 
 	struct vpf_stats stats;
 	unsigned int i;
 
+	lockdep_assert_held(&pf->lock);
 	for (i = 0; i < count; i++) {
 		vpf_decode_stats(records, i, &stats);
 		if (stats.function != first + i)
@@ -64,8 +66,10 @@ static enum vpf_bad rx_hello_reply(struct vpf_pf *pf, const struct vpf_msg *msg,
 {
 	struct vpf_channel *ch = &pf->ch;
 	struct vpf_hello_reply hello;
-	enum vpf_bad bad = vpf_decode_hello_reply(msg, &hello);
+	enum vpf_bad bad;
 
+	lockdep_assert_held(&pf->lock);
+	bad = vpf_decode_hello_reply(msg, &hello);
 	if (bad)
 		return bad;
 	if (ch->state != VPF_SESSION_NONE || !ch->nonce_valid || hello.nonce != ch->nonce)
@@ -96,6 +100,7 @@ static enum vpf_bad rx_reply(struct vpf_pf *pf, const struct vpf_msg *msg)
 	int first;
 	enum vpf_bad bad;
 
+	lockdep_assert_held(&pf->lock);
 	bad = vpf_decode_reply(msg, &reply);
 	if (bad)
 		return bad;
@@ -132,6 +137,7 @@ static enum vpf_bad rx_event(struct vpf_pf *pf, const struct vpf_msg *msg, bool 
 	u16 count;
 	enum vpf_bad bad;
 
+	lockdep_assert_held(&pf->lock);
 	bad = vpf_decode_event(msg, &count, &records);
 	if (bad)
 		return bad;
@@ -168,6 +174,7 @@ static enum vpf_bad rx_authentic(struct vpf_pf *pf, const struct vpf_msg *msg, u
 	bool ack = false;
 	enum vpf_bad bad;
 
+	lockdep_assert_held(&pf->lock);
 	switch (msg->type) {
 	case VPF_CTL_HELLO_REPLY:
 		return rx_hello_reply(pf, msg, key);
@@ -200,6 +207,7 @@ static enum vpf_bad rx_bytes(struct vpf_pf *pf, size_t len, struct after *after)
 	struct vpf_msg msg;
 	unsigned int i;
 
+	lockdep_assert_held(&pf->lock);
 	if (ch->key_known) {
 		bad = vpf_decode_msg(ch->rx, len, &vpf_keys[ch->key], &msg);
 		return bad ? bad : rx_authentic(pf, &msg, ch->key, after);

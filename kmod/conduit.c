@@ -43,6 +43,7 @@ static rx_handler_result_t conduit_rx(struct sk_buff **pskb)
 
 bool vpf_conduit_busy(const struct vpf_pf *pf)
 {
+	ASSERT_RTNL();
 	return netdev_is_rx_handler_busy(pf->conduit) || netdev_master_upper_dev_get(pf->conduit);
 }
 
@@ -103,7 +104,6 @@ int vpf_conduit_claim(struct vpf_pf *pf)
 	err = dev_open(conduit, NULL);
 	if (err)
 		goto err_link;
-	kept->claimed = true;
 	return 0;
 
 err_link:
@@ -122,7 +122,6 @@ void vpf_conduit_release(struct vpf_pf *pf, bool conduit_goes)
 	netdev_rx_handler_unregister(conduit);
 	dev_close(dev); /* takes back what it asked of the conduit */
 	netdev_upper_dev_unlink(conduit, dev);
-	kept->claimed = false;
 	if (conduit_goes)
 		return;
 	if (conduit->mtu != kept->mtu)

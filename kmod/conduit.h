@@ -16,7 +16,7 @@ struct vpf_kept {
 	bool up;
 	bool addrconf; /* what vpf_compat_no_addrconf() returned */
 	bool addrconf_off;
-	bool claimed; /* those below are valid */
+	/* while the PF netdev is above it */
 	u8 mac[ETH_ALEN];
 	int mtu;
 	netdev_features_t wanted;

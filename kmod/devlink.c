@@ -33,9 +33,7 @@ static int vpf_devlink_info_get(struct devlink *devlink, struct devlink_info_req
 	struct vpf_hello_reply hello;
 	int err;
 
-	spin_lock_bh(&pf->lock);
-	hello = pf->ch.hello;
-	spin_unlock_bh(&pf->lock);
+	vpf_channel_hello(pf, &hello);
 	err = vpf_compat_info_driver(req, VPF_NAME);
 	if (err)
 		return err;
@@ -141,6 +139,7 @@ static void add_vf_port(struct vpf_pf *pf, unsigned int vf)
 	int err;
 
 	lockdep_assert_held(&pf->port_lock);
+	devl_assert_locked(pf->devlink);
 	if (fn->port_registered)
 		return;
 	memset(&fn->port, 0, sizeof(fn->port));
@@ -162,6 +161,7 @@ static void del_vf_port(struct vpf_pf *pf, unsigned int vf)
 	struct vpf_fn *fn = &pf->fn[vf + 1];
 
 	lockdep_assert_held(&pf->port_lock);
+	devl_assert_locked(pf->devlink);
 	if (fn->port_registered)
 		devl_port_unregister(&fn->port);
 	fn->port_registered = false;
@@ -205,6 +205,7 @@ static void add_vf_ports(struct vpf_pf *pf)
 	struct pci_dev *vf = NULL;
 	int index;
 
+	lockdep_assert_held(&pf->port_lock);
 	devl_lock(pf->devlink);
 	while ((vf = pci_get_device(pf->pdev->vendor, PCI_ANY_ID, vf))) {
 		if (!vf->is_virtfn || vf->physfn != pf->pdev)

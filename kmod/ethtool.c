@@ -72,13 +72,13 @@ static void vpf_get_ethtool_stats(struct net_device *dev, struct ethtool_stats *
 static void vpf_get_drvinfo(struct net_device *dev, struct ethtool_drvinfo *info)
 {
 	struct vpf_pf *pf = vpf_netdev_pf(dev);
+	struct vpf_hello_reply hello;
 
 	strscpy(info->driver, VPF_NAME, sizeof(info->driver));
 	strscpy(info->version, VPF_MODULE_VERSION, sizeof(info->version));
 	strscpy(info->bus_info, pci_name(pf->pdev), sizeof(info->bus_info));
-	spin_lock_bh(&pf->lock);
-	strscpy(info->fw_version, pf->ch.hello.daemon, sizeof(info->fw_version));
-	spin_unlock_bh(&pf->lock);
+	vpf_channel_hello(pf, &hello);
+	strscpy(info->fw_version, hello.daemon, sizeof(info->fw_version));
 }
 
 static int vpf_get_link_ksettings(struct net_device *dev, struct ethtool_link_ksettings *settings)

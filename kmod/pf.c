@@ -147,12 +147,53 @@ static void end_devlink(struct vpf_pf *pf)
 	vpf_devlink_unregister(pf);
 }
 
-static void take(struct vpf_pf *pf)
+/* "Taken", see above. */
+static int take_over(struct vpf_pf *pf)
 {
-	bool busy = false, taken = false;
+	struct vpf_hello_reply hello;
 	int err;
 
-	if (!pf->netdev) {
+	ASSERT_RTNL();
+	vpf_channel_hello(pf, &hello);
+	err = vpf_conduit_busy(pf) ? -EBUSY : register_netdev_above(pf);
+	if (err == -EBUSY) {
+		if (!pf->busy_told)
+			netdev_warn(pf->conduit,
+				    "vpf: virtual PF %s, but a bridge or bond has it: waiting\n",
+				    hello.pf);
+		pf->busy_told = true;
+		return err;
+	}
+	if (err) {
+		netdev_warn(pf->conduit, "vpf: cannot take over virtual PF %s: error %d\n",
+			    hello.pf, err);
+		return err;
+	}
+	pf->busy_told = false;
+	netdev_info(pf->netdev, "virtual PF %s, %u VFs, vpfd %s, through %s\n", hello.pf, pf->vfs,
+		    hello.daemon, netdev_name(pf->conduit));
+	vpf_vf_netdevs_link(pf);
+	vpf_vf_netdevs_macs(pf);
+	pf->port_netdev = vpf_compat_port_hold(pf->netdev);
+	return 0;
+}
+
+static bool has_netdev(const struct vpf_pf *pf)
+{
+	bool has;
+
+	rtnl_lock();
+	has = pf->netdev;
+	rtnl_unlock();
+	return has;
+}
+
+static void take(struct vpf_pf *pf)
+{
+	bool taken = false, bare;
+	int err;
+
+	if (!has_netdev(pf)) {
 		/* devlink's lock comes before RTNL. Nobody else registers it: this is the one
 		 * work item that does.
 		 */
@@ -163,34 +204,13 @@ static void take(struct vpf_pf *pf)
 		}
 	}
 	rtnl_lock();
-	if (pf->dead || pf->netdev)
-		goto out;
-	busy = vpf_conduit_busy(pf);
-	err = busy ? -EBUSY : register_netdev_above(pf);
-	if (err == -EBUSY) {
-		if (!pf->busy_told)
-			netdev_warn(pf->conduit,
-				    "vpf: virtual PF %s, but a bridge or bond has it: waiting\n",
-				    pf->ch.hello.pf);
-		pf->busy_told = true;
-	} else if (err) {
-		netdev_warn(pf->conduit, "vpf: cannot take over virtual PF %s: error %d\n",
-			    pf->ch.hello.pf, err);
-	} else {
-		pf->busy_told = false;
-		netdev_info(pf->netdev, "virtual PF %s, %u VFs, vpfd %s, through %s\n",
-			    pf->ch.hello.pf, pf->vfs, pf->ch.hello.daemon,
-			    netdev_name(pf->conduit));
-		vpf_vf_netdevs_link(pf);
-		vpf_vf_netdevs_macs(pf);
-		pf->port_netdev = vpf_compat_port_hold(pf->netdev);
-		taken = true;
-	}
-out:
+	if (!pf->dead && !pf->netdev)
+		taken = !take_over(pf);
+	bare = !pf->netdev;
 	rtnl_unlock();
 	if (taken)
 		vpf_compat_port_set(&pf->port, pf->port_netdev);
-	else if (!READ_ONCE(pf->netdev))
+	else if (bare)
 		end_devlink(pf);
 	vpf_pf_carrier(pf);
 }
@@ -206,7 +226,7 @@ static void pf_rtnl_work(struct work_struct *work)
 		if (test_and_clear_bit(VPF_JOB_OPEN, &pf->jobs))
 			vpf_conduit_probe(pf);
 		if (test_and_clear_bit(VPF_JOB_GIVE_UP, &pf->jobs) && !pf->netdev &&
-		    !pf->ch.key_known)
+		    !vpf_channel_answered(pf))
 			vpf_conduit_probe_end(pf);
 		if (test_and_clear_bit(VPF_JOB_MACS, &pf->jobs) && pf->netdev)
 			vpf_vf_netdevs_macs(pf);
@@ -306,6 +326,7 @@ void vpf_pf_conduit_event(struct vpf_pf *pf, unsigned long event, void *info)
 {
 	struct netdev_notifier_changeupper_info *upper;
 
+	ASSERT_RTNL();
 	switch (event) {
 	case NETDEV_UP:
 	case NETDEV_CHANGE:
@@ -328,7 +349,7 @@ void vpf_pf_conduit_event(struct vpf_pf *pf, unsigned long event, void *info)
 		break;
 	case NETDEV_CHANGEUPPER: /* whoever had it may have let it go */
 		upper = info;
-		if (!upper->linking && !pf->netdev && pf->ch.key_known)
+		if (!upper->linking && !pf->netdev && vpf_channel_answered(pf))
 			vpf_pf_job(pf, VPF_JOB_TAKE);
 		break;
 	case NETDEV_NOTIFY_PEERS: /* the addresses are the PF netdev's */

@@ -66,6 +66,7 @@ static int wait_session(struct vpf_pf *pf, unsigned long deadline)
 	struct vpf_channel *ch = &pf->ch;
 	unsigned long end;
 
+	lockdep_assert_held(&ch->request_lock);
 	spin_lock_bh(&pf->lock);
 	end = ch->lost_at + msecs_to_jiffies(SESSION_GRACE_MS);
 	spin_unlock_bh(&pf->lock);
@@ -82,32 +83,47 @@ static int wait_session(struct vpf_pf *pf, unsigned long deadline)
 	}
 }
 
-/* Encodes @request for the session there is, as the pending one. Returns the length, or 0: no
- * session.
+/* A request on its way: its message in the present session. */
+struct attempt {
+	struct vpf_request *request;
+	unsigned long deadline; /* jiffies */
+	bool repeated; /* also in a session before this one */
+	unsigned int epoch; /* of the session */
+	unsigned int events; /* applied before it was sent */
+	size_t len;
+	u8 message[VPF_REQUEST_MAX];
+};
+
+/* Makes the message for the present session, and the request the pending one. Returns false if
+ * there is no session.
  */
-static size_t begin(struct vpf_pf *pf, struct vpf_request *request, u8 *message,
-		    unsigned int *ret_epoch)
+static bool begin(struct vpf_pf *pf, struct attempt *a)
 {
+	const struct vpf_request *request = a->request;
 	struct vpf_channel *ch = &pf->ch;
 	const struct vpf_key *key;
-	size_t len = 0;
+	bool up;
 
+	lockdep_assert_held(&ch->request_lock);
 	spin_lock_bh(&pf->lock);
-	if (ch->state == VPF_SESSION_UP) {
+	up = ch->state == VPF_SESSION_UP;
+	if (up) {
 		key = &vpf_keys[ch->key];
 		ch->sequence++;
 		if (request->type == VPF_CTL_SET)
-			len = vpf_encode_set(message, key, ch->id, ch->sequence, &request->set);
+			a->len = vpf_encode_set(a->message, key, ch->id, ch->sequence,
+						&request->set);
 		else
-			len = vpf_encode_range(message, key, request->type, ch->id, ch->sequence,
-					       request->first, request->count);
-		ch->pending = request;
+			a->len = vpf_encode_range(a->message, key, request->type, ch->id,
+						  ch->sequence, request->first, request->count);
+		ch->pending = a->request;
 		ch->answered = false;
-		*ret_epoch = ch->epoch;
+		a->epoch = ch->epoch;
+		a->events = ch->events_applied;
 		pf->counters.requests++;
 	}
 	spin_unlock_bh(&pf->lock);
-	return len;
+	return up;
 }
 
 static bool settled(struct vpf_pf *pf, unsigned int epoch)
@@ -122,31 +138,49 @@ static bool settled(struct vpf_pf *pf, unsigned int epoch)
 
 enum outcome { ANSWERED, SESSION_CHANGED, TIMED_OUT };
 
-static enum outcome exchange(struct vpf_pf *pf, const u8 *message, size_t len, unsigned int epoch,
-			     unsigned long deadline, bool *ret_retried)
+static enum outcome outcome_of(const struct vpf_pf *pf, const struct attempt *a)
+{
+	lockdep_assert_held(&pf->lock);
+	if (pf->ch.answered)
+		return ANSWERED;
+	return pf->ch.epoch == a->epoch ? TIMED_OUT : SESSION_CHANGED;
+}
+
+/* The request is no longer pending. The answer to a repeated one may be older than an event that
+ * came in the meantime: then all is fetched again. Once the channel is closed, no work is queued.
+ */
+static void end(struct vpf_pf *pf, const struct attempt *a)
+{
+	struct vpf_channel *ch = &pf->ch;
+
+	lockdep_assert_held(&pf->lock);
+	ch->pending = NULL;
+	if (ch->answered && a->repeated && a->events != ch->events_applied &&
+	    a->request->type != VPF_CTL_STATS && ch->state != VPF_SESSION_CLOSED)
+		queue_work(vpf_wq, &ch->sync_work);
+}
+
+static enum outcome exchange(struct vpf_pf *pf, struct attempt *a)
 {
 	struct vpf_channel *ch = &pf->ch;
 	unsigned long interval = msecs_to_jiffies(RETRY_FIRST_MS);
 	enum outcome outcome;
 
+	lockdep_assert_held(&ch->request_lock);
 	for (;;) {
-		vpf_channel_send(pf, message, len, GFP_KERNEL);
-		wait_event_timeout(ch->wait, settled(pf, epoch), min(interval, until(deadline)));
+		vpf_channel_send(pf, a->message, a->len, GFP_KERNEL);
+		wait_event_timeout(ch->wait, settled(pf, a->epoch),
+				   min(interval, until(a->deadline)));
 		spin_lock_bh(&pf->lock);
-		if (ch->answered)
-			outcome = ANSWERED;
-		else if (ch->epoch != epoch)
-			outcome = SESSION_CHANGED;
-		else
-			outcome = TIMED_OUT;
-		if (outcome != TIMED_OUT || !until(deadline)) {
-			ch->pending = NULL;
+		outcome = outcome_of(pf, a);
+		if (outcome != TIMED_OUT || !until(a->deadline)) {
+			end(pf, a);
 			spin_unlock_bh(&pf->lock);
 			return outcome;
 		}
 		pf->counters.retries++;
 		spin_unlock_bh(&pf->lock);
-		*ret_retried = true;
+		a->repeated = true;
 		interval *= 2;
 	}
 }
@@ -167,26 +201,21 @@ static enum outcome exchange(struct vpf_pf *pf, const u8 *message, size_t len, u
 int vpf_request(struct vpf_pf *pf, struct vpf_request *request, unsigned int timeout_ms)
 {
 	struct vpf_channel *ch = &pf->ch;
-	u8 message[VPF_REQUEST_MAX];
-	unsigned long started, deadline;
-	unsigned int epoch = 0, events;
-	bool retried = false;
-	size_t len;
+	struct attempt a = { .request = request };
+	unsigned long started;
 	int err;
 
 	might_sleep();
 	mutex_lock(&ch->request_lock);
 	started = jiffies;
-	deadline = started + msecs_to_jiffies(timeout_ms);
+	a.deadline = started + msecs_to_jiffies(timeout_ms);
 	for (;;) {
-		err = wait_session(pf, deadline);
+		err = wait_session(pf, a.deadline);
 		if (err)
 			break;
-		events = READ_ONCE(ch->events_applied);
-		len = begin(pf, request, message, &epoch);
-		if (!len)
+		if (!begin(pf, &a))
 			continue;
-		switch (exchange(pf, message, len, epoch, deadline, &retried)) {
+		switch (exchange(pf, &a)) {
 		case SESSION_CHANGED:
 			continue;
 		case TIMED_OUT:
@@ -198,12 +227,6 @@ int vpf_request(struct vpf_pf *pf, struct vpf_request *request, unsigned int tim
 			break;
 		case ANSWERED:
 			err = status_errno(request->status);
-			/* The answer to a repeated request may be older than an event that came
-			 * meanwhile.
-			 */
-			if (retried && events != READ_ONCE(ch->events_applied) &&
-			    request->type != VPF_CTL_STATS)
-				queue_work(vpf_wq, &ch->sync_work);
 			break;
 		}
 		break;

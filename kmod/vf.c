@@ -38,7 +38,6 @@ void vpf_fn_record(struct vpf_pf *pf, const struct vpf_function *rec)
 	fn = &pf->fn[rec->function];
 	other_mac = !ether_addr_equal(fn->rec.admin_mac, rec->admin_mac);
 	fn->rec = *rec;
-	fn->known = true;
 	if (rec->function == 0) {
 		vpf_pf_carrier_locked(pf);
 	} else if (other_mac) {
@@ -228,30 +227,35 @@ int vpf_ndo_get_vf_config(struct net_device *dev, int vf, struct ifla_vf_info *i
 	return 0;
 }
 
-static bool stats_to_be_asked(struct vpf_pf *pf)
+/* The number of VFs whose statistics are to be asked for now: all that there are, or none. */
+static unsigned int stats_wanted(struct vpf_pf *pf)
 {
-	bool can;
+	const struct vpf_hello_reply *hello = &pf->ch.hello;
+	unsigned int vfs = 0;
 
+	ASSERT_RTNL();
 	if (pf->stats_asked && time_before(jiffies, pf->stats_until))
-		return false;
+		return 0;
 	spin_lock_bh(&pf->lock);
-	can = pf->ch.state == VPF_SESSION_UP && (pf->ch.hello.capabilities & VPF_CTL_CAP_STATS);
+	if (pf->ch.state == VPF_SESSION_UP && (hello->capabilities & VPF_CTL_CAP_STATS))
+		vfs = min_t(unsigned int, pci_num_vf(pf->pdev), hello->vfs);
 	spin_unlock_bh(&pf->lock);
-	return can;
+	return vfs;
 }
 
 int vpf_ndo_get_vf_stats(struct net_device *dev, int vf, struct ifla_vf_stats *stats)
 {
 	struct vpf_pf *pf = vpf_netdev_pf(dev);
 	const struct vpf_stats *s;
+	unsigned int vfs;
 	int err;
 
 	ASSERT_RTNL();
 	if (!vf_exists(pf, vf))
 		return -EINVAL;
-	if (stats_to_be_asked(pf)) { /* of all VFs: the others' are wanted next */
-		err = vpf_request_stats(
-			pf, min_t(unsigned int, pci_num_vf(pf->pdev), pf->ch.hello.vfs));
+	vfs = stats_wanted(pf);
+	if (vfs) { /* of all VFs: the others' are wanted next */
+		err = vpf_request_stats(pf, vfs);
 		pf->stats_until = jiffies + msecs_to_jiffies(err ? STATS_PAUSE_MS : STATS_AGE_MS);
 		pf->stats_asked = true;
 	}

@@ -200,6 +200,7 @@ static void apply_mac(struct vpf_pf *pf, const struct vf_netdev *vf)
 	struct vpf_fn *fn;
 	bool dirty;
 
+	ASSERT_RTNL();
 	if (index < 0 || index >= pf->vfs)
 		return;
 	fn = &pf->fn[index + 1];

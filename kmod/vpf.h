@@ -16,10 +16,12 @@
  *   struct vf_netdev   a stock netdev of a VF, whoever's it is (vf_netdev.c)
  *
  * Locking
- *   RTNL  the lists vpf_pfs and vf_netdevs, pf->netdev, pf->dead, pf->kept, all that netdevs do.
- *   pf->lock  spinlock, BH: pf->ch but for its work items and request_lock; pf->fn[] but for ports;
- *         pf->counters; pf->carrier_netdev. Taken last. Frames are received under it; nothing is
- *         sent under it.
+ *   RTNL  the lists vpf_pfs and vf_netdevs, pf->netdev, pf->dead, pf->kept, all that netdevs do, and
+ *         what is marked RTNL below.
+ *   pf->lock  spinlock, BH: pf->ch but for ptype, wait, its work items and request_lock; pf->fn[]
+ *         but for ports and what is marked RTNL; pf->counters; pf->carrier_netdev; a request while
+ *         it is pf->ch.pending. Taken last. Frames are received under it; nothing is sent under it.
+ *         pf->ch's work items are queued under it, and never once the channel is closed.
  *   ch->request_lock  mutex: one request at a time. Taken under RTNL or a devlink instance's lock,
  *         or neither; its holder takes neither, and waits, three seconds at most, for what arrives
  *         in softirqs and in work items of vpf_wq. So neither of these ever takes RTNL.
@@ -28,6 +30,12 @@
  *         RTNL under that.
  *   vpf_rtnl_wq  is ordered and its work takes RTNL: take-over, administrative MACs, and the last
  *         steps of a PF that has gone, where devlink's lock is needed, which comes before RTNL.
+ *
+ *   Order: device lock of the PF's PCI device, pf->port_lock, lock of its devlink instance, RTNL,
+ *   ch->request_lock, pf->lock. With one of them held, only those after it can be taken.
+ *
+ *   Without a lock: pf->conduit, ->pdev and ->vfs and vpf_keys, which do not change; pf->ref and
+ *   pf->jobs, which are atomic; pf->refusals, which has a lock of its own.
  */
 
 #include <linux/if_ether.h>
@@ -59,12 +67,11 @@ struct vpf_counters {
 struct vpf_fn {
 	struct vpf_function rec;
 	struct vpf_stats stats;
-	bool known;
 	bool mac_dirty; /* the VF's netdev may need another MAC */
 	u8 applied_mac[ETH_ALEN]; /* RTNL: the administrative MAC that its netdev was given */
 	u8 withdrawn_mac[ETH_ALEN]; /* RTNL: the one before, if there is none now */
 	struct devlink_port port; /* pf->port_lock */
-	bool port_registered;
+	bool port_registered; /* pf->port_lock */
 };
 
 struct vpf_pf {
@@ -74,10 +81,10 @@ struct vpf_pf {
 	struct pci_dev *pdev; /* held */
 	struct net_device *netdev;
 	bool dead;
-	bool busy_told; /* a log line said that somebody else uses the conduit */
+	bool busy_told; /* RTNL; a log line said that somebody else uses the conduit */
 	struct vpf_kept kept;
-	bool setting_mac, setting_mtu,
-		setting_features; /* on the conduit, by the PF netdev itself */
+	/* RTNL; on the conduit, by the PF netdev itself */
+	bool setting_mac, setting_mtu, setting_features;
 
 	spinlock_t lock;
 	struct net_device *carrier_netdev; /* pf->netdev, for those under the lock */
@@ -93,7 +100,7 @@ struct vpf_pf {
 	bool stats_asked; /* RTNL; stats_until is valid */
 
 	struct mutex port_lock;
-	struct devlink *devlink;
+	struct devlink *devlink; /* port_lock; it holds the port and those in fn[] */
 	struct devlink_port port;
 	struct net_device *port_netdev; /* vpf_rtnl_wq: what vpf_compat_port_hold() returned */
 
