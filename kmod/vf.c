@@ -98,16 +98,19 @@ static int set_vf(struct vpf_pf *pf, int vf, struct vpf_set *set, const char *wh
 	if (!err)
 		return 0;
 	spin_lock_bh(&pf->lock);
-	dev = pf->carrier_netdev;
 	if (request.status)
 		pf->counters.refused++;
+	dev = pf->carrier_netdev;
+	dev_hold(dev); /* devlink's operations come without RTNL */
 	spin_unlock_bh(&pf->lock);
-	if (!dev || !__ratelimit(&pf->refusals))
-		return err;
-	if (request.status)
-		netdev_warn(dev, "VF %d: %s refused by the host: %s\n", vf, what, request.text);
-	else
-		netdev_warn(dev, "VF %d: %s not set: vpfd does not answer\n", vf, what);
+	if (dev && __ratelimit(&pf->refusals)) {
+		if (request.status)
+			netdev_warn(dev, "VF %d: %s refused by the host: %s\n", vf, what,
+				    request.text);
+		else
+			netdev_warn(dev, "VF %d: %s not set: vpfd does not answer\n", vf, what);
+	}
+	dev_put(dev);
 	return err;
 }
 
