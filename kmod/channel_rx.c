@@ -181,6 +181,9 @@ static enum vpf_bad rx_authentic(struct vpf_pf *pf, const struct vpf_msg *msg, u
 	case VPF_CTL_RESET:
 		if (ch->state == VPF_SESSION_CLOSED || (msg->session && !ours))
 			return VPF_BAD_SESSION;
+		bad = vpf_decode_bare(msg);
+		if (bad)
+			return bad;
 		pf->counters.resets++;
 		vpf_channel_session_gone(pf, jiffies);
 		after->kick = true;

@@ -54,10 +54,10 @@ enum vpf_bad vpf_decode_msg(u8 *bytes, size_t len, const struct vpf_key *key, st
 	length = le16_to_cpu(hdr.length);
 	if (length < sizeof(hdr) || length > VPF_CTL_MAX || length > len)
 		return VPF_BAD_LENGTH;
-	if (le64_to_cpu(hdr.tag) != tag_of(bytes, length, key))
-		return VPF_BAD_TAG;
 	if (hdr.type < VPF_CTL_HELLO_REPLY || hdr.type > VPF_CTL_RESET)
 		return VPF_BAD_TYPE;
+	if (le64_to_cpu(hdr.tag) != tag_of(bytes, length, key))
+		return VPF_BAD_TAG;
 	msg->type = hdr.type;
 	msg->session = le64_to_cpu(hdr.session);
 	msg->sequence = le32_to_cpu(hdr.sequence);
@@ -134,11 +134,16 @@ enum vpf_bad vpf_decode_event(const struct vpf_msg *msg, u16 *ret_count, const u
 		return VPF_BAD_VALUE;
 	memcpy(&wire, msg->body, sizeof(wire));
 	count = le16_to_cpu(wire.count);
-	if (msg->body_len - sizeof(wire) != count * sizeof(struct vpf_ctl_function))
+	if (!count || msg->body_len - sizeof(wire) != count * sizeof(struct vpf_ctl_function))
 		return VPF_BAD_VALUE;
 	*ret_count = count;
 	*ret_records = msg->body + sizeof(wire);
 	return VPF_GOOD;
+}
+
+enum vpf_bad vpf_decode_bare(const struct vpf_msg *msg)
+{
+	return msg->body_len ? VPF_BAD_VALUE : VPF_GOOD;
 }
 
 static bool vlan_valid(u8 mode, u16 vid, u8 pcp, u16 tpid)

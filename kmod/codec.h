@@ -103,6 +103,8 @@ enum vpf_bad vpf_decode_hello_reply(const struct vpf_msg *msg, struct vpf_hello_
 enum vpf_bad vpf_decode_reply(const struct vpf_msg *msg, struct vpf_reply *reply);
 /* For an EVENT; @ret_records has @ret_count records. */
 enum vpf_bad vpf_decode_event(const struct vpf_msg *msg, u16 *ret_count, const u8 **ret_records);
+/* For a message without a body. */
+enum vpf_bad vpf_decode_bare(const struct vpf_msg *msg);
 /* The @index'th of the records of a reply to GET or SET, or of an event. */
 enum vpf_bad vpf_decode_function(const u8 *records, unsigned int index, struct vpf_function *fn);
 /* The @index'th of the records of a reply to STATS. */

@@ -83,11 +83,14 @@ static void look_at(const struct vpf_msg *msg)
 			check_functions(reply.records, reply.count, end);
 		return;
 	case VPF_CTL_EVENT:
-		if (vpf_decode_event(msg, &count, &records) == VPF_GOOD)
-			check_functions(records, count, end);
+		if (vpf_decode_event(msg, &count, &records) != VPF_GOOD)
+			return;
+		check(count > 0);
+		check_functions(records, count, end);
 		return;
 	default:
 		check(msg->type == VPF_CTL_RESET);
+		check((vpf_decode_bare(msg) == VPF_GOOD) == (msg->body_len == 0));
 	}
 }
 

@@ -155,11 +155,12 @@ def test_malformed(bench: Bench) -> None:
         "magic": [peer.make(EVENT, ack, magic=MAGIC + 1), bytes(1400)],
         "version": [peer.make(EVENT, ack, version=2), peer.make(EVENT, ack, version=0)],
         "tag": [peer.make(EVENT, ack, key=bytes(16)), peer.make(EVENT, ack)[:-1] + b"\xff"],
-        "type": [peer.make(kind, b"") for kind in (0, HELLO, SET, 0x7F, 0x80, 0x85, 0xFF)],
+        "type": [peer.make(kind, b"") for kind in (0, HELLO, SET, 0x7F, 0x80, 0x85, 0xFF)] + [peer.make(0x85, b"", key=bytes(16))],
         "session": [peer.make(EVENT, ack, session=1, sequence=99), peer.make(REPLY, bytes(128)), peer.make(RESET, session=5),
                     peer.make(HELLO_REPLY, bytes(92)), peer.make(REPLY, bytes(128), session=0)],
         "value": [peer.make(EVENT, b"", sequence=90), peer.make(EVENT, ack + b"x", sequence=91), peer.make(EVENT, ack[:-1], sequence=92),
-                  peer.make(EVENT, struct.pack("<H6x", 65535) + ack[8:], sequence=93)],
+                  peer.make(EVENT, struct.pack("<H6x", 65535) + ack[8:], sequence=93),
+                  peer.make(EVENT, struct.pack("<H6x", 0), sequence=94), peer.make(RESET, b"x"), peer.make(RESET, b"x", session=0)],
     }  # fmt: skip
     peer.event(1)
     for cause, bad in frames.items():
