@@ -592,6 +592,18 @@ def test_others_are_left_alone(guest: Driven) -> None:
     vm.run(f"ip link add br7 type bridge && ip link set {name} up master br7 && ip link del br7")
 
 
+def test_codec(guest: Driven) -> None:
+    """The tests of the control channel's codec that run in the kernel (kmod/tests/) find nothing."""
+    vm, module = guest.vm, kmod.built(guest.vm.kernel_name, "vpf_codec_test")
+    done = vm.run(f"insmod {module}", timeout=60, check=False)
+    lines = [line.split("vpf_codec_test: ")[1] for line in vm.dmesg().splitlines() if "vpf_codec_test: " in line]
+    plan, results = lines[0], lines[1:]
+    assert done.returncode == 0, "\n".join(results)
+    vm.run("rmmod vpf_codec_test")
+    assert plan == f"1..{len(results)}" and len(results) >= 20
+    assert [result.split()[:2] for result in results] == [["ok", str(number + 1)] for number in range(len(results))]
+
+
 def test_warm_reboot(guest: Driven) -> None:
     """Settings are the virtual PF's: they outlast the guest's kernel."""
     if guest.vm.kernel_name != "7":
