@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The control channel on one PF: its life, its sessions, how frames are sent.
  *
- * NONE   HELLO is said after 100 ms, 200 ms, ... 3.2 s, then every 30 s; at once when the carrier
- *        comes or vpfd says RESET. A reply with our nonce leads to UP.
- * UP     Requests can be made, events come. It ends when a request gets no answer, when vpfd says
+ * NONE   HELLO is sent after 100 ms, 200 ms, ... 3.2 s, then every 30 s; at once when the carrier
+ *        comes up or vpfd sends RESET. A reply with our nonce leads to UP.
+ * UP     Requests can be made, events arrive. It ends when a request gets no answer, when vpfd sends
  *        RESET, or when the conduit loses its carrier.
- * CLOSED The PF goes.
+ * CLOSED The PF is going away.
  */
 #include <linux/if_ether.h>
 #include <linux/jiffies.h>
@@ -32,7 +32,7 @@
 #define HELLO_FIRST_MS 100
 #define HELLO_DOUBLINGS 5 /* 100 ms ... 3.2 s */
 #define HELLO_REST_MS 30000
-#define HELLO_MIN_MS 50 /* between two, whatever happens */
+#define HELLO_MIN_MS 50 /* between any two */
 
 static const u8 group[ETH_ALEN] = VPF_CTL_GROUP;
 
@@ -41,7 +41,7 @@ bool vpf_channel_usable(const struct vpf_pf *pf)
 	return netif_running(pf->conduit) && netif_carrier_ok(pf->conduit);
 }
 
-/* What vpfd said of itself last; all zeros before it has said anything. Any context. */
+/* vpfd's last HELLO_REPLY; all zeros before the first. Any context. */
 void vpf_channel_hello(struct vpf_pf *pf, struct vpf_hello_reply *ret_hello)
 {
 	spin_lock_bh(&pf->lock);
@@ -93,7 +93,7 @@ failed:
 	return err;
 }
 
-/* @since: jiffies when vpfd was last believed to be there. */
+/* @since: jiffies when vpfd was last known to be there. */
 void vpf_channel_session_gone(struct vpf_pf *pf, unsigned long since)
 {
 	struct vpf_channel *ch = &pf->ch;
@@ -109,7 +109,7 @@ void vpf_channel_session_gone(struct vpf_pf *pf, unsigned long since)
 	wake_up_all(&ch->wait);
 }
 
-/* HELLO as soon as may be. Any context. */
+/* Sends HELLO as soon as the minimum interval allows. Any context. */
 void vpf_channel_kick(struct vpf_pf *pf)
 {
 	struct vpf_channel *ch = &pf->ch;
@@ -127,7 +127,7 @@ void vpf_channel_kick(struct vpf_pf *pf)
 	spin_unlock_bh(&pf->lock);
 }
 
-/* The session is not to be relied on any more: look for it again. Any context. */
+/* The session can no longer be relied on: ends it and looks for a new one. Any context. */
 void vpf_channel_lost(struct vpf_pf *pf, unsigned long since)
 {
 	spin_lock_bh(&pf->lock);
@@ -136,9 +136,7 @@ void vpf_channel_lost(struct vpf_pf *pf, unsigned long since)
 	vpf_channel_kick(pf);
 }
 
-/* How long to wait for an answer before the next one. With several keys, each has its turn before
- * the wait grows.
- */
+/* Time until the next HELLO. With several keys, each is tried once before the interval grows. */
 static unsigned int hello_interval(const struct vpf_pf *pf)
 {
 	const struct vpf_channel *ch = &pf->ch;
@@ -164,12 +162,12 @@ static void hello_work(struct work_struct *work)
 		return;
 	}
 	if (!vpf_channel_usable(pf)) {
-		/* Events of the conduit make us look again; this is in case they don't. */
+		/* Events of the conduit trigger another try; this is the fallback. */
 		queue_delayed_work(vpf_wq, &ch->hello_work, msecs_to_jiffies(HELLO_REST_MS));
 		spin_unlock_bh(&pf->lock);
 		return;
 	}
-	if (!ch->nonce_valid) { /* one for all tries, so that a late answer counts, too */
+	if (!ch->nonce_valid) { /* the same for all tries, so a late answer counts, too */
 		get_random_bytes(&ch->nonce, sizeof(ch->nonce));
 		ch->nonce_valid = true;
 	}
@@ -187,9 +185,7 @@ static void hello_work(struct work_struct *work)
 		vpf_pf_job(pf, VPF_JOB_GIVE_UP);
 }
 
-/* HELLO was answered. A new session: fetch all there is to know, then take the conduit over, if
- * that is not done.
- */
+/* HELLO was answered. In a new session, fetches all records, then has the conduit taken over. */
 static void sync_work(struct work_struct *work)
 {
 	struct vpf_channel *ch = container_of(work, struct vpf_channel, sync_work);
@@ -206,7 +202,8 @@ static void sync_work(struct work_struct *work)
 		ch->version_told = true;
 	spin_unlock_bh(&pf->lock);
 	if (tell)
-		netdev_warn(pf->conduit, "vpf: vpfd speaks versions %u to %u, this driver %u\n",
+		netdev_warn(pf->conduit,
+			    "vpf: vpfd speaks versions %u to %u, this driver speaks %u\n",
 			    hello.min_version, hello.max_version, VPF_CTL_VERSION);
 	/* If it fails, the session is lost or being closed; the next one starts this again. */
 	if (up && !vpf_request_sync(pf))
@@ -231,15 +228,19 @@ void vpf_channel_init(struct vpf_pf *pf)
 
 void vpf_channel_open(struct vpf_pf *pf)
 {
+	int err;
+
 	ASSERT_RTNL();
 	dev_add_pack(&pf->ch.ptype);
-	if (dev_mc_add(pf->conduit, group))
+	err = dev_mc_add(pf->conduit, group);
+	if (err)
 		netdev_warn(pf->conduit,
-			    "vpf: no memory for the control channel's group address\n");
+			    "vpf: cannot join the control channel's multicast group: error %d\n",
+			    err);
 	vpf_channel_kick(pf);
 }
 
-/* No session afterwards, and who waits for one gives up. @bye: tell vpfd. */
+/* Ends the session for good; what waits for one returns. @bye: tell vpfd. */
 void vpf_channel_close(struct vpf_pf *pf, bool bye)
 {
 	struct vpf_channel *ch = &pf->ch;
@@ -261,7 +262,7 @@ void vpf_channel_close(struct vpf_pf *pf, bool bye)
 	dev_mc_del(pf->conduit, group);
 }
 
-/* After vpf_channel_close(), without RTNL: no work is left. */
+/* After vpf_channel_close(), without RTNL: no work is left when it returns. */
 void vpf_channel_free(struct vpf_pf *pf)
 {
 	cancel_delayed_work_sync(&pf->ch.hello_work);

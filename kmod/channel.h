@@ -16,19 +16,19 @@ struct vpf_pf;
 struct vpf_request;
 
 enum vpf_session_state {
-	VPF_SESSION_NONE, /* HELLO is being said */
+	VPF_SESSION_NONE, /* sending HELLO */
 	VPF_SESSION_UP,
-	VPF_SESSION_CLOSED, /* for ever */
+	VPF_SESSION_CLOSED, /* for good */
 };
 
 struct vpf_channel {
 	struct packet_type ptype; /* RTNL */
-	u8 rx[VPF_CTL_MAX]; /* copy of the frame that is being looked at */
+	u8 rx[VPF_CTL_MAX]; /* private copy of the frame that is being processed */
 
 	enum vpf_session_state state;
 	u64 id;
-	unsigned int epoch; /* grows whenever a session comes or goes */
-	unsigned long lost_at; /* jiffies: vpfd has not been heard since */
+	unsigned int epoch; /* grows whenever a session begins or ends */
+	unsigned long lost_at; /* jiffies when vpfd was last known to be there */
 	u32 sequence;
 	u32 last_event;
 	bool any_event;
@@ -40,8 +40,8 @@ struct vpf_channel {
 	unsigned long hello_at; /* jiffies of the last one sent */
 	unsigned int tries;
 	unsigned int key; /* index into vpf_keys */
-	bool key_known; /* vpfd answered with it */
-	bool version_told; /* a log line said that there is no version in common */
+	bool key_known; /* vpfd has answered with it */
+	bool version_told; /* the lack of a common version has been logged */
 
 	struct mutex request_lock;
 	wait_queue_head_t wait;

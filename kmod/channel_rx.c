@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Frames of the control channel as they come in: in softirq, one at a time, without any
- * allocation.
- */
+/* Received frames of the control channel: handled in softirq, one at a time, without allocation. */
 #include <linux/if_vlan.h>
 #include <linux/jiffies.h>
 #include <linux/lockdep.h>
@@ -21,7 +19,8 @@
 #include "vf.h"
 #include "vpf.h"
 
-/* Records are of the functions first ... first + count - 1, in this order; with no range, of any.
+/* The records are of functions first ... first + count - 1, in this order; if @first is negative,
+ * of any functions.
  */
 static enum vpf_bad take_functions(struct vpf_pf *pf, const u8 *records, u16 count, int first)
 {
@@ -141,7 +140,7 @@ static enum vpf_bad rx_event(struct vpf_pf *pf, const struct vpf_msg *msg, bool 
 	bad = vpf_decode_event(msg, &count, &records);
 	if (bad)
 		return bad;
-	/* The last one again: our acknowledgement was lost. */
+	/* The last one is repeated: our acknowledgement was lost. */
 	if (ch->any_event && msg->sequence == ch->last_event) {
 		*ret_ack = true;
 		return VPF_GOOD;
@@ -159,7 +158,7 @@ static enum vpf_bad rx_event(struct vpf_pf *pf, const struct vpf_msg *msg, bool 
 	return VPF_GOOD;
 }
 
-/* What to do when the lock is dropped. */
+/* What to do once the lock is released. */
 struct after {
 	size_t ack_len;
 	u8 ack[VPF_REQUEST_MAX];
@@ -225,7 +224,7 @@ static enum vpf_bad rx_bytes(struct vpf_pf *pf, size_t len, struct after *after)
 	return bad;
 }
 
-/* Of the conduit alone; it has come here before the rx handler's packets become the PF netdev's. */
+/* Bound to the conduit; conduit_rx() keeps control frames from the PF netdev. */
 int vpf_channel_rcv(struct sk_buff *skb, struct net_device *dev, struct packet_type *ptype,
 		    struct net_device *orig_dev)
 {

@@ -209,7 +209,7 @@ void vpf_decode_stats(const u8 *records, unsigned int index, struct vpf_stats *s
 	stats->tx_dropped = le64_to_cpu(wire.tx_dropped);
 }
 
-/* The body is in @buf already, behind the header's place. */
+/* The body is in @buf already, after the header's place. */
 static size_t encode(u8 *buf, const struct vpf_key *key, u8 type, u64 session, u32 sequence,
 		     size_t body_len)
 {

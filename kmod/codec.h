@@ -23,7 +23,7 @@ enum vpf_bad {
 	VPF_BAD_VERSION,
 	VPF_BAD_TAG,
 	VPF_BAD_TYPE, /* not a type that vpfd sends */
-	VPF_BAD_SESSION, /* of another session; a reply to nobody; an old nonce or event */
+	VPF_BAD_SESSION, /* of another session; a reply to no request; an old nonce or event */
 	VPF_BAD_VALUE, /* authentic, but its body is not what the format allows */
 	VPF_BAD_CAUSES,
 };
@@ -97,7 +97,7 @@ struct vpf_set {
 
 void vpf_key_from_bytes(struct vpf_key *key, const u8 bytes[VPF_CTL_KEY_LEN]);
 
-/* @bytes are the message and perhaps padding; they are as before when it returns. */
+/* @bytes are the message and perhaps padding; they are unchanged when it returns. */
 enum vpf_bad vpf_decode_msg(u8 *bytes, size_t len, const struct vpf_key *key, struct vpf_msg *msg);
 enum vpf_bad vpf_decode_hello_reply(const struct vpf_msg *msg, struct vpf_hello_reply *hello);
 enum vpf_bad vpf_decode_reply(const struct vpf_msg *msg, struct vpf_reply *reply);

@@ -126,7 +126,7 @@ static inline void vpf_compat_port_clear(struct devlink_port *port, struct net_d
 
 static inline int vpf_compat_info_driver(struct devlink_info_req *req, const char *name)
 {
-	return 0; /* devlink says it by itself */
+	return 0; /* devlink reports it itself */
 }
 #else
 #define VPF_NDO_DEVLINK_PORT(function) .ndo_get_devlink_port = (function),

@@ -11,9 +11,7 @@
 #include "compat.h"
 #include "vpf.h"
 
-/* RCU, softirq. Control frames go to the channel's packet_type, the one that asked for this
- * netdev by name.
- */
+/* RCU, softirq. Control frames go to the channel's packet type, which is bound to this netdev. */
 static rx_handler_result_t conduit_rx(struct sk_buff **pskb)
 {
 	struct sk_buff *skb = *pskb;
@@ -47,10 +45,11 @@ bool vpf_conduit_busy(const struct vpf_pf *pf)
 	return netdev_is_rx_handler_busy(pf->conduit) || netdev_master_upper_dev_get(pf->conduit);
 }
 
-/* A candidate: it has to be up to say HELLO. */
+/* A candidate has to be up to send HELLO. */
 void vpf_conduit_probe(struct vpf_pf *pf)
 {
 	struct net_device *dev = pf->conduit;
+	int err;
 
 	ASSERT_RTNL();
 	pf->kept.up = netif_running(dev);
@@ -59,11 +58,12 @@ void vpf_conduit_probe(struct vpf_pf *pf)
 		return;
 	pf->kept.addrconf = vpf_compat_no_addrconf(dev);
 	pf->kept.addrconf_off = true;
-	if (dev_open(dev, NULL))
-		netdev_warn(dev, "vpf: cannot bring it up to look for vpfd\n");
+	err = dev_open(dev, NULL);
+	if (err)
+		netdev_warn(dev, "vpf: cannot bring it up to look for vpfd: error %d\n", err);
 }
 
-/* As it was before vpf_conduit_probe(). */
+/* Undoes vpf_conduit_probe(). */
 void vpf_conduit_probe_end(struct vpf_pf *pf)
 {
 	ASSERT_RTNL();
@@ -84,7 +84,7 @@ int vpf_conduit_claim(struct vpf_pf *pf)
 	int err;
 
 	ASSERT_RTNL();
-	if (!kept->probed) { /* it was put down, and somebody brought it up since */
+	if (!kept->probed) { /* probing has ended, and it was brought up since */
 		kept->up = netif_running(conduit);
 		kept->probed = true;
 	}
@@ -120,7 +120,7 @@ void vpf_conduit_release(struct vpf_pf *pf, bool conduit_goes)
 
 	ASSERT_RTNL();
 	netdev_rx_handler_unregister(conduit);
-	dev_close(dev); /* takes back what it asked of the conduit */
+	dev_close(dev); /* undoes what it set on the conduit */
 	netdev_upper_dev_unlink(conduit, dev);
 	if (conduit_goes)
 		return;
@@ -136,7 +136,7 @@ void vpf_conduit_release(struct vpf_pf *pf, bool conduit_goes)
 	}
 }
 
-/* Somebody set it on the conduit itself: the PF netdev follows. */
+/* It was set on the conduit itself: the PF netdev follows. */
 void vpf_conduit_mac_changed(struct vpf_pf *pf)
 {
 	struct net_device *dev = pf->netdev;

@@ -10,7 +10,7 @@
 
 struct vpf_pf;
 
-/* How the conduit was before. */
+/* State of the conduit before the driver changed it. */
 struct vpf_kept {
 	bool probed; /* the rest is valid */
 	bool up;

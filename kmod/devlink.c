@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* devlink on the PF's PCI function: who it is, its port, and a port for each VF. */
+/* devlink on the PF's PCI function: its identity, its port, and a port for each VF. */
 #include <linux/etherdevice.h>
 #include <linux/lockdep.h>
 #include <linux/mutex.h>
@@ -57,7 +57,7 @@ static int vpf_eswitch_mode_set(struct devlink *devlink, u16 mode, struct netlin
 {
 	if (mode == DEVLINK_ESWITCH_MODE_LEGACY)
 		return 0;
-	NL_SET_ERR_MSG_MOD(extack, "this virtual PF has the eswitch mode legacy only");
+	NL_SET_ERR_MSG_MOD(extack, "this virtual PF supports eswitch mode legacy only");
 	return -EOPNOTSUPP;
 }
 
@@ -96,7 +96,8 @@ static int vpf_port_hw_addr_set(struct devlink_port *port, const u8 *hw_addr, in
 		return -EINVAL;
 	err = vpf_vf_set_mac(pf, vf, hw_addr);
 	if (err == -EPERM)
-		NL_SET_ERR_MSG_MOD(extack, "refused by the host: the kernel log has its reason");
+		NL_SET_ERR_MSG_MOD(extack,
+				   "refused by the host: see the kernel log for the reason");
 	if (err)
 		return err;
 	rtnl_lock();
@@ -132,7 +133,7 @@ static const struct devlink_ops vpf_devlink_ops = {
 	VPF_DEVLINK_PORT_OPS(vpf_port_hw_addr_get, vpf_port_hw_addr_set, vpf_port_state_get)
 };
 
-/* pf->port_lock and devlink's. */
+/* With pf->port_lock and devlink's lock. */
 static void add_vf_port(struct vpf_pf *pf, unsigned int vf)
 {
 	struct vpf_fn *fn = &pf->fn[vf + 1];
@@ -146,7 +147,8 @@ static void add_vf_port(struct vpf_pf *pf, unsigned int vf)
 	devlink_port_attrs_pci_vf_set(&fn->port, 0, PCI_FUNC(pf->pdev->devfn), vf, false);
 	err = vpf_compat_port_register(pf->devlink, &fn->port, vf + 1, &vpf_vf_port_ops);
 	if (err) {
-		pci_warn(pf->pdev, "vpf: no devlink port for VF %u: error %d\n", vf, err);
+		pci_warn(pf->pdev, "vpf: cannot register a devlink port for VF %u: error %d\n", vf,
+			 err);
 		return;
 	}
 	/* devlink complains, with a stack trace, about a port that has no netdev within an hour.
@@ -197,8 +199,8 @@ void vpf_devlink_vf_del(struct vpf_pf *pf, struct pci_dev *vf)
 	mutex_unlock(&pf->port_lock);
 }
 
-/* For VFs that are there already. What is found here, under port_lock, has its
- * BUS_NOTIFY_REMOVED_DEVICE still to come, which takes port_lock: no port outlives its VF.
+/* For VFs that exist already. BUS_NOTIFY_REMOVED_DEVICE of a VF that is found here, under
+ * port_lock, is still to come and takes port_lock: no port outlives its VF.
  */
 static void add_vf_ports(struct vpf_pf *pf)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the PF netdev can offload is what its conduit can. What concerns receiving is done by the
- * conduit, so turning it on or off is carried down; what concerns sending is the PF netdev's own:
- * without it, the kernel has done the work before a packet gets to the conduit.
+/* The PF netdev can offload what its conduit can. Receive offloads are done by the conduit, so they
+ * are turned on and off there. Transmit offloads are the PF netdev's own: without one, the kernel
+ * does the work before a packet reaches the conduit.
  */
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
@@ -13,7 +13,7 @@
 
 #define CARRIED (NETIF_F_RXCSUM | NETIF_F_GRO | NETIF_F_GRO_HW | NETIF_F_LRO | NETIF_F_RXHASH)
 
-/* They would need operations of the PF netdev's own. */
+/* These would need operations of the PF netdev's own. */
 #define NOT_OURS                                                                              \
 	(NETIF_F_NTUPLE | NETIF_F_HW_TC | NETIF_F_LOOPBACK | NETIF_F_HW_ESP |                 \
 	 NETIF_F_HW_ESP_TX_CSUM | NETIF_F_HW_TLS_TX | NETIF_F_HW_TLS_RX | NETIF_F_HW_MACSEC | \
@@ -56,7 +56,7 @@ netdev_features_t vpf_fix_features(struct net_device *dev, netdev_features_t fea
 	return (features & ~NOT_OURS) | VPF_F_LLTX;
 }
 
-/* Returns 1 if the conduit did not do all of it: dev->features say what is so. */
+/* Returns 1 if the conduit did not apply all of them: dev->features has what it did. */
 int vpf_set_features(struct net_device *dev, netdev_features_t features)
 {
 	struct net_device *conduit = conduit_of(dev);
@@ -79,7 +79,7 @@ int vpf_set_features(struct net_device *dev, netdev_features_t features)
 	return 1;
 }
 
-/* The conduit's have changed. */
+/* The conduit's features have changed. */
 void vpf_features_follow(struct net_device *dev)
 {
 	struct net_device *conduit = conduit_of(dev);

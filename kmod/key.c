@@ -24,14 +24,15 @@ static void add_string(const char *text)
 		pr_warn("vpf: a vpf key in SMBIOS is not %zu hexadecimal digits\n",
 			2 * sizeof(bytes));
 	else if (vpf_keys_n == VPF_MAX_KEYS)
-		pr_warn("vpf: more than %d vpf keys in SMBIOS\n", VPF_MAX_KEYS);
+		pr_warn("vpf: more than %d vpf keys in SMBIOS: the others are ignored\n",
+			VPF_MAX_KEYS);
 	else
 		vpf_key_from_bytes(&vpf_keys[vpf_keys_n++], bytes);
 	memzero_explicit(bytes, sizeof(bytes));
 }
 
-/* SMBIOS 3.7 §7.12. The strings are behind the formatted area, each with a NUL at its end, and
- * another NUL follows the last: dmi_walk() has made sure that it is there.
+/* SMBIOS 3.7 §7.12. The strings follow the formatted area, each ends with a NUL, and another NUL
+ * follows the last: dmi_walk() has made sure that it is there.
  */
 static void look_at(const struct dmi_header *header, void *unused)
 {

@@ -2,7 +2,7 @@
 #ifndef VPF_KEY_H
 #define VPF_KEY_H
 
-/* Keys of the VM, from SMBIOS: read once, when the module is loaded, and constant from then on. */
+/* Keys of the VM, from SMBIOS: read once, when the module is loaded, then constant. */
 
 #include "codec.h"
 

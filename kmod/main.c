@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The module, and how it learns of devices: netdevs that come and go, VFs that do. */
+/* The module, and the notifiers that tell it of netdevs and VFs. */
 #include <linux/device.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
@@ -52,7 +52,7 @@ static int on_netdev(struct notifier_block *nb, unsigned long event, void *info)
 	struct vpf_pf *pf;
 
 	switch (event) {
-	case NETDEV_REGISTER: /* also when it comes into another network namespace */
+	case NETDEV_REGISTER: /* also when it enters another network namespace */
 		netdev_registered(dev);
 		return NOTIFY_DONE;
 	case NETDEV_UNREGISTER: /* also when it leaves its network namespace */
@@ -87,8 +87,8 @@ static int on_pci(struct notifier_block *nb, unsigned long event, void *data)
 			vpf_devlink_vf_del(pf, pdev);
 		vpf_pf_put(pf);
 	} else if (event == BUS_NOTIFY_UNBIND_DRIVER && pdev->is_physfn) {
-		/* Before its driver lets the conduit go: the only moment in which all can be
-		 * undone in order.
+		/* Before its driver unregisters the conduit: later, not all can be undone in
+		 * order.
 		 */
 		vpf_pf_remove_wait(pdev);
 	}
@@ -116,7 +116,7 @@ static int __init vpf_init(void)
 	err = bus_register_notifier(&pci_bus_type, &pci_nb);
 	if (err)
 		goto err_rtnl_wq;
-	err = register_netdevice_notifier(&netdev_nb); /* tells of those that are there */
+	err = register_netdevice_notifier(&netdev_nb); /* reports existing ones, too */
 	if (err)
 		goto err_pci;
 	return 0;
@@ -152,7 +152,7 @@ static void __exit vpf_exit(void)
 module_init(vpf_init);
 module_exit(vpf_exit);
 
-MODULE_DESCRIPTION("Driver of vpfd's virtual PFs: SR-IOV's tools in a virtual machine");
+MODULE_DESCRIPTION("SR-IOV PF driver for vpfd's virtual PFs");
 MODULE_AUTHOR("The vpf project");
 MODULE_LICENSE("GPL");
 MODULE_VERSION(VPF_MODULE_VERSION);

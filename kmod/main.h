@@ -2,7 +2,7 @@
 #ifndef VPF_MAIN_H
 #define VPF_MAIN_H
 
-/* Work of the module's PFs. vpf_wq's never takes RTNL; see "Locking" in vpf.h. */
+/* Queues for the PFs' work. Work on vpf_wq never takes RTNL; see "Locking" in vpf.h. */
 
 #include <linux/workqueue.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The PF netdev: what people configure. It has no queues of its own to wait in; those are the
- * conduit's.
+/* The PF netdev, which users configure. It queues nothing itself: packets wait in the conduit's
+ * queues.
  */
 #include <linux/atomic.h>
 #include <linux/etherdevice.h>
@@ -28,7 +28,7 @@ static netdev_tx_t vpf_xmit(struct sk_buff *skb, struct net_device *dev)
 	unsigned int len = skb->len;
 	int ret;
 
-	if (unlikely(skb->protocol == htons(VPF_CTL_ETHERTYPE))) { /* the channel is the driver's */
+	if (unlikely(skb->protocol == htons(VPF_CTL_ETHERTYPE))) { /* only the driver sends these */
 		kfree_skb(skb);
 		DEV_STATS_INC(dev, tx_dropped);
 		return NETDEV_TX_OK;
@@ -69,7 +69,7 @@ err_allmulti:
 	return err;
 }
 
-/* The conduit stays up: the control channel is on it. */
+/* The conduit stays up, for the control channel. */
 static int vpf_stop(struct net_device *dev)
 {
 	struct vpf_pf *pf = vpf_netdev_pf(dev);
@@ -184,14 +184,14 @@ static const struct net_device_ops vpf_netdev_ops = {
 	VPF_NDO_DEVLINK_PORT(vpf_get_devlink_port)
 };
 
-/* It was the last thing of ours that anybody used of the netdev. */
+/* No other code of ours runs for the netdev after this. */
 static void netdev_gone(struct net_device *dev)
 {
 	if (atomic_dec_and_test(&netdevs))
 		wake_up_var(&netdevs);
 }
 
-/* Of those unregistered by others, who may still be at it. */
+/* Waits for netdevs whose unregistration others have yet to finish. */
 void vpf_netdevs_wait_gone(void)
 {
 	wait_var_event(&netdevs, !atomic_read(&netdevs));

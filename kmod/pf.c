@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The life of a PF.
  *
- *   candidate  HELLO is said through its stock netdev, which is brought up for that and put down
- *              again if nobody answers.
- *   taken      vpfd has answered and told what it knows; pf->netdev is registered, the stock netdev
- *              is the conduit. If somebody else uses the stock netdev (a bridge, a bond), this
- *              waits until it is free.
+ *   candidate  HELLO is sent through its stock netdev, which is brought up for that, and down again
+ *              if there is no answer.
+ *   taken      vpfd has answered and sent its records; pf->netdev is registered, the stock netdev
+ *              is the conduit. If a bridge or bond uses the stock netdev, this waits until it is
+ *              free.
  *   dead       off the list; what cannot be undone under RTNL is left to free_work.
  *
- * It ends when the PCI function loses its driver, when the conduit goes or moves to another network
- * namespace (where it becomes a candidate again), and with the module.
+ * A PF ends when the PCI function loses its driver, when the conduit is unregistered or moves to
+ * another network namespace (where it becomes a candidate again), and with the module.
  */
 #include <linux/jiffies.h>
 #include <linux/kref.h>
@@ -50,7 +50,7 @@ struct vpf_pf *vpf_pf_of_conduit(const struct net_device *dev)
 	return NULL;
 }
 
-/* With RTNL; for vpf_pf_put(). */
+/* With RTNL; the caller has to drop it with vpf_pf_put(). */
 struct vpf_pf *vpf_pf_of_pdev(const struct pci_dev *pdev)
 {
 	struct vpf_pf *pf;
@@ -139,7 +139,7 @@ static int register_netdev_above(struct vpf_pf *pf)
 	return 0;
 }
 
-/* There is no PF netdev, or not any more. */
+/* There is no PF netdev, or it is gone. */
 static void end_devlink(struct vpf_pf *pf)
 {
 	vpf_compat_port_clear(&pf->port, pf->port_netdev);
@@ -159,7 +159,7 @@ static int take_over(struct vpf_pf *pf)
 	if (err == -EBUSY) {
 		if (!pf->busy_told)
 			netdev_warn(pf->conduit,
-				    "vpf: virtual PF %s, but a bridge or bond has it: waiting\n",
+				    "vpf: virtual PF %s is in use by a bridge or bond: waiting\n",
 				    hello.pf);
 		pf->busy_told = true;
 		return err;
@@ -194,12 +194,11 @@ static void take(struct vpf_pf *pf)
 	int err;
 
 	if (!has_netdev(pf)) {
-		/* devlink's lock comes before RTNL. Nobody else registers it: this is the one
-		 * work item that does.
-		 */
+		/* devlink's lock comes before RTNL. Only this work item registers an instance. */
 		err = vpf_devlink_register(pf);
 		if (err) {
-			netdev_warn(pf->conduit, "vpf: no devlink instance: error %d\n", err);
+			netdev_warn(pf->conduit,
+				    "vpf: cannot register a devlink instance: error %d\n", err);
 			return;
 		}
 	}
@@ -234,7 +233,7 @@ static void pf_rtnl_work(struct work_struct *work)
 	rtnl_unlock();
 }
 
-/* What vpf_pf_remove() left. */
+/* The rest of vpf_pf_remove(), without RTNL. */
 static void pf_free_work(struct work_struct *work)
 {
 	struct vpf_pf *pf = container_of(work, struct vpf_pf, free_work);
@@ -256,7 +255,7 @@ void vpf_pf_add(struct net_device *conduit, struct pci_dev *pdev)
 		return;
 	pf = kvzalloc(struct_size(pf, fn, vfs + 1), GFP_KERNEL);
 	if (!pf) {
-		netdev_warn(conduit, "vpf: no memory\n");
+		netdev_warn(conduit, "vpf: out of memory\n");
 		return;
 	}
 	kref_init(&pf->ref);
@@ -282,9 +281,9 @@ void vpf_pf_add(struct net_device *conduit, struct pci_dev *pdev)
 
 /**
  * vpf_pf_remove() - end a PF as far as RTNL allows
- * @pf: it is not to be used by the caller afterwards
- * @conduit_goes: it is being unregistered, or moved to another network namespace; else it is given
- *                back as it was
+ * @pf: must not be used by the caller afterwards
+ * @conduit_goes: it is being unregistered, or moved to another network namespace; otherwise it is
+ *                restored
  */
 void vpf_pf_remove(struct vpf_pf *pf, bool conduit_goes)
 {
@@ -347,7 +346,7 @@ void vpf_pf_conduit_event(struct vpf_pf *pf, unsigned long event, void *info)
 		if (pf->netdev && !pf->setting_features)
 			vpf_features_follow(pf->netdev);
 		break;
-	case NETDEV_CHANGEUPPER: /* whoever had it may have let it go */
+	case NETDEV_CHANGEUPPER: /* it may be free now */
 		upper = info;
 		if (!upper->linking && !pf->netdev && vpf_channel_answered(pf))
 			vpf_pf_job(pf, VPF_JOB_TAKE);

@@ -13,10 +13,10 @@ struct vpf_pf;
 
 /* Jobs for vpf_rtnl_wq. */
 enum vpf_job {
-	VPF_JOB_OPEN, /* bring the conduit up, to say HELLO */
-	VPF_JOB_GIVE_UP, /* put it down again: nobody answered */
-	VPF_JOB_TAKE,
-	VPF_JOB_MACS,
+	VPF_JOB_OPEN, /* bring the conduit up, to send HELLO */
+	VPF_JOB_GIVE_UP, /* bring it down again: no answer */
+	VPF_JOB_TAKE, /* take the conduit over */
+	VPF_JOB_MACS, /* apply administrative MACs */
 };
 
 extern struct list_head vpf_pfs;
@@ -30,7 +30,7 @@ void vpf_pf_job(struct vpf_pf *pf, enum vpf_job job);
 void vpf_pf_put(struct vpf_pf *pf);
 void vpf_pf_carrier(struct vpf_pf *pf);
 void vpf_pf_carrier_locked(struct vpf_pf *pf);
-/* Ends the PFs of @pdev, or all if it is NULL, and waits until nothing of them is left. */
+/* Ends the PFs of @pdev, or all if it is NULL, and waits until they are gone. */
 void vpf_pf_remove_wait(struct pci_dev *pdev);
 
 #endif

@@ -16,14 +16,14 @@
 #include "vpf.h"
 
 #define RETRY_FIRST_MS 100
-/* A session that was lost may come back within this: vpfd starts again, say. */
+/* A lost session may come back within this time: vpfd restarts, for example. */
 #define SESSION_GRACE_MS 3000
 #define SYNC_TIMEOUT_MS 3000
 #define STATS_TIMEOUT_MS 300
 
 /**
  * status_errno() - errno for a reply's status
- * @status: VPF_CTL_OK and so on; what this driver does not know is a failure
+ * @status: VPF_CTL_OK and so on; unknown values are failures
  */
 static int status_errno(u16 status)
 {
@@ -60,7 +60,7 @@ static unsigned long until(unsigned long end)
 	return time_before(jiffies, end) ? end - jiffies : 0;
 }
 
-/* A session that was there a moment ago is waited for. */
+/* Waits for a session that was lost a moment ago. */
 static int wait_session(struct vpf_pf *pf, unsigned long deadline)
 {
 	struct vpf_channel *ch = &pf->ch;
@@ -188,15 +188,14 @@ static enum outcome exchange(struct vpf_pf *pf, struct attempt *a)
 /**
  * vpf_request() - ask vpfd and await its answer
  * @pf: the PF
- * @request: what, and the reply; records of the reply are in pf->fn[] when this returns
- * @timeout_ms: for all of it
+ * @request: filled with the reply, whose records are in pf->fn[] when this returns
+ * @timeout_ms: in total
  *
- * What a new session finds unanswered is asked again in it: requests have the same effect twice as
- * once.
+ * A request that one session leaves unanswered is repeated in the next: requests are idempotent.
  *
  * Context: sleeps; RTNL may be held, see "Locking".
- * Return: 0 or status_errno() of the reply; -ENOTCONN: no session, for three seconds or more;
- * -ETIMEDOUT: no answer; -ENODEV: the PF is going.
+ * Return: 0 or status_errno() of the reply; -ENOTCONN: no session for three seconds or more;
+ * -ETIMEDOUT: no answer; -ENODEV: the PF is going away.
  */
 int vpf_request(struct vpf_pf *pf, struct vpf_request *request, unsigned int timeout_ms)
 {
@@ -235,7 +234,7 @@ int vpf_request(struct vpf_pf *pf, struct vpf_request *request, unsigned int tim
 	return err;
 }
 
-/* A request for functions first ... end - 1, in as many parts as it takes. */
+/* A request for functions first ... end - 1, in as many requests as it takes. */
 static int request_range(struct vpf_pf *pf, u8 type, unsigned int first, unsigned int end,
 			 unsigned int timeout_ms)
 {
@@ -253,7 +252,7 @@ static int request_range(struct vpf_pf *pf, u8 type, unsigned int first, unsigne
 	return 0;
 }
 
-/* The records of all functions that both the PCI device and vpfd have. */
+/* Fetches the records of all functions that both the PCI device and vpfd have. */
 int vpf_request_sync(struct vpf_pf *pf)
 {
 	unsigned int functions;

@@ -10,7 +10,7 @@
 
 struct vpf_pf;
 
-/* What a request asks, and what it got. */
+/* A request and its reply. */
 struct vpf_request {
 	u8 type; /* VPF_CTL_GET, _SET or _STATS */
 	u16 first, count; /* GET, STATS */

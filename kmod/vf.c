@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* VFs as `ip link` sees them. Answers come from what vpfd told last; settings go to vpfd, and
- * what its reply says is so then.
+/* VFs as `ip link` sees them. What is shown is what vpfd said last; settings go to vpfd, and its
+ * reply says what they are then.
  */
 #include <linux/etherdevice.h>
 #include <linux/if_link.h>
@@ -24,9 +24,9 @@
 
 #define SET_TIMEOUT_MS 3000
 #define STATS_AGE_MS 100
-#define STATS_PAUSE_MS 5000 /* after vpfd did not give them */
+#define STATS_PAUSE_MS 5000 /* after vpfd did not send them */
 
-/* pf->lock: a function's record, from a reply or an event. */
+/* With pf->lock: a function's record, from a reply or an event. */
 void vpf_fn_record(struct vpf_pf *pf, const struct vpf_function *rec)
 {
 	struct vpf_fn *fn;
@@ -46,7 +46,7 @@ void vpf_fn_record(struct vpf_pf *pf, const struct vpf_function *rec)
 	}
 }
 
-/* pf->lock. */
+/* With pf->lock. */
 void vpf_fn_stats(struct vpf_pf *pf, const struct vpf_stats *stats)
 {
 	lockdep_assert_held(&pf->lock);
@@ -58,9 +58,9 @@ void vpf_fn_stats(struct vpf_pf *pf, const struct vpf_stats *stats)
  * vpf_vf_index() - a VF's number
  * @vf: PCI function of a VF
  *
- * pci_iov_vf_id() divides by the stride, which may be 0 if there can be but one VF.
+ * pci_iov_vf_id() divides by the stride, which may be 0 if there can be only one VF.
  *
- * Return: 0 and up; negative: it cannot be told, as the device is gone.
+ * Return: the number, or -ENODEV if the device is gone.
  */
 int vpf_vf_index(const struct pci_dev *vf)
 {
@@ -83,7 +83,7 @@ static bool vf_exists(const struct vpf_pf *pf, int vf)
 	return vf >= 0 && vf < pf->vfs;
 }
 
-/* @what: for people. */
+/* @what: the setting, as the log names it. */
 static int set_vf(struct vpf_pf *pf, int vf, struct vpf_set *set, const char *what)
 {
 	struct vpf_request request = { .type = VPF_CTL_SET };
@@ -126,7 +126,7 @@ int vpf_vf_set_mac(struct vpf_pf *pf, int vf, const u8 *mac)
 	return set_vf(pf, vf, &set, what);
 }
 
-/* The VF's own netdev has it, too, when this returns. */
+/* The VF's own netdev has the MAC, too, when this returns. */
 int vpf_ndo_set_vf_mac(struct net_device *dev, int vf, u8 *mac)
 {
 	struct vpf_pf *pf = vpf_netdev_pf(dev);
@@ -203,7 +203,7 @@ int vpf_ndo_set_vf_link_state(struct net_device *dev, int vf, int state)
 	return set_vf(pf, vf, &set, names[state]);
 }
 
-/* Never waits, and never fails for a VF that there can be: the index in rtnetlink's list is the
+/* Never waits, and never fails for a VF that can exist: the index in rtnetlink's list is the
  * VF's number.
  */
 int vpf_ndo_get_vf_config(struct net_device *dev, int vf, struct ifla_vf_info *info)
@@ -230,7 +230,7 @@ int vpf_ndo_get_vf_config(struct net_device *dev, int vf, struct ifla_vf_info *i
 	return 0;
 }
 
-/* The number of VFs whose statistics are to be asked for now: all that there are, or none. */
+/* The number of VFs whose statistics are to be requested now: all that are enabled, or none. */
 static unsigned int stats_wanted(struct vpf_pf *pf)
 {
 	const struct vpf_hello_reply *hello = &pf->ch.hello;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The stock netdevs of VFs. virtio-net's netdev has the virtio device as its parent, so tools do
- * not find it where they look: in the directory "net" of the VF's PCI function. That gets to be a
- * symbolic link to where it is. And a VF's netdev is given the administrative MAC that its PF was
- * told, as the VF of a NIC would have it.
+ * not find it where they look: in the directory "net" of the VF's PCI function. The driver makes
+ * that a symbolic link to the right place. And it gives a VF's netdev the administrative MAC that
+ * was set on the PF, as a NIC does for its VFs.
  */
 #include <linux/etherdevice.h>
 #include <linux/list.h>
@@ -47,7 +47,7 @@ static void link_net(struct vf_netdev *vf)
 		return;
 	err = sysfs_create_link_nowarn(&vf->pdev->dev.kobj, vf->dev->dev.kobj.parent, "net");
 	if (err)
-		pci_warn(vf->pdev, "vpf: cannot link net: error %d\n", err);
+		pci_warn(vf->pdev, "vpf: cannot create the symbolic link net: error %d\n", err);
 	vf->linked = !err;
 }
 
@@ -69,9 +69,9 @@ static void mac_dirty(struct vpf_pf *pf, const struct vf_netdev *vf)
 	spin_unlock_bh(&pf->lock);
 }
 
-/* It came into another network namespace. A CNI plugin puts back the MAC that it saw in the
- * beginning, which can be the administrative one that it has set itself and withdrawn by now:
- * that is not to stay.
+/* The netdev has moved to another network namespace. A CNI plugin restores the MAC that it found
+ * at first. That can be an administrative MAC which it had set itself and has withdrawn since: it
+ * must not stay.
  */
 static void moved(struct vf_netdev *vf)
 {
@@ -111,7 +111,7 @@ void vpf_vf_netdev_add(struct net_device *dev, struct pci_dev *pdev)
 	if (pf->netdev) {
 		link_net(vf);
 		mac_dirty(pf, vf);
-		/* Not now: its driver is not done yet. */
+		/* Not now: its driver is still setting it up. */
 		vpf_pf_job(pf, VPF_JOB_MACS);
 	}
 	vpf_pf_put(pf);
@@ -186,12 +186,12 @@ static void set_mac(const struct vf_netdev *vf, const u8 *mac)
 		return;
 	err = vpf_compat_set_mac(vf->dev, mac);
 	if (err && net_ratelimit())
-		netdev_warn(vf->dev, "vpf: cannot have its administrative MAC %pM: error %d\n", mac,
+		netdev_warn(vf->dev, "vpf: cannot set the administrative MAC %pM: error %d\n", mac,
 			    err);
 }
 
-/* The administrative MAC, once for each change of it and for each netdev that comes: who is
- * trusted to may change it afterwards. When there is none any more, the permanent one comes back.
+/* Sets the administrative MAC, once for each change of it and for each new netdev: a trusted VF may
+ * change its MAC afterwards. When the administrative MAC is withdrawn, the permanent one is set.
  */
 static void apply_mac(struct vpf_pf *pf, const struct vf_netdev *vf)
 {

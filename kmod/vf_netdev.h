@@ -2,7 +2,7 @@
 #ifndef VPF_VF_NETDEV_H
 #define VPF_VF_NETDEV_H
 
-/* The stock netdevs of VFs. All of these with RTNL. */
+/* The stock netdevs of VFs. All functions need RTNL. */
 
 struct net_device;
 struct pci_dev;

@@ -2,7 +2,7 @@
 #ifndef VPF_H
 #define VPF_H
 
-/* Driver of the virtual PFs of vpfd.
+/* Driver for the virtual PFs of vpfd.
  *
  * A virtual PF is a virtio-net device whose PCI function has an SR-IOV capability, and at whose
  * other end vpfd answers a HELLO. Its stock netdev becomes the *conduit*: control frames and the
@@ -11,15 +11,15 @@
  *
  *   struct vpf_pf      one for each candidate, from its netdev's registration to its end (pf.c)
  *     .ch              the control channel on it: session, requests (channel.c, request.c)
- *     .fn[]            what vpfd said of the functions: 0 the PF, n + 1 VF n (vf.c)
+ *     .fn[]            what vpfd says of the functions: 0 the PF, n + 1 VF n (vf.c)
  *     .netdev          the PF netdev, once vpfd has answered (netdev.c)
- *   struct vf_netdev   a stock netdev of a VF, whoever's it is (vf_netdev.c)
+ *   struct vf_netdev   a stock netdev of a VF of any PF (vf_netdev.c)
  *
  * Locking
  *   RTNL  the lists vpf_pfs and vf_netdevs, pf->netdev, pf->dead, pf->kept, all that netdevs do, and
  *         what is marked RTNL below.
- *   pf->lock  spinlock, BH: pf->ch but for ptype, wait, its work items and request_lock; pf->fn[]
- *         but for ports and what is marked RTNL; pf->counters; pf->carrier_netdev; a request while
+ *   pf->lock  spinlock, BH: pf->ch except ptype, wait, its work items and request_lock; pf->fn[]
+ *         except ports and what is marked RTNL; pf->counters; pf->carrier_netdev; a request while
  *         it is pf->ch.pending. Taken last. Frames are received under it; nothing is sent under it.
  *         pf->ch's work items are queued under it, and never once the channel is closed.
  *   ch->request_lock  mutex: one request at a time. Taken under RTNL or a devlink instance's lock,
@@ -81,13 +81,13 @@ struct vpf_pf {
 	struct pci_dev *pdev; /* held */
 	struct net_device *netdev;
 	bool dead;
-	bool busy_told; /* RTNL; a log line said that somebody else uses the conduit */
+	bool busy_told; /* RTNL; it has been logged that a bridge or bond uses the conduit */
 	struct vpf_kept kept;
-	/* RTNL; on the conduit, by the PF netdev itself */
+	/* RTNL; the PF netdev itself is setting it on the conduit */
 	bool setting_mac, setting_mtu, setting_features;
 
 	spinlock_t lock;
-	struct net_device *carrier_netdev; /* pf->netdev, for those under the lock */
+	struct net_device *carrier_netdev; /* pf->netdev, for users of the lock */
 	struct vpf_channel ch;
 	struct vpf_counters counters;
 
@@ -96,7 +96,7 @@ struct vpf_pf {
 	struct work_struct free_work; /* on vpf_rtnl_wq */
 
 	struct ratelimit_state refusals;
-	unsigned long stats_until; /* RTNL; jiffies: VFs' statistics are not asked for before */
+	unsigned long stats_until; /* RTNL; jiffies: no request for VFs' statistics before */
 	bool stats_asked; /* RTNL; stats_until is valid */
 
 	struct mutex port_lock;
@@ -104,7 +104,7 @@ struct vpf_pf {
 	struct devlink_port port;
 	struct net_device *port_netdev; /* vpf_rtnl_wq: what vpf_compat_port_hold() returned */
 
-	unsigned int vfs; /* that the PCI function can have */
+	unsigned int vfs; /* number that the PCI function can have */
 	struct vpf_fn fn[]; /* vfs + 1 */
 };
 

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /* The driver's side of the control channel: the codec of vpf.ko, in user space, on what a hostile vpfd may
- * send. Everything that it says is good is looked at. And what it encodes, vpfd's own codec understands as it
- * was meant.
+ * send. Everything that it accepts is inspected. And vpfd's own codec has to understand what it encodes.
  *
- * The input is a mode, then the message. Mode bit 0: magic, version, length are put right; bit 1: the tag,
- * too. */
+ * The input is a mode, then the message. Mode bit 0: magic, version and length are corrected; bit 1: the
+ * tag, too. */
 
 #include "kernel_shim.h"
 

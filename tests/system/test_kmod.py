@@ -522,7 +522,7 @@ def test_conduit_down_and_elsewhere(guest: Driven) -> None:
     driven.unload(vm)
     vm.run(f"ip link add br8 type bridge && ip link set {conduit} master br8 && ip link set br8 up")
     vm.load_vpf()
-    driven.shell_until(vm, "dmesg | grep -q 'a bridge or bond has it'")
+    driven.shell_until(vm, "dmesg | grep -q 'in use by a bridge or bond'")
     assert vm.run(f"ls {guest.device}/net", check=False).returncode != 0
     vm.run(f"ip link set {conduit} nomaster")
     guest.netdev = driven.await_netdev(vm, guest.address)
