@@ -33,7 +33,7 @@ NO_MAC = "00:00:00:00:00:00"
 
 
 class Driven(Guest):
-    """A guest with vpf.ko loaded: virtual PF "pf", and a PF of somebody else's, which nobody answers for."""
+    """A guest with vpf.ko loaded: virtual PF "pf", and a foreign PF, on which HELLO gets no answer."""
 
     def __init__(self, site: Site, kernel: str):
         super().__init__(site, f"kmod-{kernel}", kernel=kernel, cpus=2, append=driven.boot_args(kernel), hotplug=1)
@@ -234,7 +234,7 @@ def test_administrative_mac(guest: Driven) -> None:
     assert guest.mac(name, pod) == "02:00:00:00:00:22"
     guest.host(1, "--mac 02:00:00:00:00:23")
     wait_until(lambda: guest.mac(name, pod) == "02:00:00:00:00:23", 5, "the host's MAC in the pod")
-    # Bound anew, it has it again.
+    # Bound again, it has it again.
     vm.run(f"ip -n {pod} link set {name} netns 1 && ip netns delete {pod}")
     virtio = vm.run(f"basename $(readlink -f {guest.device}/virtfn1/virtio*)").stdout.strip()
     vm.run(f"echo {virtio} >/sys/bus/virtio/drivers/virtio_net/unbind && [ ! -e {guest.device}/virtfn1/net ]")
@@ -584,7 +584,7 @@ def test_unbound(guest: Driven) -> None:
 
 
 def test_others_are_left_alone(guest: Driven) -> None:
-    """Somebody else's NIC with SR-IOV: nobody answers there; it is down again as it was, and no one's."""
+    """A foreign NIC with SR-IOV gets no answer: it is down again as it was, and free."""
     vm = guest.vm
     name = vm.run("grep -l 02:ff:00:00:00:01 /sys/class/net/*/address").stdout.split("/")[4]
     wait_until(lambda: "UP" not in driven.link(vm, name)["flags"], 30, "the foreign NIC to be put down")

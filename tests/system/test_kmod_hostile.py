@@ -111,7 +111,7 @@ def test_no_key(machines: tuple[Bench, VM]) -> None:
 
 
 def test_absent_then_there(bench: Bench) -> None:
-    """Nobody answers: the NIC is put down again and left alone. Somebody brings it up and vpfd is there: it is taken over."""
+    """Without an answer the NIC is brought down again and left alone. Brought up when vpfd is there, it is taken over."""
     vm, peer = bench.vm, bench.peer
     peer.silent = {HELLO}
     vm.load_vpf()
@@ -348,7 +348,7 @@ def test_pf_record_link(bench: Bench) -> None:
 
 
 def test_unload_while_asking(bench: Bench) -> None:
-    """The module can go while a request waits for its answer, whoever made it."""
+    """The module can go while a request waits for its answer, by devlink or by ip link."""
     vm, peer = bench.vm, bench.peer
     peer.silent = {SET}
     seen = len(peer.received)
