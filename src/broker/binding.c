@@ -126,8 +126,9 @@ static int new_timer(struct binding *b, sd_event_source **ret, sd_event_time_han
 	return r < 0 ? r : sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
 }
 
-int binding_new(const struct datapath_open *function, const struct datapath_list *list, bool failback,
-		const struct binding_events *events, void *ctx, struct binding **ret)
+int binding_new(const struct datapath_open *function, struct fabric_port *port,
+		const struct datapath_list *list, bool failback, const struct binding_events *events,
+		void *ctx, struct binding **ret)
 {
 	struct binding *b = calloc(1, sizeof(*b));
 	int r;
@@ -135,6 +136,7 @@ int binding_new(const struct datapath_open *function, const struct datapath_list
 	if (!b)
 		return -ENOMEM;
 	b->open = *function;
+	b->open.port = b->port = port;
 	b->list = *list;
 	b->failback = failback;
 	b->events = events;
@@ -178,7 +180,7 @@ void binding_port_remade(struct binding *b)
 	for (unsigned int i = 0; i < ARRAY_SIZE(b->slot); i++) {
 		struct slot *s = &b->slot[i];
 
-		if (s->phase != SLOT_CLOSED && s->ops && binding_leads_to_fabric(s->ops, &s->pref))
+		if (s->phase != SLOT_CLOSED && s->kind != ATTACH_NONE)
 			s->stale = true;
 	}
 	binding_wake(b);
@@ -189,7 +191,7 @@ void binding_port_lost(struct binding *b)
 	for (unsigned int i = 0; i < ARRAY_SIZE(b->slot); i++) {
 		struct slot *s = &b->slot[i];
 
-		if (s->phase != SLOT_CLOSED && s->ops && binding_leads_to_fabric(s->ops, &s->pref))
+		if (s->phase != SLOT_CLOSED && s->kind != ATTACH_NONE)
 			slot_fail(s, "its port of the fabric was taken away");
 	}
 }
@@ -201,22 +203,10 @@ bool binding_announces(const struct binding *b)
 	return s->phase != SLOT_CLOSED && s->ops->announces && s->ops->announces(s->dp);
 }
 
-bool binding_leads_to_fabric(const struct datapath_ops *ops, const struct datapath_pref *pref)
-{
-	return ops->enforces(pref, UINT32_MAX) == UINT32_MAX;
-}
-
-static bool same_pref(const struct datapath_pref *a, const struct datapath_pref *b)
-{
-	struct datapath_list la = {.n = 1, .pref = {*a}}, lb = {.n = 1, .pref = {*b}};
-
-	return datapath_list_equal(&la, &lb);
-}
-
 static unsigned int position(const struct datapath_list *list, const struct datapath_pref *pref)
 {
 	for (unsigned int i = 0; i < list->n; i++)
-		if (same_pref(&list->pref[i], pref))
+		if (datapath_pref_equal(&list->pref[i], pref))
 			return i;
 	return BINDING_OUTSIDE;
 }
@@ -372,4 +362,23 @@ bool binding_quiesce(struct binding *b, int index)
 	if (b->stepping) /* nothing is seen to the end from in there */
 		sd_event_source_set_enabled(b->work, SD_EVENT_ONESHOT);
 	return false;
+}
+
+void binding_check_rings(struct binding *b)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(b->slot); i++) {
+		struct slot *s = &b->slot[i];
+
+		if (s->dp && !s->failed && s->ops->check_rings)
+			s->ops->check_rings(s->dp);
+	}
+}
+
+int binding_control_send(struct binding *b, const uint8_t *frame, size_t len)
+{
+	struct slot *s = b->cur;
+
+	if (s->phase != SLOT_STARTED || s->failed || !s->ops->control_send)
+		return -ENOTCONN;
+	return s->ops->control_send(s->dp, frame, len);
 }

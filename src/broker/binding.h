@@ -71,7 +71,8 @@ struct binding_events {
 	void (*quiesced)(void *ctx);
 };
 
-int binding_new(const struct datapath_open *function /* pref, events, ctx unused */,
+/* function: pref, attach, events, ctx are unused. port: of the function, which outlives the binding. */
+int binding_new(const struct datapath_open *function, struct fabric_port *port,
 		const struct datapath_list *list, bool failback, const struct binding_events *events,
 		void *ctx, struct binding **ret);
 void binding_free(struct binding *b); /* takes NULL; no rings left */
@@ -86,10 +87,6 @@ void binding_port_remade(struct binding *b);
 
 /* The fabric's port is lost to all who lead there: they failed, and are closed. */
 void binding_port_lost(struct binding *b);
-
-/* Whether a datapath leads to the function's fabric, where all settings are in force; or to another switch.
- */
-bool binding_leads_to_fabric(const struct datapath_ops *ops, const struct datapath_pref *pref);
 
 /* Whether the current datapath has told its switch by itself where the function is now; else somebody else
  * has to. */
@@ -106,3 +103,8 @@ void binding_queue_call(struct binding *b, unsigned int index, int callfd);
  * it is done; false: `quiesced` will tell, in bounded time. What is not stopped in that turn of the event
  * loop, or from `quiesced`, is served again after it. */
 bool binding_quiesce(struct binding *b, int index);
+
+/* A worker found some ring broken: looks whether it is one of these. */
+void binding_check_rings(struct binding *b);
+/* Gives the guest a control frame; see dataplane_control_send(). */
+int binding_control_send(struct binding *b, const uint8_t *frame, size_t len);

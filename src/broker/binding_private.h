@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the files of a binding share. Nobody else includes this.
+/* What the files of a binding share. No other file includes this.
  *
  *	binding.c	what the owner calls; the events that it gets
  *	binding_step.c	the decision: what is to be done next in the state that is
  *	binding_slot.c	one instance of a datapath: its phases, its deadlines, the rings that it has
  *
  * Callbacks of an instance may come from anywhere, even from within a call to it. So they write down what
- * they say in its slot, and the next step acts on that: nobody is closed or called from within his own
+ * they say in its slot, and the next step acts on that: no instance is closed or called from within its own
  * callback. */
 
 #include "broker/binding.h"
@@ -21,8 +21,9 @@
 #define BINDING_SETTLE_MAX_US 20000
 
 enum slot_phase {
-	SLOT_CLOSED, /* no instance */
-	SLOT_OPEN,   /* not prepared, or for other features or memory than the rings have now */
+	SLOT_CLOSED,    /* no instance */
+	SLOT_ATTACHING, /* the fabric opens the port */
+	SLOT_OPEN,      /* not prepared, or for other features or memory than the rings have now */
 	SLOT_PREPARING,
 	SLOT_PREPARED,
 	SLOT_STARTING,
@@ -36,16 +37,19 @@ struct slot {
 	const struct datapath_ops *ops;
 	struct datapath *dp;
 	struct datapath_pref pref;
-	unsigned int pos;                                 /* of it in the list, or BINDING_OUTSIDE */
-	bool failed;                                      /* and is of no use any more */
-	char why[160];                                    /* … why */
-	sd_event_source *timer;                           /* for the answer that is due */
-	bool late;                                        /* … and has not come in time */
-	uint64_t features;                                /* what it was prepared for */
-	struct guest_mem *mem;                            /* a reference; NULL: never prepared */
-	bool stale;                                       /* … and something else changed since */
-	uint64_t started_us;                              /* when it began to serve; 0: it did not yet */
-	bool in_service;                                  /* slot_begin_service() was called for this start */
+	enum attach_kind kind;  /* of its attachment to the fabric; ATTACH_NONE: it leads elsewhere */
+	struct fabric_use use;  /* of the fabric's port */
+	bool attached;          /* … which is open, or on its way */
+	unsigned int pos;       /* of it in the list, or BINDING_OUTSIDE */
+	bool failed;            /* and is of no use any more */
+	char why[160];          /* … why */
+	sd_event_source *timer; /* for the answer that is due */
+	bool late;              /* … and has not come in time */
+	uint64_t features;      /* what it was prepared for */
+	struct guest_mem *mem;  /* a reference; NULL: never prepared */
+	bool stale;             /* … and something else changed since */
+	uint64_t started_us;    /* when it began to serve; 0: it did not yet */
+	bool in_service;        /* slot_begin_service() was called for this start */
 	struct datapath_ring lent[VHOST_USER_MAX_QUEUES]; /* rings that it has; see binding_ring.lent */
 };
 
@@ -66,6 +70,7 @@ struct binding_ring {
 
 struct binding {
 	struct datapath_open open;
+	struct fabric_port *port; /* of the function */
 	struct datapath_list list;
 	bool failback;
 	const struct binding_events *events;

@@ -227,10 +227,52 @@ void slot_fini(struct slot *s)
 	sd_event_source_disable_unref(s->timer);
 }
 
+static void open_instance(struct slot *s)
+{
+	struct datapath_open open = s->b->open;
+	struct err err = {0};
+	int r;
+
+	s->phase = SLOT_OPEN;
+	open.pref = &s->pref;
+	open.attach = s->kind == ATTACH_NONE ? NULL : &s->b->port->attach;
+	open.events = &slot_events;
+	open.ctx = s;
+	r = s->ops->open(&open, &s->dp, &err);
+	if (r < 0) {
+		s->dp = NULL;
+		slot_fail(s, *err.text ? err.text : strerror(-r));
+	}
+}
+
+/* The fabric's port is open. What it gives may be another kind than its settings let expect. */
+static void attached(struct slot *s)
+{
+	s->kind = s->b->port->attach.kind;
+	if (s->kind == ATTACH_NONE || !(s->ops->takes(&s->pref) & s->kind))
+		slot_fail(s, "the fabric gave it nothing that it can use");
+	else
+		open_instance(s);
+}
+
+static void on_attached(void *ctx, int r, const struct err *err)
+{
+	struct slot *s = ctx;
+
+	if (s->phase != SLOT_ATTACHING)
+		return;
+	if (r < 0) {
+		s->attached = false;
+		slot_fail(s, *err->text ? err->text : strerror(-r));
+	} else if (!s->failed) {
+		attached(s);
+	}
+	binding_wake(s->b);
+}
+
 void slot_open(struct slot *s, unsigned int pos)
 {
 	struct binding *b = s->b;
-	struct datapath_open open = b->open;
 	struct err err = {0};
 	int r;
 
@@ -239,18 +281,23 @@ void slot_open(struct slot *s, unsigned int pos)
 	s->failed = s->stale = false;
 	s->phase = SLOT_OPEN;
 	s->ops = datapath_ops_of(s->pref.type);
-	if (!s->ops) {
-		slot_fail(s, "this vpfd was built without it");
+	s->kind = ATTACH_NONE;
+	if (datapath_fits(&s->pref, &b->port->fabric->settings, &err) < 0) {
+		slot_fail(s, err.text);
 		return;
 	}
-	open.pref = &s->pref;
-	open.events = &slot_events;
-	open.ctx = s;
-	r = s->ops->open(&open, &s->dp, &err);
-	if (r < 0) {
-		s->dp = NULL;
-		slot_fail(s, *err.text ? err.text : strerror(-r));
+	s->kind = datapath_attach_kind(&s->pref, &b->port->fabric->settings);
+	if (s->kind == ATTACH_NONE) {
+		open_instance(s);
+		return;
 	}
+	s->phase = SLOT_ATTACHING;
+	r = fabric_port_open(b->port, &s->use, b->open.queue_pairs, &(struct answer){on_attached, s}, &err);
+	s->attached = r >= 0;
+	if (r < 0)
+		slot_fail(s, *err.text ? err.text : strerror(-r));
+	else if (r != ANSWER_LATER)
+		attached(s);
 }
 
 void slot_prepare(struct slot *s, uint64_t features, struct guest_mem *mem)
@@ -322,6 +369,9 @@ void slot_close(struct slot *s)
 	if (s->dp)
 		s->ops->close(s->dp);
 	s->dp = NULL;
+	if (s->attached)
+		fabric_port_close(s->b->port, &s->use);
+	s->attached = false;
 	take_all_back(s, true);
 	guest_mem_unref(steal_ptr(&s->mem));
 	s->phase = SLOT_CLOSED;

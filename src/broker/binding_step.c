@@ -39,18 +39,19 @@ static struct wanted look(const struct binding *b)
 	return w;
 }
 
-/* Who can log what is written: vpfd's workers, and the kernel's vhost-net for a log that it can use. */
+/* While what is written is logged, only those that can do that. */
 static bool suits(const struct binding *b, const struct datapath_pref *pref)
 {
-	return !b->logging || pref->type == DATAPATH_BUILTIN || pref->type == DATAPATH_VHOST_NET;
+	const struct datapath_ops *ops = datapath_ops_of(pref->type);
+
+	return !b->logging || (ops && ops->can_log);
 }
 
 /* It leads to the fabric, where all settings are in force; so rings may stay there though no list says so,
  * until one of the list can be had. */
 static bool may_stay(const struct binding *b, const struct slot *s)
 {
-	return suits(b, &s->pref) && s->ops &&
-	       (s->pos != BINDING_OUTSIDE || binding_leads_to_fabric(s->ops, &s->pref));
+	return suits(b, &s->pref) && s->ops && (s->pos != BINDING_OUTSIDE || s->kind != ATTACH_NONE);
 }
 
 static bool current_counts(const struct binding *b)
@@ -239,6 +240,7 @@ static bool step_next(struct binding *b, const struct wanted *w)
 	case SLOT_STARTED:
 		promote(b);
 		return true;
+	case SLOT_ATTACHING:
 	case SLOT_PREPARING:
 	case SLOT_STARTING:
 	case SLOT_STOPPING:
@@ -328,6 +330,7 @@ static bool step_current(struct binding *b, const struct wanted *w, bool leave)
 			return false;
 		slot_start(b->next);
 		return true;
+	case SLOT_ATTACHING:
 	case SLOT_PREPARING:
 	case SLOT_STARTING:
 	case SLOT_STOPPING:

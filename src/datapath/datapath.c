@@ -1,16 +1,80 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+/* What a datapath and a fabric are to each other. */
+
 #include "datapath/datapath.h"
 
-/* NULL: not built in; a list that names it is refused. */
-static const struct datapath_ops *const datapaths[DATAPATH_TYPES] = {
-	[DATAPATH_BUILTIN] = &datapath_builtin,
-	[DATAPATH_VHOST_NET] = &datapath_vhost_net,
-	[DATAPATH_VHOST_USER] = &datapath_vhost_user,
-	[DATAPATH_VDPA] = &datapath_vdpa,
-};
+#include <stdio.h>
+#include <string.h>
 
-const struct datapath_ops *datapath_ops_of(enum datapath_type type)
+#include "settings/settings_json.h"
+
+enum attach_kind datapath_attach_kind(const struct datapath_pref *pref, const struct fabric_settings *fabric)
 {
-	return (unsigned int)type < DATAPATH_TYPES ? datapaths[type] : NULL;
+	const struct datapath_ops *ops = datapath_ops_of(pref->type);
+	uint32_t fit = ops ? ops->takes(pref) & fabric_gives(fabric) : 0;
+
+	return (enum attach_kind)(fit & -fit);
+}
+
+static void kinds_text(uint32_t kinds, char *to, size_t size)
+{
+	size_t n = 0;
+
+	for (uint32_t kind = 1; kind && kind <= kinds; kind <<= 1)
+		if (kinds & kind && n < size)
+			n += (size_t)snprintf(to + n, size - n, "%s%s", n ? " or " : "",
+					      attach_kind_text((enum attach_kind)kind));
+}
+
+int datapath_fits(const struct datapath_pref *pref, const struct fabric_settings *fabric, struct err *err)
+{
+	const struct datapath_ops *ops = datapath_ops_of(pref->type);
+	char wanted[128];
+
+	if (!ops)
+		return err_set(err, EOPNOTSUPP, "datapaths", "%s is not built into this vpfd",
+			       datapath_type_name(pref->type));
+	if (!ops->takes(pref) || datapath_attach_kind(pref, fabric) != ATTACH_NONE)
+		return 0;
+	kinds_text(ops->takes(pref), wanted, sizeof(wanted));
+	return err_set(
+		err, EOPNOTSUPP, "datapaths",
+		"%s needs %s, which fabrics of type %s such as %s do not give: use another type of fabric, or another datapath",
+		datapath_type_name(pref->type), wanted, fabric_type_name(fabric->type), fabric->name);
+}
+
+uint32_t datapath_can(const struct datapath_pref *pref, const struct fabric_settings *fabric)
+{
+	const struct datapath_ops *ops = datapath_ops_of(pref->type);
+	uint32_t can = 0;
+
+	if (!ops)
+		return 0;
+	if (datapath_attach_kind(pref, fabric) != ATTACH_NONE)
+		can = fabric_can(fabric);
+	else if (ops->enforces)
+		can = ops->enforces(pref);
+	return ops->carries_control ? can | CAN_CONTROL : can;
+}
+
+int datapath_inventory(const char *type, json_t **ret, struct err *err)
+{
+	for (unsigned int i = 0; i < DATAPATH_TYPES; i++) {
+		const struct datapath_ops *ops = datapath_ops_of((enum datapath_type)i);
+
+		if (ops && !strcmp(ops->name, type) && ops->inventory)
+			return ops->inventory(ret, err);
+	}
+	return err_set(err, EOPNOTSUPP, NULL, "this vpfd has nothing to list for datapaths of type %s", type);
+}
+
+void datapath_remember(bool on)
+{
+	for (unsigned int i = 0; i < DATAPATH_TYPES; i++) {
+		const struct datapath_ops *ops = datapath_ops_of((enum datapath_type)i);
+
+		if (ops && ops->remember)
+			ops->remember(on);
+	}
 }

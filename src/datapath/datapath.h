@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What serves a function's rings, whatever it is: the one interface between the broker (broker/binding.h),
- * which decides who serves them, and those who can: builtin, vhost-net, vhost-user, vdpa.
+/* What serves a function's rings, whatever it is: the one interface between the broker (broker/binding.h), which
+ * decides what serves them, and the datapaths that can, each in a directory of its own.
  *
  * Theory of operation. An instance serves one function by one preference. Its life:
  *
@@ -14,6 +14,10 @@
  * are without a server only from stop to started. start takes all rings of the function that its driver has
  * started; a change of that set, of guest memory or of features is a stop and another start, and what was
  * prepared stays.
+ *
+ * Where it leads. A datapath that takes an attachment (fabric/attach.h) leads to the function's fabric: the broker
+ * opens the fabric's port before it opens the instance, and closes it after. All settings are in force there. One
+ * that takes none leads to a switch of its own, which enforces what enforces() says.
  *
  * Who owns a ring. From start() on, the instance and nobody else touches it, and reads its kick descriptor.
  * After stopped(), or started() with an error, or failed(), it is the broker's again, nobody touches ring or
@@ -36,12 +40,14 @@
 
 #include <systemd/sd-event.h>
 
+#include "fabric/fabric.h"
 #include "settings/counters.h"
 #include "settings/datapath_list.h"
 #include "settings/rx_filter.h"
 #include "vhost/vhost_user.h"
 
-struct fabric_port;
+struct control_box;
+struct worker_pool;
 
 #define DATAPATH_PREPARE_US 3000000 /* µs, from prepare() to prepared() */
 #define DATAPATH_START_US   2000000
@@ -73,9 +79,13 @@ struct datapath_open {
 	const struct datapath_pref *pref; /* copied */
 	const char *pf;                   /* name of the virtual PF; outlives the instance */
 	unsigned int fn;                  /* VPF_FUNCTION_* */
-	struct fabric_port *port;         /* of the function, on its fabric; outlives the instance */
-	unsigned int queue_pairs;         /* 1…VHOST_USER_MAX_QUEUE_PAIRS, that the driver may use */
-	uint8_t mac[6];                   /* what the guest was told */
+	const struct fabric_port *port; /* of the function: its settings and filters; outlives the instance */
+	const struct fabric_attach
+		*attach;             /* of the open port, which outlives the instance; NULL: it takes none */
+	struct worker_pool *pool;    /* vpfd's own workers */
+	struct control_box *control; /* of a PF: where its control frames go; NULL: of a VF */
+	unsigned int queue_pairs;    /* 1…VHOST_USER_MAX_QUEUE_PAIRS, that the driver may use */
+	uint8_t mac[6];              /* what the guest was told */
 	uint16_t mtu;
 	const struct datapath_events *events;
 	void *ctx;
@@ -92,13 +102,16 @@ struct datapath_ops {
 	/* µs from stop() to stopped(), if DATAPATH_STOP_US is too short to wait for who would else go on
 	 * writing to rings that were taken away; less than VHOST_USER_HOLD_US. 0: it is not. */
 	uint64_t stop_us;
-	/* Virtio features that it can serve by such a preference, at most; 0: it does not exist here, for the
+	bool can_log;         /* what it writes to guest memory, for a migration */
+	bool carries_control; /* vpfd reads the rings: control frames of a PF come out of them, and go in */
+	/* Which attachments to the function's fabric it takes by such a preference, of which it gets one:
+	 * ATTACH_*; 0: it leads to a switch of its own. */
+	uint32_t (*takes)(const struct datapath_pref *pref);
+	/* Virtio features that it can serve by such a preference, at most; 0: it is not available here, for the
 	 * reason in `err` (no such device node, …). Asked at configuration: looks, opens nothing for long. */
 	uint64_t (*features)(const struct datapath_pref *pref, unsigned int queue_pairs, struct err *err);
-	/* Which settings of the function take effect on the switch that it leads to: CAN_*
-	 * (fabric/fabric.h). `fabric`: what the function's fabric can enforce; a datapath that leads there
-	 * returns just that. */
-	uint32_t (*enforces)(const struct datapath_pref *pref, uint32_t fabric);
+	/* It leads to a switch of its own: which settings of the function take effect there, CAN_*. NULL: none. */
+	uint32_t (*enforces)(const struct datapath_pref *pref);
 	/* Allocates; nothing else. -ENOMEM, -EINVAL (`err` says what does not fit this host or fabric). */
 	int (*open)(const struct datapath_open *args, struct datapath **ret, struct err *err);
 	/* `features`: negotiated, without the protocol's own; -EOPNOTSUPP by prepared() if it lacks one.
@@ -125,7 +138,27 @@ struct datapath_ops {
 	/* Started: whether its start has told the switch that it leads to where the function is now. NULL:
 	 * no, or it leads to the function's fabric, whose announce() does that. */
 	bool (*announces)(const struct datapath *dp);
+	/* A worker found some ring broken: looks whether it is one of these (ring_error). NULL: no workers here. */
+	void (*check_rings)(struct datapath *dp);
+	/* carries_control; started: gives the guest a control frame. As dataplane_control_send(). */
+	int (*control_send)(struct datapath *dp, const uint8_t *frame, size_t len);
+	/* Whether what features() and enforces() find out may be kept for a moment, in which the same is asked
+	 * often; false: it is forgotten. NULL: nothing to keep. */
+	void (*remember)(bool on);
+	/* What the host has for such datapaths, as the API shows it: the caller's object. NULL: nothing to list. */
+	int (*inventory)(json_t **ret, struct err *err);
 };
 
-extern const struct datapath_ops datapath_builtin, datapath_vhost_net, datapath_vhost_user, datapath_vdpa;
-const struct datapath_ops *datapath_ops_of(enum datapath_type type);
+const struct datapath_ops *datapath_ops_of(enum datapath_type type); /* NULL: not built in */
+
+/* The attachment that such a preference gets on a fabric of such settings; ATTACH_NONE: it takes none, or there is
+ * none that fits. */
+enum attach_kind datapath_attach_kind(const struct datapath_pref *pref, const struct fabric_settings *fabric);
+/* Whether it can serve functions of the fabric at all. -EOPNOTSUPP, `err` about "datapaths". */
+int datapath_fits(const struct datapath_pref *pref, const struct fabric_settings *fabric, struct err *err);
+/* See datapath_ops.remember: for all types. */
+void datapath_remember(bool on);
+/* What the host has for a type of datapaths, by name; see datapath_ops.inventory. -EOPNOTSUPP: nothing to list. */
+int datapath_inventory(const char *type, json_t **ret, struct err *err);
+/* What is enforced for a function of the fabric that is served by such a preference: CAN_*. */
+uint32_t datapath_can(const struct datapath_pref *pref, const struct fabric_settings *fabric);

@@ -7,14 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <systemd/sd-event.h>
 #include <time.h>
 
 #include "broker/binding.h"
-#include "datapath/builtin/datapath_builtin.h"
-#include "dataplane/dataplane_check.h"
-#include "dataplane/function.h"
-#include "fabric/builtin/builtin.h"
+#include "dataplane/dataplane_private.h"
+#include "dataplane/list_check.h"
 #include "net/netdev_monitor.h"
 #include "switch/control_box.h"
 #include "switch/counter_file.h"
@@ -23,41 +20,22 @@
 #include "util/log.h"
 #include "vhost/guest_map.h"
 
-_Static_assert(DATAPLANE_CONTROL_FRAMES == CONTROL_BOX_FRAMES && DATAPLANE_CONTROL_LEN == CONTROL_BOX_LEN,
-	       "the interface promises what the mailbox has");
-
-struct pf_entry {
-	char name[VPF_NAME_MAX];
-	unsigned int n; /* functions added: 0…n-1 */
-	struct function *function[VPF_MAX_FUNCTIONS];
-	struct counter_file *counters; /* NULL: they end with this process */
-	char counters_path[128];
-};
-
-#define CONTROL_BUDGET 16 /* control frames before others of the event loop have their turn */
-
-struct dataplane {
-	struct dataplane_config config;
-	struct worker_pool *pool;
-	struct netdev_monitor *monitor;
-	sd_event_source *note_source, *fault_source;
-	unsigned int n_fabrics, n_pfs;
-	struct fabric *fabrics[VPF_MAX_FABRICS];
-	struct pf_entry *pfs[VPF_MAX_PFS];
-	dataplane_control_fn control_fn; /* NULL: nobody listens */
-	void *control_ctx;
-	unsigned int control_next; /* the PF whose mailbox is looked at next */
-};
-
-static struct fabric *find_fabric(const struct dataplane *dp, const char *name)
+static struct fabric_entry *find_entry(const struct dataplane *dp, const char *name)
 {
 	for (unsigned int i = 0; i < dp->n_fabrics; i++)
-		if (!strcmp(dp->fabrics[i]->settings.name, name))
+		if (!strcmp(dp->fabrics[i]->fabric->settings.name, name))
 			return dp->fabrics[i];
 	return NULL;
 }
 
-static struct pf_entry *find_pf(const struct dataplane *dp, const char *name)
+static struct fabric *find_fabric(const struct dataplane *dp, const char *name)
+{
+	struct fabric_entry *e = find_entry(dp, name);
+
+	return e && !e->coming ? e->fabric : NULL;
+}
+
+struct pf_entry *dataplane_find_pf(const struct dataplane *dp, const char *name)
 {
 	for (unsigned int i = 0; i < dp->n_pfs; i++)
 		if (!strcmp(dp->pfs[i]->name, name))
@@ -65,9 +43,9 @@ static struct pf_entry *find_pf(const struct dataplane *dp, const char *name)
 	return NULL;
 }
 
-static struct function *find_function(const struct dataplane *dp, const char *pf, unsigned int fn)
+struct function *dataplane_find_function(const struct dataplane *dp, const char *pf, unsigned int fn)
 {
-	struct pf_entry *e = find_pf(dp, pf);
+	struct pf_entry *e = dataplane_find_pf(dp, pf);
 
 	return e && fn < e->n ? e->function[fn] : NULL;
 }
@@ -76,7 +54,7 @@ static struct function *find_function(const struct dataplane *dp, const char *pf
 static void on_link_changed(void *ctx, struct fabric_port *p, bool up)
 {
 	struct dataplane *dp = ctx;
-	const struct function *f = find_function(dp, p->pf, p->fn);
+	const struct function *f = dataplane_find_function(dp, p->pf, p->fn);
 
 	if (dp->config.events->link_changed && !(f && f->unusable))
 		dp->config.events->link_changed(dp->config.ctx, p->pf, p->fn, up);
@@ -109,7 +87,7 @@ static void on_trouble(void *ctx, struct fabric *f, struct fabric_port *p, const
 
 static void on_port_remade(void *ctx, struct fabric_port *p)
 {
-	const struct function *f = find_function(ctx, p->pf, p->fn);
+	const struct function *f = dataplane_find_function(ctx, p->pf, p->fn);
 
 	if (f)
 		binding_port_remade(f->binding);
@@ -117,7 +95,7 @@ static void on_port_remade(void *ctx, struct fabric_port *p)
 
 static void on_port_lost(void *ctx, struct fabric_port *p)
 {
-	const struct function *f = find_function(ctx, p->pf, p->fn);
+	const struct function *f = dataplane_find_function(ctx, p->pf, p->fn);
 
 	if (f)
 		binding_port_lost(f->binding);
@@ -137,7 +115,7 @@ static void on_netdev(void *ctx, const char *name, int ifindex, bool carrier, bo
 	struct dataplane *dp = ctx;
 
 	for (unsigned int i = 0; i < dp->n_fabrics; i++)
-		dp->fabrics[i]->ops->netdev_changed(dp->fabrics[i], name, ifindex, carrier, gone);
+		fabric_netdev_changed(dp->fabrics[i]->fabric, name, ifindex, carrier, gone);
 }
 
 static void check_rings(struct dataplane *dp)
@@ -146,7 +124,9 @@ static void check_rings(struct dataplane *dp)
 		for (unsigned int fn = 0; fn < dp->pfs[i]->n; fn++)
 			function_check_memory(dp->pfs[i]->function[fn]);
 	/* After that: what is wrong with a ring that reads as zeros is not the ring. */
-	datapath_builtin_check_rings();
+	for (unsigned int i = 0; i < dp->n_pfs; i++)
+		for (unsigned int fn = 0; fn < dp->pfs[i]->n; fn++)
+			binding_check_rings(dp->pfs[i]->function[fn]->binding);
 }
 
 /* A worker, or this thread, met guest memory that its owner had taken away. */
@@ -167,46 +147,9 @@ static void take_note(struct dataplane *dp, const struct worker_note *note)
 		check_rings(dp);
 		return;
 	}
-	for (unsigned int i = 0; i < dp->n_fabrics; i++) {
-		struct fabric *f = dp->fabrics[i];
-
-		if (f->ops == &fabric_builtin &&
-		    builtin_note(container_of(f, struct builtin_fabric, base), note))
+	for (unsigned int i = 0; i < dp->n_fabrics; i++)
+		if (fabric_note(dp->fabrics[i]->fabric, note))
 			return;
-	}
-}
-
-/* NULL: the fabric passes none. */
-static struct control_box *box_of(const struct pf_entry *e)
-{
-	const struct sw_port *port = e->n ? builtin_sw_port(e->function[VPF_FUNCTION_PF]->port) : NULL;
-
-	return port ? port->control : NULL;
-}
-
-/* A frame of each PF in turn, so that none waits for another that has more. */
-static void take_control(struct dataplane *dp)
-{
-	uint8_t frame[DATAPLANE_CONTROL_LEN];
-	unsigned int budget = CONTROL_BUDGET;
-
-	for (unsigned int none = 0; none < dp->n_pfs && dp->control_fn;) {
-		struct pf_entry *e = dp->pfs[dp->control_next % dp->n_pfs];
-		struct control_box *box = box_of(e);
-		size_t len = box ? control_box_take(box, frame) : 0;
-
-		dp->control_next = (dp->control_next + 1) % dp->n_pfs;
-		if (!len) {
-			none++;
-			continue;
-		}
-		none = 0;
-		dp->control_fn(dp->control_ctx, e->name, frame, len);
-		if (!--budget) {
-			worker_note_control(dp->pool);
-			return;
-		}
-	}
 }
 
 static int on_notes(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -225,70 +168,111 @@ static int on_notes(sd_event_source *source, int fd, uint32_t revents, void *use
 		     k++)
 			take_note(dp, &note);
 	if (worker_next_control(dp->pool))
-		take_control(dp);
+		dataplane_take_control(dp);
 	return 0;
 }
 
-static int do_fabric_add(void *ctx, const struct fabric_settings *s, struct err *err)
+static void remove_entry(struct dataplane *dp, struct fabric_entry *e)
+{
+	for (unsigned int i = 0; i < dp->n_fabrics; i++) {
+		if (dp->fabrics[i] != e)
+			continue;
+		dp->fabrics[i] = dp->fabrics[--dp->n_fabrics];
+		break;
+	}
+	fabric_free(e->fabric);
+	free(e);
+}
+
+static void on_fabric_made(void *ctx, int r, const struct err *err)
+{
+	struct fabric_entry *e = ctx;
+	struct answer answer = e->answer;
+
+	e->coming = false;
+	if (r < 0)
+		remove_entry(e->dp, e);
+	else
+		netdev_monitor_refresh(e->dp->monitor); /* the carrier, now */
+	answer_give(&answer, r, err);
+}
+
+static int do_fabric_add(void *ctx, const struct fabric_settings *s, const struct answer *answer,
+			 struct err *err)
 {
 	struct dataplane *dp = ctx;
-	const struct fabric_ops *ops = fabric_ops_of(s->type);
-	struct fabric *f;
+	struct fabric_config config = {
+		.event = dp->config.event, .pool = dp->pool, .events = &fabric_events, .ctx = dp};
+	struct fabric_entry *e;
 	int r;
 
 	if (dp->n_fabrics == VPF_MAX_FABRICS)
 		return err_set(err, ENOSPC, "name", "there are %d fabrics already, which is the limit",
 			       VPF_MAX_FABRICS);
-	if (!ops)
-		return err_set(err, EOPNOTSUPP, "type", "this vpfd has no fabrics of that type");
-	r = ops->new (dp->config.event, dp->pool, s, &fabric_events, dp, &f, err);
-	if (r < 0)
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return err_set(err, ENOMEM, NULL, "not enough memory for a fabric");
+	e->dp = dp;
+	e->answer = *answer;
+	r = fabric_new(&config, s, &(struct answer){on_fabric_made, e}, &e->fabric, err);
+	if (r < 0) {
+		free(e);
 		return r;
-	dp->fabrics[dp->n_fabrics++] = f;
-	if (s->uplink != UPLINK_NONE || s->type != FABRIC_BUILTIN)
-		netdev_monitor_refresh(dp->monitor); /* the carrier, now */
-	return 0;
+	}
+	e->coming = r == ANSWER_LATER;
+	dp->fabrics[dp->n_fabrics++] = e;
+	if (!e->coming)
+		netdev_monitor_refresh(dp->monitor);
+	return r;
 }
 
-static int do_fabric_set(void *ctx, const struct fabric_settings *s, struct err *err)
+static void on_fabric_set(void *ctx, int r, const struct err *err)
+{
+	struct fabric_entry *e = ctx;
+	struct answer answer = e->answer;
+
+	if (r >= 0)
+		netdev_monitor_refresh(e->dp->monitor);
+	answer_give(&answer, r, err);
+}
+
+static int do_fabric_set(void *ctx, const struct fabric_settings *s, const struct answer *answer,
+			 struct err *err)
 {
 	struct dataplane *dp = ctx;
-	struct fabric *f = find_fabric(dp, s->name);
+	struct fabric_entry *e = find_entry(dp, s->name);
 	int r;
 
-	if (!f)
+	if (!e || e->coming)
 		return err_set(err, ENOENT, "name", "there is no fabric %s", s->name);
-	r = f->ops->set(f, s, err);
-	if (r < 0)
-		return r;
-	if (s->uplink != UPLINK_NONE)
+	r = fabric_set(e->fabric, s, &(struct answer){on_fabric_set, e}, err);
+	if (r == ANSWER_LATER)
+		e->answer = *answer;
+	else if (!r)
 		netdev_monitor_refresh(dp->monitor);
-	return 0;
+	return r;
 }
 
 static int do_list_check(void *ctx, const char *fabric, unsigned int queue_pairs,
 			 const struct datapath_list *list, struct datapath_ability *ret, struct err *err)
 {
-	const struct fabric *f = find_fabric(ctx, fabric);
+	struct dataplane *dp = ctx;
+	const struct fabric *f = find_fabric(dp, fabric);
 
 	if (!f)
 		return err_set(err, ENOENT, "fabric", "there is no fabric %s", fabric);
+	/* What is asked many times in a turn of the event loop is looked up once. */
+	datapath_remember(true);
+	sd_event_source_set_enabled(dp->turn_source, SD_EVENT_ON);
 	return dataplane_list_check(f, queue_pairs, list, ret, err);
 }
 
 static void do_fabric_del(void *ctx, const char *name)
 {
-	struct dataplane *dp = ctx;
+	struct fabric_entry *e = find_entry(ctx, name);
 
-	for (unsigned int i = 0; i < dp->n_fabrics; i++) {
-		struct fabric *f = dp->fabrics[i];
-
-		if (strcmp(f->settings.name, name) != 0)
-			continue;
-		dp->fabrics[i] = dp->fabrics[--dp->n_fabrics];
-		f->ops->free(f);
-		return;
-	}
+	if (e)
+		remove_entry(ctx, e);
 }
 
 static int do_fabric_get(void *ctx, const char *name, struct fabric_state *ret, struct port_stats *ret_uplink)
@@ -298,7 +282,7 @@ static int do_fabric_get(void *ctx, const char *name, struct fabric_state *ret, 
 
 	if (!f)
 		return -ENOENT;
-	f->ops->get(f, ret, ret_uplink);
+	fabric_get(f, ret, ret_uplink);
 	return 0;
 }
 
@@ -309,7 +293,7 @@ static int do_fabric_fdb(void *ctx, const char *name, void (*row)(void *arg, con
 
 	if (!f)
 		return -ENOENT;
-	f->ops->fdb(f, clock_s(), row, arg);
+	fabric_fdb(f, clock_s(), row, arg);
 	return 0;
 }
 
@@ -341,22 +325,12 @@ static void free_entry(struct pf_entry *e)
 	free(e);
 }
 
-static int do_function_add(void *ctx, const struct pf_settings *pf, unsigned int fn,
-			   const struct function_settings *s, const char *path, struct err *err)
+/* The PF's, made with its first function. */
+static int get_entry(struct dataplane *dp, const struct pf_settings *pf, const char *path,
+		     struct pf_entry **ret, struct err *err)
 {
-	struct dataplane *dp = ctx;
-	struct vhost_user_config socket = {
-		.path = path,
-		.mode = dp->config.socket_mode,
-		.group = (gid_t)dp->config.socket_group,
-	};
-	struct fabric *fabric = find_fabric(dp, pf->fabric);
-	struct pf_entry *e = find_pf(dp, pf->name);
-	struct function *f;
-	int r;
+	struct pf_entry *e = dataplane_find_pf(dp, pf->name);
 
-	if (!fabric)
-		return err_set(err, ENOENT, "fabric", "there is no fabric %s", pf->fabric);
 	if (!e) {
 		if (dp->n_pfs == VPF_MAX_PFS)
 			return err_set(err, ENOSPC, "name",
@@ -368,49 +342,13 @@ static int do_function_add(void *ctx, const struct pf_settings *pf, unsigned int
 		open_counters(dp, e, pf, path);
 		dp->pfs[dp->n_pfs++] = e;
 	}
-	if (fn != e->n || fn >= VPF_MAX_FUNCTIONS)
-		return err_set(err, EINVAL, NULL, "functions are added in order");
-	r = function_new(dp->config.event, fabric, pf, fn, s, fn <= pf->vfs ? e->counters : NULL, &socket,
-			 dp->config.events, dp->config.ctx, &f, err);
-	if (r < 0) {
-		if (!e->n) {
-			dp->n_pfs--;
-			free_entry(e);
-		}
-		return r;
-	}
-	e->function[e->n++] = f;
-	if (fn == VPF_FUNCTION_PF && dp->control_fn && box_of(e))
-		control_box_set(box_of(e), CONTROL_OPEN);
+	*ret = e;
 	return 0;
 }
 
-static void do_pf_set(void *ctx, const struct pf_settings *pf)
+/* One without functions is nothing. */
+static void tidy_entry(struct dataplane *dp, struct pf_entry *e)
 {
-	struct pf_entry *e = find_pf(ctx, pf->name);
-
-	for (unsigned int fn = 0; e && fn < e->n; fn++)
-		e->function[fn]->pf_list = pf->datapaths;
-}
-
-static void do_function_set(void *ctx, const char *pf, unsigned int fn, const struct pf_policy *policy,
-			    const struct function_settings *s)
-{
-	struct function *f = find_function(ctx, pf, fn);
-
-	if (f)
-		function_set(f, policy, s);
-}
-
-static void do_function_del(void *ctx, const char *pf, unsigned int fn)
-{
-	struct dataplane *dp = ctx;
-	struct pf_entry *e = find_pf(dp, pf);
-
-	if (!e || fn + 1 != e->n)
-		return;
-	function_forget(e->function[e->n - 1]);
-	function_free(e->function[--e->n]);
 	if (e->n)
 		return;
 	for (unsigned int i = 0; i < dp->n_pfs; i++) {
@@ -419,13 +357,89 @@ static void do_function_del(void *ctx, const char *pf, unsigned int fn)
 			break;
 		}
 	}
-	counter_file_remove(e->counters_path);
 	free_entry(e);
+}
+
+static int do_function_check(void *ctx, const char *fabric, const struct pf_settings *pf, unsigned int fn,
+			     const struct function_settings *s, const struct answer *answer, struct err *err)
+{
+	struct fabric *f = find_fabric(ctx, fabric);
+	struct fabric_check check = {.pf = pf->name, .fn = fn, .settings = s, .policy = &pf->policy};
+
+	if (!f)
+		return err_set(err, ENOENT, "fabric", "there is no fabric %s", fabric);
+	return fabric_check(f, &check, answer, err);
+}
+
+static int do_function_add(void *ctx, const struct pf_settings *pf, unsigned int fn,
+			   const struct function_settings *s, const struct function_offer *offer,
+			   const char *path, struct err *err)
+{
+	struct dataplane *dp = ctx;
+	struct function_config config = {
+		.event = dp->config.event,
+		.pool = dp->pool,
+		.pf = pf,
+		.fn = fn,
+		.settings = s,
+		.offer = offer,
+		.socket = {.path = path,
+			   .mode = dp->config.socket_mode,
+			   .group = (gid_t)dp->config.socket_group},
+		.events = dp->config.events,
+		.ctx = dp->config.ctx,
+	};
+	struct pf_entry *e = NULL;
+	int r;
+
+	config.fabric = find_fabric(dp, pf->fabric);
+	if (!config.fabric)
+		return err_set(err, ENOENT, "fabric", "there is no fabric %s", pf->fabric);
+	r = get_entry(dp, pf, path, &e, err);
+	if (r < 0)
+		return r;
+	if (fn != e->n || fn >= VPF_MAX_FUNCTIONS) {
+		r = err_set(err, EINVAL, NULL, "functions are added in order");
+	} else {
+		config.counters = fn <= pf->vfs ? e->counters : NULL;
+		r = function_new(&config, &e->function[e->n], err);
+	}
+	if (r < 0) {
+		tidy_entry(dp, e);
+		return r;
+	}
+	dataplane_control_added(dp, e->function[e->n++]);
+	return 0;
+}
+
+static int do_function_set(void *ctx, const char *pf, unsigned int fn, const struct pf_policy *policy,
+			   const struct function_settings *s, const struct function_offer *offer,
+			   const struct answer *answer, struct err *err)
+{
+	struct function *f = dataplane_find_function(ctx, pf, fn);
+
+	if (!f)
+		return err_set(err, ENOENT, NULL, "there is no such function");
+	return function_set(f, policy, s, offer, answer, err);
+}
+
+static void do_function_del(void *ctx, const char *pf, unsigned int fn)
+{
+	struct dataplane *dp = ctx;
+	struct pf_entry *e = dataplane_find_pf(dp, pf);
+
+	if (!e || fn + 1 != e->n)
+		return;
+	function_forget(e->function[e->n - 1]);
+	function_free(e->function[--e->n]);
+	if (!e->n)
+		counter_file_remove(e->counters_path);
+	tidy_entry(dp, e);
 }
 
 static void do_function_filter(void *ctx, const char *pf, unsigned int fn, const struct rx_filter *filter)
 {
-	struct function *f = find_function(ctx, pf, fn);
+	struct function *f = dataplane_find_function(ctx, pf, fn);
 
 	if (f)
 		function_filter(f, filter);
@@ -435,8 +449,7 @@ static int do_function_get(void *ctx, const char *pf, unsigned int fn, struct fu
 			   struct vhost_user_info *ret_vu, struct port_stats *ret_stats)
 {
 	static const struct rx_filter unknown;
-	const struct function *f = find_function(ctx, pf, fn);
-	const struct rx_filter *filter;
+	const struct function *f = dataplane_find_function(ctx, pf, fn);
 	struct vhost_user_info vu;
 	struct binding_info info;
 
@@ -444,25 +457,24 @@ static int do_function_get(void *ctx, const char *pf, unsigned int fn, struct fu
 		return -ENOENT;
 	vhost_user_get_info(f->vu, &vu);
 	binding_get_info(f->binding, &info);
-	filter = f->port->fabric->ops->port_get_filter(f->port);
 	if (ret)
 		*ret = (struct function_state){
 			.link_up = f->port->link_up && !f->unusable,
 			.mac_conflict = f->port->mac_conflict,
 			.datapath = info.datapath,
 			.offered = vu.offered,
-			.filter = filter ? filter : &unknown,
+			.filter = f->port->filter ? f->port->filter : &unknown,
 		};
 	if (ret_vu)
 		*ret_vu = vu;
 	if (ret_stats)
-		f->port->fabric->ops->port_get_stats(f->port, ret_stats);
+		fabric_port_get_stats(f->port, ret_stats);
 	return 0;
 }
 
 static int do_function_binding(void *ctx, const char *pf, unsigned int fn, struct binding_info *ret)
 {
-	const struct function *f = find_function(ctx, pf, fn);
+	const struct function *f = dataplane_find_function(ctx, pf, fn);
 
 	if (!f)
 		return -ENOENT;
@@ -477,14 +489,21 @@ const struct dataplane_ops dataplane_ops = {
 	.fabric_get = do_fabric_get,
 	.fabric_fdb = do_fabric_fdb,
 	.list_check = do_list_check,
+	.function_check = do_function_check,
 	.function_add = do_function_add,
-	.pf_set = do_pf_set,
 	.function_set = do_function_set,
 	.function_del = do_function_del,
 	.function_filter = do_function_filter,
 	.function_get = do_function_get,
 	.function_binding = do_function_binding,
 };
+
+static int on_turn_over(sd_event_source *source, void *userdata)
+{
+	(void)userdata;
+	datapath_remember(false);
+	return sd_event_source_set_enabled(source, SD_EVENT_OFF);
+}
 
 int dataplane_new(const struct dataplane_config *config, struct dataplane **ret, struct err *err)
 {
@@ -506,6 +525,10 @@ int dataplane_new(const struct dataplane_config *config, struct dataplane **ret,
 	if (r < 0)
 		goto fail;
 	r = sd_event_add_io(config->event, &dp->note_source, dp->pool->notefd, EPOLLIN, on_notes, dp);
+	if (r >= 0)
+		r = sd_event_add_post(config->event, &dp->turn_source, on_turn_over, dp);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(dp->turn_source, SD_EVENT_OFF);
 	if (r >= 0)
 		r = sd_event_add_io(config->event, &dp->fault_source, guest_map_fault_fd(), EPOLLIN, on_fault,
 				    dp);
@@ -532,44 +555,14 @@ void dataplane_free(struct dataplane *dp)
 		free_entry(e);
 		dp->n_pfs--;
 	}
-	while (dp->n_fabrics) {
-		struct fabric *f = dp->fabrics[--dp->n_fabrics];
-
-		f->ops->free(f);
-	}
+	while (dp->n_fabrics)
+		remove_entry(dp, dp->fabrics[dp->n_fabrics - 1]);
+	sd_event_source_disable_unref(dp->turn_source);
 	sd_event_source_disable_unref(dp->fault_source);
 	sd_event_source_disable_unref(dp->note_source);
 	netdev_monitor_free(dp->monitor);
 	worker_pool_free(dp->pool);
 	free(dp);
-}
-
-void dataplane_control_listen(struct dataplane *dp, dataplane_control_fn fn, void *ctx)
-{
-	dp->control_fn = fn;
-	dp->control_ctx = ctx;
-	for (unsigned int i = 0; i < dp->n_pfs; i++) {
-		struct control_box *box = box_of(dp->pfs[i]);
-
-		if (box && (!fn || control_box_state(box) == CONTROL_CLOSED))
-			control_box_set(box, fn ? CONTROL_OPEN : CONTROL_CLOSED);
-	}
-}
-
-void dataplane_control_pause(struct dataplane *dp, const char *pf, bool pause)
-{
-	struct pf_entry *e = find_pf(dp, pf);
-	struct control_box *box = e ? box_of(e) : NULL;
-
-	if (box && control_box_state(box) != CONTROL_CLOSED)
-		control_box_set(box, pause ? CONTROL_PAUSED : CONTROL_OPEN);
-}
-
-int dataplane_control_send(struct dataplane *dp, const char *pf, const uint8_t *frame, size_t len)
-{
-	struct function *f = find_function(dp, pf, VPF_FUNCTION_PF);
-
-	return f ? function_send_control(f, frame, len) : -ENOENT;
 }
 
 unsigned int dataplane_workers(struct dataplane *dp, struct worker_info *ret, unsigned int max)

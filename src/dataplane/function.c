@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "dataplane/dataplane_check.h"
-#include "fabric/builtin/builtin.h"
+#include "dataplane/list_check.h"
+#include "switch/control_box.h"
 #include "switch/worker.h"
 #include "util/log.h"
 #include "vhost/ring_record.h"
@@ -15,42 +15,12 @@
 _Static_assert(VPF_MAX_QUEUE_PAIRS <= VHOST_USER_MAX_QUEUE_PAIRS,
 	       "what the settings allow, a connection has");
 
-/* What any datapath that is not there at the moment will most likely serve: no offloads, split rings. */
-static uint64_t least_features(unsigned int queue_pairs)
+/* What an offer says, to a front-end. */
+static uint64_t features_of(const struct function_offer *offer, unsigned int queue_pairs)
 {
-	return (datapath_builtin.features(NULL, queue_pairs, NULL)) &
-	       (VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT) |
-		VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |
-		VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) | VIRTIO_BIT(VIRTIO_NET_F_MQ) |
-		VIRTIO_BIT(VIRTIO_NET_F_MTU) | VIRTIO_BIT(VIRTIO_NET_F_STATUS) |
-		VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX) |
-		VIRTIO_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE));
-}
+	uint64_t features = offer->list ? offer->list : dataplane_least_features(queue_pairs);
 
-/* The function's own list, or its virtual PF's. */
-static const struct datapath_list *list_of(const struct function *f, const struct function_settings *s)
-{
-	return s->datapaths.n ? &s->datapaths : &f->pf_list;
-}
-
-static uint64_t features_of(const struct function *f, const struct datapath_list *list)
-{
-	struct datapath_ability ability = {0};
-
-	/* The model has checked the list; what has changed since will be told when it is bound. */
-	if (dataplane_list_check(f->port->fabric, f->queue_pairs, list, &ability, NULL) < 0)
-		return 0;
-	return ability.features;
-}
-
-/* What all of the list can serve, and of the virtual PF's own, to which the function may return. */
-static uint64_t offer(const struct function *f, const struct datapath_list *list)
-{
-	uint64_t features = features_of(f, list), pf = features_of(f, &f->pf_list);
-
-	if (!features)
-		features = least_features(f->queue_pairs);
-	return pf ? features & pf : features;
+	return offer->pf ? features & offer->pf : features;
 }
 
 static struct log_scope scope_of(const struct function *f)
@@ -142,42 +112,7 @@ static void on_send_rarp(void *ctx, const uint8_t mac[6])
 {
 	const struct function *f = ctx;
 
-	f->port->fabric->ops->announce(f->port, mac);
-}
-
-struct control_frame {
-	struct sw_port *port;
-	uint8_t *data;
-	uint32_t len;
-	int result;
-};
-
-static void send_control(struct worker *w, void *arg)
-{
-	struct control_frame *c = arg;
-	struct vring_seg seg;
-	struct pkt *p = &w->pkts[0];
-
-	p->hdr = (struct virtio_net_hdr){0};
-	p->vlan = 0;
-	pkt_from_buffer(p, &seg, c->data, c->len);
-	c->result = port_deliver_control(w, c->port, p);
-	worker_flush_calls(w);
-}
-
-int function_send_control(struct function *f, const uint8_t *frame, size_t len)
-{
-	uint8_t data[DATAPLANE_CONTROL_LEN];
-	struct control_frame c = {.port = builtin_sw_port(f->port), .data = data, .len = (uint32_t)len};
-
-	if (len < PKT_ETH_LEN || len > sizeof(data))
-		return -EINVAL;
-	memcpy(data, frame, len);
-	/* A queue that is not there needs no worker to find out. */
-	if (!c.port || !c.port->rx)
-		return -ENOTCONN;
-	worker_run(worker_pool_pick(c.port->sw->pool), send_control, &c);
-	return c.result;
+	fabric_port_announce(f->port, mac);
 }
 
 static void on_event(void *ctx, int level, const char *text)
@@ -200,22 +135,21 @@ static const struct vhost_user_ops vu_ops = {
 	.event = on_event,
 };
 
-static bool on_fabric(const struct datapath_pref *pref)
+/* Whether it leads to the function's fabric; else to another switch. */
+static bool on_fabric(const struct function *f, const struct datapath_pref *pref)
 {
-	return binding_leads_to_fabric(datapath_ops_of(pref->type), pref);
+	return datapath_attach_kind(pref, &f->port->fabric->settings) != ATTACH_NONE;
 }
 
 /* Whether the network may look for the function somewhere else. `again`: a switch that it was at may have
  * forgotten it: its back-end died, and came back. */
 static bool is_elsewhere(const struct function *f, const struct datapath_pref *to, bool again)
 {
-	struct datapath_list a = {.n = 1, .pref = {f->place.pref}}, b = {.n = 1, .pref = {*to}};
-
 	if (!f->place.known)
 		return f->place.resumed; /* by another vpfd */
-	if (on_fabric(to))
-		return !on_fabric(&f->place.pref);
-	return again || !datapath_list_equal(&a, &b);
+	if (on_fabric(f, to))
+		return !on_fabric(f, &f->place.pref);
+	return again || !datapath_pref_equal(&f->place.pref, to);
 }
 
 /* The network has learned the function's addresses where it was served before, and frames for them would go
@@ -230,8 +164,8 @@ static void take_place(struct function *f, const struct datapath_pref *to, bool 
 		return;
 	/* Which VLANs of a trunk are in use the guest knows best. */
 	guest = f->port->settings.vlan.mode == VLAN_TRUNK;
-	if (on_fabric(to))
-		f->port->fabric->ops->announce(f->port, NULL);
+	if (on_fabric(f, to))
+		fabric_port_announce(f->port, NULL);
 	else if (!binding_announces(f->binding))
 		guest = true;
 	if (guest && f->events->announce_wanted)
@@ -253,11 +187,8 @@ static void on_changed(void *ctx, const struct datapath_pref *from, const struct
 static void on_starting(void *ctx, const struct datapath_pref *pref)
 {
 	struct function *f = ctx;
-	const struct datapath_ops *ops = datapath_ops_of(pref->type);
-	bool elsewhere = !binding_leads_to_fabric(ops, pref);
 
-	if (f->port->elsewhere != elsewhere)
-		f->port->fabric->ops->port_elsewhere(f->port, elsewhere);
+	fabric_port_elsewhere(f->port, !on_fabric(f, pref));
 }
 
 static void on_failed(void *ctx, const struct datapath_pref *pref, const char *why)
@@ -330,64 +261,68 @@ static const struct binding_events binding_events = {
 	.quiesced = on_quiesced,
 };
 
-static int new_binding(struct function *f, sd_event *event, const struct function_settings *s)
+static int new_binding(struct function *f, const struct function_config *config)
 {
+	const struct function_settings *s = config->settings;
 	struct datapath_open open = {
-		.event = event,
+		.event = config->event,
 		.pf = f->pf,
 		.fn = f->fn,
-		.port = f->port,
+		.pool = config->pool,
+		.control = f->control,
 		.queue_pairs = f->queue_pairs,
 		.mtu = s->mtu,
 	};
 	int r;
 
 	memcpy(open.mac, s->mac, sizeof(open.mac));
-	r = binding_new(&open, list_of(f, s), s->failback, &binding_events, f, &f->binding);
+	r = binding_new(&open, f->port, &s->datapaths, s->failback, &binding_events, f, &f->binding);
 	if (r < 0)
 		return r;
 	binding_set(f->binding, s, NULL);
 	return 0;
 }
 
-int function_new(sd_event *event, struct fabric *fabric, const struct pf_settings *pf, unsigned int fn,
-		 const struct function_settings *s, struct counter_file *counters,
-		 const struct vhost_user_config *socket, const struct dataplane_events *events, void *ctx,
-		 struct function **ret, struct err *err)
+int function_new(const struct function_config *config, struct function **ret, struct err *err)
 {
-	struct vhost_user_config config = *socket;
+	struct vhost_user_config socket = config->socket;
+	struct fabric *fabric = config->fabric;
 	struct function *f = calloc(1, sizeof(*f));
-	int r;
+	int r = 0;
 
 	if (!f)
 		return err_set(err, ENOMEM, NULL, "not enough memory for a function");
-	snprintf(f->pf, sizeof(f->pf), "%s", pf->name);
-	f->fn = fn;
-	f->events = events;
-	f->ctx = ctx;
-	f->queue_pairs = pf->queue_pairs;
-	f->pf_list = pf->datapaths;
-	f->path = strdup(socket->path);
-	if (!f->path) {
-		r = err_set(err, ENOMEM, NULL, "not enough memory for a function");
+	snprintf(f->pf, sizeof(f->pf), "%s", config->pf->name);
+	f->fn = config->fn;
+	f->events = config->events;
+	f->ctx = config->ctx;
+	f->queue_pairs = config->pf->queue_pairs;
+	f->path = strdup(socket.path);
+	if (!f->path)
+		r = -ENOMEM;
+	if (!r && f->fn == VPF_FUNCTION_PF)
+		r = control_box_new(config->pool, &f->control);
+	if (r < 0) {
+		err_set(err, -r, NULL, "not enough memory for a function");
 		goto fail;
 	}
-	r = fabric->ops->port_add(fabric, f->pf, fn, s, &pf->policy, counters, &f->port);
+	r = fabric_port_add(fabric, f->pf, f->fn, config->settings, &config->pf->policy, config->counters,
+			    &f->port);
 	if (r < 0) {
 		err_set(err, -r, NULL, "cannot add a port to fabric %s: %s", fabric->settings.name,
 			strerror(-r));
 		goto fail;
 	}
-	r = new_binding(f, event, s);
+	r = new_binding(f, config);
 	if (r < 0) {
 		err_set(err, -r, NULL, "cannot make a function: %s", strerror(-r));
 		goto fail;
 	}
-	config.ops = &vu_ops;
-	config.ctx = f;
-	config.features = offer(f, list_of(f, s));
-	config.queue_pairs = pf->queue_pairs;
-	r = vhost_user_new(event, &config, &f->vu, err);
+	socket.ops = &vu_ops;
+	socket.ctx = f;
+	socket.features = features_of(config->offer, f->queue_pairs);
+	socket.queue_pairs = f->queue_pairs;
+	r = vhost_user_new(config->event, &socket, &f->vu, err);
 	if (r < 0)
 		goto fail;
 	*ret = f;
@@ -397,31 +332,81 @@ fail:
 	return r;
 }
 
+/* What is left of a change when the fabric has it. */
+struct function_change {
+	struct function_change *next;
+	struct function *f;
+	struct function_settings settings;
+	struct function_offer offer;
+	struct answer answer;
+};
+
+static void carry_out(struct function *f, const struct function_settings *s,
+		      const struct function_offer *offer)
+{
+	vhost_user_set_features(f->vu, features_of(offer, f->queue_pairs));
+	binding_set(f->binding, s, f->port->filter);
+	binding_set_list(f->binding, &s->datapaths, s->failback);
+}
+
+static void free_change(struct function_change *c)
+{
+	struct function_change **at = &c->f->changes;
+
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	free(c);
+}
+
+static void on_port_set(void *ctx, int r, const struct err *err)
+{
+	struct function_change *c = ctx;
+	struct answer answer = c->answer;
+
+	if (r >= 0)
+		carry_out(c->f, &c->settings, &c->offer);
+	free_change(c);
+	answer_give(&answer, r, err);
+}
+
+int function_set(struct function *f, const struct pf_policy *policy, const struct function_settings *s,
+		 const struct function_offer *offer, const struct answer *answer, struct err *err)
+{
+	struct function_change *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return err_set(err, ENOMEM, NULL, "not enough memory for a change");
+	*c = (struct function_change){
+		.next = f->changes, .f = f, .settings = *s, .offer = *offer, .answer = *answer};
+	f->changes = c;
+	r = fabric_port_set(f->port, s, policy, &(struct answer){on_port_set, c}, err);
+	if (r == ANSWER_LATER)
+		return r;
+	if (r >= 0)
+		carry_out(f, s, offer);
+	free_change(c);
+	return r;
+}
+
 void function_free(struct function *f)
 {
 	if (!f)
 		return;
 	vhost_user_free(f->vu);
 	binding_free(f->binding);
-	if (f->port)
-		f->port->fabric->ops->port_free(f->port);
+	fabric_port_free(f->port);
+	control_box_free(f->control);
+	while (f->changes)
+		free_change(f->changes);
 	free(f->path);
 	free(f);
 }
 
-void function_set(struct function *f, const struct pf_policy *policy, const struct function_settings *s)
-{
-	const struct fabric_ops *fabric = f->port->fabric->ops;
-
-	fabric->port_set(f->port, s, policy);
-	vhost_user_set_features(f->vu, offer(f, list_of(f, s)));
-	binding_set(f->binding, s, fabric->port_get_filter(f->port));
-	binding_set_list(f->binding, list_of(f, s), s->failback);
-}
-
 void function_filter(struct function *f, const struct rx_filter *filter)
 {
-	f->port->fabric->ops->port_filter(f->port, filter);
+	fabric_port_filter(f->port, filter);
 	binding_set(f->binding, &f->port->settings, filter);
 }
 

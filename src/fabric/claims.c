@@ -7,14 +7,13 @@ bool claim_usable(uint64_t mac)
 	return mac && !mac_key_is_multicast(mac);
 }
 
-unsigned int claims_of(const struct fabric_port *p, const struct port_policy *policy,
-		       const struct rx_filter *heard, struct claim *claims)
+unsigned int claims_of(const struct fabric_port *p, struct claim *claims)
 {
 	const struct function_settings *s = &p->settings;
 	uint64_t main_mac = mac_load(s->mac), admin = mac_load(s->admin_mac);
-	const struct rx_filter *filter = heard && heard->known ? heard : NULL;
+	const struct rx_filter *filter = p->filter && p->filter->known ? p->filter : NULL;
 	uint64_t driver = filter ? mac_load(filter->main_mac) : 0;
-	bool driver_may = policy->driver_mac && filter && (!admin || s->trust);
+	bool driver_may = p->policy.driver_mac && filter && (!admin || s->trust);
 	unsigned int n = 0, extra;
 
 	if (p->elsewhere)
@@ -27,7 +26,7 @@ unsigned int claims_of(const struct fabric_port *p, const struct port_policy *po
 		claims[n++] = (struct claim){main_mac, FDB_PERMANENT};
 	if (!driver_may)
 		return n;
-	extra = MIN(filter->unicast_n, policy->max_driver_macs);
+	extra = MIN(filter->unicast_n, p->policy.max_driver_macs);
 	for (unsigned int i = 0; i < extra && n < MAX_CLAIMS; i++) {
 		uint64_t mac = mac_load(filter->unicast[i]);
 

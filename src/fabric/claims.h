@@ -7,13 +7,6 @@
 
 #include "fabric/fabric.h"
 
-/* Of a PF's policy what is carried out by a fabric, but for its total rate, which the functions of a PF
- * share. */
-struct port_policy {
-	bool driver_mac, promisc;
-	uint32_t max_driver_macs;
-};
-
 struct claim {
 	uint64_t mac; /* mac_load() */
 	enum fdb_kind kind;
@@ -21,8 +14,7 @@ struct claim {
 #define MAX_CLAIMS (VPF_MAX_DRIVER_MACS + 2)
 
 /* What a function claims to own, at most MAX_CLAIMS; the first is its main address. None if another switch
- * has it. heard: of the driver; NULL: nothing. */
-unsigned int claims_of(const struct fabric_port *p, const struct port_policy *policy,
-		       const struct rx_filter *heard, struct claim *claims);
+ * has it. */
+unsigned int claims_of(const struct fabric_port *p, struct claim *claims);
 /* Whether it can be an address of a function at all: not zero, no group. */
 bool claim_usable(uint64_t mac);

@@ -366,3 +366,21 @@ void model_datapath_effective(const struct model_pf *pf, unsigned int fn, struct
 	if (!left.n)
 		s->link = LINK_DISABLE;
 }
+
+static uint64_t features_of(const struct model *m, const struct model_pf *pf,
+			    const struct datapath_list *list)
+{
+	struct datapath_ability ability = {0};
+
+	/* The list was checked when it was set; what has changed since turns out when it is bound. */
+	if (m->ops->list_check(m->dp, pf->fabric->s.name, pf->s.queue_pairs, list, &ability, NULL) < 0)
+		return 0;
+	return ability.features;
+}
+
+struct function_offer model_datapath_offer(const struct model *m, const struct model_pf *pf,
+					   const struct function_settings *effective)
+{
+	return (struct function_offer){.list = features_of(m, pf, &effective->datapaths),
+				       .pf = features_of(m, pf, &pf->s.datapaths)};
+}

@@ -25,12 +25,9 @@ static int position(const struct model_pf *pf, unsigned int fn, const struct dat
 {
 	struct datapath_list list = model_function_list(pf, fn);
 
-	for (unsigned int i = 0; i < list.n; i++) {
-		struct datapath_list a = {.n = 1, .pref = {list.pref[i]}}, b = {.n = 1, .pref = {*pref}};
-
-		if (datapath_list_equal(&a, &b))
+	for (unsigned int i = 0; i < list.n; i++)
+		if (datapath_pref_equal(&list.pref[i], pref))
 			return (int)i;
-	}
 	return -1;
 }
 

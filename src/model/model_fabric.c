@@ -68,7 +68,7 @@ static int on_uplink_timer(sd_event_source *source, uint64_t usec, void *ctx)
 
 		if (!f->uplink_absent)
 			continue;
-		if (m->ops->fabric_set(m->dp, &f->s, &err) < 0) {
+		if (m->ops->fabric_set(m->dp, &f->s, &(struct answer){0}, &err) < 0) {
 			snprintf(f->uplink_error, sizeof(f->uplink_error), "%s", err.text);
 			again = true;
 			continue;
@@ -111,7 +111,7 @@ int model_fabric_apply_loaded(struct model *m, struct model_fabric *f, struct er
 	struct err why = {0};
 	int r;
 
-	r = m->ops->fabric_add(m->dp, &f->s, &why);
+	r = m->ops->fabric_add(m->dp, &f->s, &(struct answer){0}, &why);
 	if (r == 0) {
 		model_fabric_learn(m, f);
 		return 0;
@@ -122,7 +122,7 @@ int model_fabric_apply_loaded(struct model *m, struct model_fabric *f, struct er
 		return r;
 	}
 	bare = without_uplink(&f->s);
-	r = m->ops->fabric_add(m->dp, &bare, err);
+	r = m->ops->fabric_add(m->dp, &bare, &(struct answer){0}, err);
 	if (r < 0)
 		return r;
 	model_fabric_learn(m, f);
@@ -146,7 +146,7 @@ int model_fabric_add(struct model *m, const struct fabric_settings *s, struct er
 		return err_set(err, ENOMEM, NULL, "out of memory");
 	f->s = *s;
 
-	r = m->ops->fabric_add(m->dp, s, err);
+	r = m->ops->fabric_add(m->dp, s, &(struct answer){0}, err);
 	if (r < 0)
 		goto free_object;
 	model_fabric_learn(m, f);
@@ -175,9 +175,9 @@ static void fabric_put_back(struct model *m, struct model_fabric *f)
 	struct fabric_settings bare = without_uplink(&f->s);
 	struct err err = {0};
 
-	if (!m->ops->fabric_set(m->dp, f->uplink_absent ? &bare : &f->s, &err))
+	if (!m->ops->fabric_set(m->dp, f->uplink_absent ? &bare : &f->s, &(struct answer){0}, &err))
 		return;
-	if (m->ops->fabric_set(m->dp, &bare, NULL) < 0)
+	if (m->ops->fabric_set(m->dp, &bare, &(struct answer){0}, NULL) < 0)
 		log_write(LOG_LVL_ERR, &(struct log_scope){.fabric = f->s.name, .vf = LOG_VF_NONE},
 			  "could not be put back as it was: %s", err.text);
 	if (f->s.uplink != UPLINK_NONE) {
@@ -211,7 +211,7 @@ int model_fabric_set(struct model *m, const struct fabric_settings *s, struct er
 	was_absent = f->uplink_absent;
 	absent = was_absent && same_uplink(&f->s, s);
 	bare = without_uplink(s);
-	r = m->ops->fabric_set(m->dp, absent ? &bare : s, err);
+	r = m->ops->fabric_set(m->dp, absent ? &bare : s, &(struct answer){0}, err);
 	if (r < 0)
 		goto drop;
 

@@ -33,8 +33,9 @@ uint64_t model_sum_minimums(const struct model_pf *pf, int but)
 void model_function_apply(struct model *m, const struct model_pf *pf, unsigned int fn)
 {
 	struct function_settings s = model_function_effective(pf, fn);
+	struct function_offer offer = model_datapath_offer(m, pf, &s);
 
-	m->ops->function_set(m->dp, pf->s.name, fn, &pf->s.policy, &s);
+	m->ops->function_set(m->dp, pf->s.name, fn, &pf->s.policy, &s, &offer, &(struct answer){0}, NULL);
 }
 
 void model_functions_apply(struct model *m, const struct model_pf *pf)

@@ -161,10 +161,11 @@ int model_pf_apply(struct model *m, const struct model_pf *pf, struct err *err)
 		goto undo;
 	for (; fn <= pf->s.vfs; fn++) {
 		struct function_settings s = model_function_effective(pf, fn);
+		struct function_offer offer = model_datapath_offer(m, pf, &s);
 		char path[108];
 
 		model_function_path(m, pf->s.name, fn, path);
-		r = m->ops->function_add(m->dp, &pf->s, fn, &s, path, err);
+		r = m->ops->function_add(m->dp, &pf->s, fn, &s, &offer, path, err);
 		if (r < 0)
 			goto undo;
 	}
@@ -374,7 +375,6 @@ int model_pf_set(struct model *m, const struct pf_settings *wanted, const uint8_
 	}
 	model_vms_tidy(m);
 	after_set(m, pf, &old_settings);
-	m->ops->pf_set(m->dp, &pf->s);
 	model_functions_apply(m, pf);
 	model_reportf(m, TOPIC_PF, "changed", LOG_LVL_NOTICE, NULL, s->name, -1, changed,
 		      "virtual PF changed");

@@ -111,6 +111,9 @@ int model_datapath_check_function(const struct model *m, const struct model_pf *
 void model_datapath_refused(struct model *m, struct model_pf *pf, int only);
 /* Who serves the function from now on does so because of another list. */
 void model_datapath_new_list(struct model_pf *pf, unsigned int fn);
+/* What front-ends of the function are to be offered, for settings that are in force. */
+struct function_offer model_datapath_offer(const struct model *m, const struct model_pf *pf,
+					   const struct function_settings *effective);
 /* The list in force without what is left out, and failback. */
 void model_datapath_effective(const struct model_pf *pf, unsigned int fn, struct function_settings *s);
 

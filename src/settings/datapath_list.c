@@ -162,7 +162,7 @@ static int check_pref(const struct datapath_pref *pref, struct err *err)
 	}
 }
 
-static bool pref_equal(const struct datapath_pref *a, const struct datapath_pref *b)
+bool datapath_pref_equal(const struct datapath_pref *a, const struct datapath_pref *b)
 {
 	return a->type == b->type && !strcmp(a->path, b->path) && !strcmp(a->mgmtdev, b->mgmtdev) &&
 	       a->server == b->server && a->offload == b->offload;
@@ -387,7 +387,7 @@ bool datapath_list_equal(const struct datapath_list *a, const struct datapath_li
 	if (a->n != b->n)
 		return false;
 	for (unsigned int i = 0; i < a->n; i++)
-		if (!pref_equal(&a->pref[i], &b->pref[i]))
+		if (!datapath_pref_equal(&a->pref[i], &b->pref[i]))
 			return false;
 	return true;
 }

@@ -44,8 +44,14 @@ int fdb_add(struct fdb *fdb, uint64_t mac, uint16_t vlan, struct sw_port *port, 
 	unsigned int i = (unsigned int)((key * fdb->multiplier) >> fdb->shift);
 
 	for (; fdb->slot[i].key; i = (i + 1) & mask)
-		if (fdb->slot[i].key == key)
-			return -EEXIST;
+		if (fdb->slot[i].key == key) {
+			if (fdb->slot[i].port)
+				return -EEXIST;
+			fdb->meta[i].kind = (uint8_t)kind;
+			fdb->meta[i].seen = seen;
+			__atomic_store_n(&fdb->slot[i].port, port, __ATOMIC_RELEASE);
+			return 0;
+		}
 	if (2 * fdb->used >= fdb->slots)
 		return -ENOSPC;
 	fdb->meta[i].kind = (uint8_t)kind;
@@ -56,4 +62,9 @@ int fdb_add(struct fdb *fdb, uint64_t mac, uint16_t vlan, struct sw_port *port, 
 	if (vlan == VLAN_KEY_ANY)
 		__atomic_store_n(&fdb->any, fdb->any + 1, __ATOMIC_RELEASE);
 	return 0;
+}
+
+void fdb_forget(struct fdb *fdb, unsigned int slot)
+{
+	__atomic_store_n(&fdb->slot[slot].port, NULL, __ATOMIC_RELEASE);
 }

@@ -5,8 +5,8 @@
  *
  * One writer (the main thread), any number of readers (the workers) that neither lock nor write, except for
  * the time a learned address was last seen. A slot once given a key keeps it for the life of its table, so a
- * reader never pairs the key of one entry with the port of another. Entries are added in place; anything that
- * removes or changes one makes a new table, publishes it (RCU), and frees the old one after a grace period.
+ * reader never pairs the key of one entry with the port of another. Entries are added in place, and forgotten in place; anything else
+ * that changes one makes a new table, publishes it (RCU), and frees the old one after a grace period.
  *
  * Hashing is keyed with a random number per table, so guests cannot choose addresses that collide. At most
  * half of the slots are used. */
@@ -19,8 +19,8 @@
 struct sw_port;
 
 struct fdb_slot {
-	uint64_t key; /* 0: free; else FDB_KEY() */
-	struct sw_port *port;
+	uint64_t key;         /* 0: free; else FDB_KEY() */
+	struct sw_port *port; /* NULL: forgotten */
 };
 
 struct fdb_meta {      /* beside the slots, since forwarding does not need it */
@@ -45,9 +45,13 @@ struct fdb {
 int fdb_new(unsigned int entries, struct fdb **ret);
 void fdb_free(struct fdb *fdb);
 
-/* Adds an entry; -EEXIST if the key is there, -ENOSPC if the table is full. Writer only. */
+/* Adds an entry; -EEXIST if the key is there and not forgotten, -ENOSPC if the table is full. Writer only. */
 int fdb_add(struct fdb *fdb, uint64_t mac, uint16_t vlan, struct sw_port *port, enum fdb_kind kind,
 	    uint32_t seen);
+
+/* Forgets what is known of a slot: its port is NULL from now on. The caller waits for a grace period before it
+ * frees the port. Writer only. */
+void fdb_forget(struct fdb *fdb, unsigned int slot);
 
 /* The slot of exactly this key; NULL. */
 static inline const struct fdb_slot *fdb_find(const struct fdb *fdb, uint64_t mac, uint16_t vlan)
@@ -73,5 +77,5 @@ static inline struct sw_port *fdb_lookup(const struct fdb *fdb, uint64_t mac, ui
 
 	if (unlikely(!s && fdb->any))
 		s = fdb_find(fdb, mac, VLAN_KEY_ANY);
-	return s ? s->port : NULL;
+	return s ? __atomic_load_n(&s->port, __ATOMIC_RELAXED) : NULL;
 }

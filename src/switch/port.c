@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#include "switch/control_box.h"
 #include "switch/counter_file.h"
 #include "switch/switch.h"
 #include "switch/worker.h"
@@ -49,7 +48,6 @@ void sw_port_free(struct sw_port *port)
 {
 	if (!port)
 		return;
-	control_box_free(port->control);
 	if (!port->base)
 		free(port->stats);
 	free(port->conf);

@@ -65,7 +65,7 @@ static int new_tap_port(struct pump *p)
 int pump_new(struct worker_pool *pool, unsigned int n_tap, const int *tap_fd, struct pump **ret)
 {
 	struct pump *p = calloc(1, sizeof(*p) + n_tap * sizeof(p->tap_fd[0]));
-	struct sw_view *view = NULL;
+	struct sw_view *view;
 
 	if (!p || sw_init(&p->sw, pool) < 0) {
 		free(p);
@@ -73,16 +73,15 @@ int pump_new(struct worker_pool *pool, unsigned int n_tap, const int *tap_fd, st
 	}
 	p->n_tap = n_tap;
 	memcpy(p->tap_fd, tap_fd, n_tap * sizeof(tap_fd[0]));
-	if (new_function_port(p) >= 0 && new_tap_port(p) >= 0)
-		view = calloc(1, sizeof(*view) + sizeof(view->port[0]));
-	if (!view) {
+	if (new_function_port(p) < 0 || new_tap_port(p) < 0) {
 		pump_free(p);
 		return -ENOMEM;
 	}
+	view = sw_next_view(&p->sw);
 	view->uplink = p->tap;
 	view->n = 1;
 	view->port[0] = p->function;
-	sw_set_view(&p->sw, view);
+	sw_publish_view(&p->sw);
 	*ret = p;
 	return 0;
 }

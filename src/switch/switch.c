@@ -487,8 +487,10 @@ int sw_init(struct sw *sw, struct worker_pool *pool)
 {
 	*sw = (struct sw){.pool = pool, .workers = pool->n};
 	sw->view = calloc(1, sizeof(*sw->view));
-	if (!sw->view || fdb_new(0, &sw->fdb) < 0) {
+	if (!sw->view || sw_reserve(sw, 1) < 0 || fdb_new(0, &sw->fdb) < 0) {
 		free(sw->view);
+		free(sw->spare[0]);
+		free(sw->spare[1]);
 		return -ENOMEM;
 	}
 	return 0;
@@ -498,12 +500,51 @@ void sw_fini(struct sw *sw)
 {
 	fdb_free(sw->fdb);
 	free(sw->view);
+	free(sw->spare[0]);
+	free(sw->spare[1]);
 }
 
-void sw_set_view(struct sw *sw, struct sw_view *view)
+int sw_reserve(struct sw *sw, unsigned int ports)
 {
-	struct sw_view *old = rcu_xchg_pointer(&sw->view, view);
+	unsigned int room = sw->room ? sw->room : 1;
+	struct sw_view *view[2];
+
+	if (ports <= sw->room)
+		return 0;
+	while (room < ports)
+		room *= 2;
+	for (unsigned int i = 0; i < 2; i++)
+		view[i] = calloc(1, sizeof(*view[i]) + room * sizeof(view[i]->port[0]));
+	if (!view[0] || !view[1]) {
+		free(view[0]);
+		free(view[1]);
+		return -ENOMEM;
+	}
+	for (unsigned int i = 0; i < 2; i++) {
+		free(sw->spare[i]);
+		sw->spare[i] = view[i];
+	}
+	sw->room = room;
+	return 0;
+}
+
+struct sw_view *sw_next_view(struct sw *sw)
+{
+	sw->spare[0]->uplink = NULL;
+	sw->spare[0]->n = 0;
+	return sw->spare[0];
+}
+
+void sw_publish_view(struct sw *sw)
+{
+	struct sw_view *old = rcu_xchg_pointer(&sw->view, sw->spare[0]);
 
 	urcu_qsbr_synchronize_rcu();
-	free(old);
+	/* The one before may have less room than was reserved since. */
+	if (sw->spare[1]) {
+		sw->spare[0] = steal_ptr(&sw->spare[1]);
+		free(old);
+	} else {
+		sw->spare[0] = old;
+	}
 }

@@ -26,6 +26,9 @@ struct sw {
 	struct sw_view *view; /* RCU, never NULL */
 	unsigned int workers;
 	struct worker_pool *pool;
+	/* main thread: the next views, with room for so many ports, so that a port can always be taken out */
+	unsigned int room;
+	struct sw_view *spare[2];
 };
 
 int sw_init(struct sw *sw, struct worker_pool *pool);
@@ -34,9 +37,13 @@ void sw_fini(struct sw *sw); /* no ports left */
  * function `fn` in `counters` (may be NULL), which stay open as long as the port is there. -ENOMEM. */
 int sw_port_new(struct sw *sw, enum port_kind kind, struct port_conf *conf, struct counter_file *counters,
 		unsigned int fn, struct sw_port **ret);
-void sw_port_free(struct sw_port *port); /* after sw_set_view() without it; takes NULL */
-/* Publish; the old ones are freed after a grace period. Ownership passes. */
-void sw_set_view(struct sw *sw, struct sw_view *view);
+void sw_port_free(struct sw_port *port); /* after sw_publish_view() without it; takes NULL */
+/* Makes room for views of so many ports. -ENOMEM. */
+int sw_reserve(struct sw *sw, unsigned int ports);
+/* Publishes the view that sw_next_view() gave, to be filled with at most as many ports as were reserved. Returns
+ * when no worker uses the one before. */
+struct sw_view *sw_next_view(struct sw *sw);
+void sw_publish_view(struct sw *sw);
 
 /* Decides about n frames that came in at src, and sorts them by receiver into the worker's burst; flooded
  * ones are delivered at once: no flow has frames of both kinds. */

@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "datapath/datapath.h"
+#include "datapath/vhost_user/datapath_vhost_user.h"
 #include "vhost/vhost_user_priv.h"
 #include "vhost/virtio.h"
 

@@ -127,16 +127,23 @@ static uint64_t fake_features(const struct datapath_pref *pref, unsigned int que
 	return UINT64_MAX;
 }
 
-static uint32_t enforces_all(const struct datapath_pref *pref, uint32_t fabric)
+/* A tap, and something that the fabric does not have. */
+static uint32_t takes_tap(const struct datapath_pref *pref)
 {
 	(void)pref;
-	return fabric;
+	return ATTACH_TAP | ATTACH_VDPA;
 }
 
-static uint32_t enforces_link(const struct datapath_pref *pref, uint32_t fabric)
+static uint32_t takes_none(const struct datapath_pref *pref)
 {
 	(void)pref;
-	return fabric & CAN_LINK;
+	return ATTACH_NONE;
+}
+
+static uint32_t enforces_link(const struct datapath_pref *pref)
+{
+	(void)pref;
+	return CAN_LINK;
 }
 
 static void fake_prepare(struct datapath *dp, uint64_t features, struct guest_mem *mem)
@@ -185,6 +192,9 @@ static void fake_close(struct datapath *dp)
 {
 	struct bt_fake *f = of(dp);
 
+	/* The port is closed after, not before. */
+	if (f->dp.ops->takes(NULL))
+		assert_true(ff_port_of(env->port)->open);
 	plan_of(f)->closes++;
 	plan_of(f)->f = NULL;
 	bt_disown(f);
@@ -243,6 +253,20 @@ static void fake_remove(struct datapath *dp, struct datapath_ring *r)
 	plan_of(f)->removes++;
 }
 
+static void fake_check(struct datapath *dp)
+{
+	plan_of(of(dp))->checks++;
+}
+
+static int fake_control(struct datapath *dp, const uint8_t *frame, size_t len)
+{
+	assert_int_equal(of(dp)->phase, P_STARTED);
+	assert_int_equal(len, 60);
+	(void)frame;
+	plan_of(of(dp))->controls++;
+	return 0;
+}
+
 static int fake_open(const struct datapath_open *args, struct datapath **ret, struct err *err);
 
 #define OPS(n)                                                                                               \
@@ -250,11 +274,12 @@ static int fake_open(const struct datapath_open *args, struct datapath **ret, st
 	.start = fake_start, .stop = fake_stop, .close = fake_close, .ring_enable = fake_enable,             \
 	.ring_call = fake_call, .set = fake_set
 static const struct datapath_ops fakes[DATAPATH_TYPES] = {
-	[DATAPATH_VHOST_USER] = {OPS("vhost-user"), .enforces = enforces_link},
-	[DATAPATH_VDPA] = {OPS("vdpa"), .enforces = enforces_link},
-	[DATAPATH_BUILTIN] = {OPS("builtin"), .enforces = enforces_all, .ring_add = fake_add,
-			      .ring_remove = fake_remove},
-	[DATAPATH_VHOST_NET] = {OPS("vhost-net"), .enforces = enforces_all},
+	[DATAPATH_VHOST_USER] = {OPS("vhost-user"), .takes = takes_none, .enforces = enforces_link},
+	[DATAPATH_VDPA] = {OPS("vdpa"), .takes = takes_none, .enforces = enforces_link},
+	[DATAPATH_BUILTIN] = {OPS("builtin"), .takes = takes_tap, .can_log = true, .ring_add = fake_add,
+			      .ring_remove = fake_remove, .check_rings = fake_check,
+			      .control_send = fake_control},
+	[DATAPATH_VHOST_NET] = {OPS("vhost-net"), .takes = takes_tap, .can_log = true},
 };
 
 static unsigned int type_of(const struct datapath_ops *ops)
@@ -275,6 +300,15 @@ static int fake_open(const struct datapath_open *args, struct datapath **ret, st
 
 	p->opens++;
 	assert_null(p->f);
+	assert_ptr_equal(args->port, env->port);
+	if (fakes[args->pref->type].takes(NULL)) {
+		assert_true(ff_port_of(env->port)->open);
+		assert_ptr_equal(args->attach, &env->port->attach);
+		assert_int_equal(args->attach->kind, ATTACH_TAP);
+		assert_int_equal(args->attach->tap.n, BT_QUEUES / 2);
+	} else {
+		assert_null(args->attach);
+	}
 	if (p->how[OPEN] == FAIL)
 		return err_set(err, EINVAL, NULL, "open fails");
 	f = calloc(1, sizeof(*f));
@@ -420,7 +454,7 @@ void bt_new(struct bt_env *e, struct datapath_list l, bool failback)
 	struct datapath_open open = {.event = e->event, .pf = "pf", .queue_pairs = BT_QUEUES / 2};
 	struct function_settings s;
 
-	assert_int_equal(binding_new(&open, &l, failback, &events, e, &e->b), 0);
+	assert_int_equal(binding_new(&open, e->port, &l, failback, &events, e, &e->b), 0);
 	function_settings_init(&s);
 	s.mtu = 1400;
 	binding_set(e->b, &s, NULL);
@@ -429,6 +463,23 @@ void bt_new(struct bt_env *e, struct datapath_list l, bool failback)
 void bt_set_list(struct bt_env *e, struct datapath_list l, bool failback)
 {
 	binding_set_list(e->b, &l, failback);
+}
+
+static void new_port(struct bt_env *e)
+{
+	struct fabric_config config = {.event = e->event};
+	struct function_settings s;
+	struct fabric_settings fs;
+	struct pf_settings pf;
+	struct err err;
+
+	ff_reset();
+	fabric_settings_init(&fs, "f");
+	function_settings_init(&s);
+	pf_settings_init(&pf, "pf");
+	assert_int_equal(fabric_new(&config, &fs, NULL, &e->fabric, &err), 0);
+	assert_int_equal(fabric_port_add(e->fabric, "pf", 0, &s, &pf.policy, NULL, &e->port), 0);
+	ff_assert_log("init ");
 }
 
 int bt_setup(void **state)
@@ -440,6 +491,7 @@ int bt_setup(void **state)
 	e->current = e->failed = -1;
 	e->usable = true;
 	assert_true(sd_event_new(&e->event) >= 0);
+	new_port(e);
 	for (unsigned int i = 0; i < 2; i++)
 		assert_int_equal(guest_mem_new(&e->mem[i]), 0);
 	for (unsigned int i = 0; i < BT_QUEUES; i++) {
@@ -471,6 +523,9 @@ int bt_teardown(void **state)
 	binding_free(e->b);
 	for (unsigned int i = 0; i < DATAPATH_TYPES; i++)
 		assert_null(e->plan[i].f);
+	assert_false(ff_port_of(e->port)->open);
+	fabric_port_free(e->port);
+	fabric_free(e->fabric);
 	for (unsigned int i = 0; i < BT_QUEUES; i++) {
 		close_fd(&e->ring[i].q.kickfd);
 		close_fd(&e->ring[i].q.callfd);

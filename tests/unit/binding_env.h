@@ -6,10 +6,12 @@
  * owner, begins where the last one left it, and nothing is called out of turn.
  *
  * There is a fake in place of each type of datapath. Those for vhost-user and vdpa lead elsewhere, where only
- * the link is in force; those for builtin and vhost-net lead to the fabric. The one for builtin takes rings
+ * the link is in force; those for builtin and vhost-net lead to the fabric (fake_fabric.h), whose port has to be open
+ * for them from before they are opened until after they are closed. The one for builtin takes rings
  * one by one; the others are stopped for each change of their rings. */
 
 #include "broker/binding.h"
+#include "fake_fabric.h"
 
 #define BT_QUEUES 4
 
@@ -29,7 +31,7 @@ struct bt_plan { /* of all instances of a type */
 	enum bt_how how[STEPS];
 	struct bt_fake *f; /* the one that there is */
 	bool slow;         /* prepare takes the time that a stop may take */
-	unsigned int opens, prepares, starts, stops, closes, adds, removes, enables, calls, sets;
+	unsigned int opens, prepares, starts, stops, closes, adds, removes, enables, calls, sets, checks, controls;
 };
 
 struct bt_ring {
@@ -41,6 +43,8 @@ struct bt_ring {
 
 struct bt_env {
 	sd_event *event;
+	struct fabric *fabric;
+	struct fabric_port *port; /* of the function */
 	struct binding *b;
 	struct bt_plan plan[DATAPATH_TYPES];
 	struct bt_ring ring[BT_QUEUES];

@@ -60,7 +60,7 @@ static void on_lost(void *ctx, struct fabric_port *p)
 	((struct br_env *)ctx)->lost++;
 }
 
-const struct fabric_events br_events = {
+static const struct fabric_events events = {
 	.link_changed = on_link,
 	.mac_conflict = on_conflict,
 	.uplink_changed = on_uplink,
@@ -74,7 +74,7 @@ static void on_netdev(void *ctx, const char *name, int ifindex, bool carrier, bo
 	struct br_env *e = ctx;
 
 	if (e->f)
-		fabric_bridge.netdev_changed(e->f, name, ifindex, carrier, gone);
+		fabric_netdev_changed(e->f, name, ifindex, carrier, gone);
 }
 
 int br_setup(void **state)
@@ -108,13 +108,10 @@ void br_settle(struct br_env *e)
 void br_stop(struct br_env *e)
 {
 	while (e->n) {
-		struct fabric_port *p = e->p[--e->n];
-
-		while (p->open)
-			fabric_bridge.port_close(p);
-		fabric_bridge.port_free(p);
+		br_close_port(e, --e->n);
+		fabric_port_free(e->p[e->n]);
 	}
-	fabric_bridge.free(e->f);
+	fabric_free(e->f);
 	e->f = NULL;
 }
 
@@ -137,6 +134,12 @@ bool br_sh(const char *command)
 	return system(command) == 0; /* NOLINT(cert-env33-c): the test's own words */
 }
 
+int br_new(struct br_env *e, struct err *err)
+{
+	return fabric_new(&(struct fabric_config){.event = e->event, .events = &events, .ctx = e}, &e->s,
+			  NULL, &e->f, err);
+}
+
 struct br_env *br_begin(void **state, bool vlan)
 {
 	struct br_env *e = *state;
@@ -144,7 +147,7 @@ struct br_env *br_begin(void **state, bool vlan)
 
 	if (!e || (vlan && !(bridge_host() & BRIDGE_HOST_VLAN)) || !(bridge_host() & BRIDGE_HOST_PROGRAM))
 		skip();
-	if (fabric_bridge.new(e->event, NULL, &e->s, &br_events, e, &e->f, &err) < 0)
+	if (br_new(e, &err) < 0)
 		fail_msg("%s", err.text);
 	return e;
 }
@@ -181,9 +184,16 @@ void br_open_port(struct br_env *e, unsigned int n, unsigned int queues)
 {
 	struct err err = {0};
 
-	if (fabric_bridge.port_open(e->p[n], queues, &e->at[n], &err) < 0)
+	if (fabric_port_open(e->p[n], &e->use[n], queues, NULL, &err) < 0)
 		fail_msg("%s", err.text);
-	assert_int_equal(tap_set_queues(e->at[n].tap_fd, e->at[n].n_tap, 1), 0);
+	assert_int_equal(e->p[n]->attach.kind, ATTACH_TAP);
+	e->at[n] = e->p[n]->attach;
+	assert_int_equal(tap_set_queues(e->at[n].tap.fd, e->at[n].tap.n, 1), 0);
+}
+
+void br_close_port(struct br_env *e, unsigned int n)
+{
+	fabric_port_close(e->p[n], &e->use[n]);
 }
 
 unsigned int br_add(struct br_env *e, const struct function_settings *s)
@@ -191,8 +201,7 @@ unsigned int br_add(struct br_env *e, const struct function_settings *s)
 	struct function_settings usual = br_settings(e->n);
 	unsigned int n = e->n;
 
-	assert_int_equal(fabric_bridge.port_add(e->f, "pf0", n, s ? s : &usual, &e->policy, NULL, &e->p[n]),
-			 0);
+	assert_int_equal(fabric_port_add(e->f, "pf0", n, s ? s : &usual, &e->policy, NULL, &e->p[n]), 0);
 	e->n++;
 	br_open_port(e, n, 1);
 	return n;
@@ -200,7 +209,10 @@ unsigned int br_add(struct br_env *e, const struct function_settings *s)
 
 void br_set(struct br_env *e, unsigned int n, const struct function_settings *s)
 {
-	fabric_bridge.port_set(e->p[n], s, &e->policy);
+	struct err err = {0};
+
+	if (fabric_port_set(e->p[n], s, &e->policy, NULL, &err) < 0)
+		fail_msg("%s", err.text);
 }
 
 void br_add_wire(struct br_env *e)
@@ -278,7 +290,7 @@ struct br_frame br_get(int fd)
 
 void br_send_from(struct br_env *e, unsigned int n, unsigned int dst, uint8_t mark)
 {
-	br_put(e->at[n].tap_fd[0], br_make(dst, n, mark, NULL));
+	br_put(e->at[n].tap.fd[0], br_make(dst, n, mark, NULL));
 }
 
 void br_expect(int fd, struct br_frame want)
@@ -299,14 +311,14 @@ void br_expect_none(int fd)
 
 void br_expect_at(struct br_env *e, unsigned int n, unsigned int dst, unsigned int src, uint8_t mark)
 {
-	br_expect(e->at[n].tap_fd[0], br_make(dst, src, mark, NULL));
+	br_expect(e->at[n].tap.fd[0], br_make(dst, src, mark, NULL));
 }
 
 void br_expect_nothing(struct br_env *e)
 {
 	for (unsigned int i = 0; i < e->n; i++)
-		if (e->p[i]->open)
-			br_expect_none(e->at[i].tap_fd[0]);
+		if (e->p[i]->attach.kind != ATTACH_NONE)
+			br_expect_none(e->at[i].tap.fd[0]);
 	if (e->wire)
 		br_expect_none(e->wire->fd[0]);
 }
@@ -315,6 +327,6 @@ struct port_stats br_stats(struct br_env *e, unsigned int n)
 {
 	struct port_stats s;
 
-	fabric_bridge.port_get_stats(e->p[n], &s);
+	fabric_port_get_stats(e->p[n], &s);
 	return s;
 }

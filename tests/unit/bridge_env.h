@@ -29,6 +29,7 @@ struct br_env {
 	struct fabric *f;
 	struct pf_policy policy;
 	struct fabric_port *p[BR_PORTS];
+	struct fabric_use use[BR_PORTS];
 	struct fabric_attach at[BR_PORTS];
 	unsigned int n;
 	struct tap *wire;
@@ -45,10 +46,9 @@ struct br_frame {
 /* The state is NULL where there is nothing to test with. */
 int br_setup(void **state);
 int br_teardown(void **state);
-/* What the fabric tells; its context is the environment. */
-extern const struct fabric_events br_events;
 /* The fabric, by e->s; skips the test where the kernel has too little for it. */
 struct br_env *br_begin(void **state, bool vlan);
+int br_new(struct br_env *e, struct err *err); /* the same, where that may fail */
 void br_stop(struct br_env *e); /* ports and fabric */
 /* Lets everything happen that is to happen, timers aside. */
 void br_settle(struct br_env *e);
@@ -62,6 +62,7 @@ struct function_settings br_trunk(unsigned int n, unsigned int first, unsigned i
 unsigned int br_add(struct br_env *e, const struct function_settings *s);
 void br_set(struct br_env *e, unsigned int n, const struct function_settings *s);
 void br_open_port(struct br_env *e, unsigned int n, unsigned int queues);
+void br_close_port(struct br_env *e, unsigned int n); /* open, or not */
 struct port_stats br_stats(struct br_env *e, unsigned int n);
 /* A port of the bridge that is not vpfd's: frames come and go with their tags. */
 void br_add_wire(struct br_env *e);

@@ -5,7 +5,7 @@
  * an instance whose callbacks are written down, and a back-end. Its end fails if descriptors or mappings were
  * left. */
 
-#include "datapath/datapath.h"
+#include "datapath/vhost_user/datapath_vhost_user.h"
 #include "vdriver.h"
 #include "vu_fake.h"
 

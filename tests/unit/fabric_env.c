@@ -37,13 +37,17 @@ int fabric_env_setup(void **state)
 {
 	struct fabric_env *e = calloc(1, sizeof(*e));
 	struct fabric_settings s;
+	struct fabric *f;
 	struct err err;
 
 	assert_non_null(e);
 	assert_int_equal(worker_pool_new(1, 0, NULL, &e->pool, &err), 0);
 	fabric_settings_init(&s, "f");
 	s.learning = true;
-	assert_int_equal(builtin_new(e->pool, &s, &events, e, &e->f, &err), 0);
+	assert_int_equal(fabric_new(&(struct fabric_config){.pool = e->pool, .events = &events, .ctx = e}, &s,
+				    NULL, &f, &err),
+			 0);
+	e->f = builtin_of(f);
 	*state = e;
 	return 0;
 }
@@ -53,8 +57,8 @@ int fabric_env_teardown(void **state)
 	struct fabric_env *e = *state;
 
 	while (e->n)
-		builtin_port_free(e->p[--e->n]);
-	builtin_free(e->f);
+		fabric_port_free(&e->p[--e->n]->base);
+	fabric_free(&e->f->base);
 	worker_pool_free(e->pool);
 	free(e);
 	return 0;
@@ -112,9 +116,11 @@ struct builtin_port *fabric_env_add(struct fabric_env *e, const struct function_
 				    const struct pf_policy *p)
 {
 	struct pf_policy usual = fabric_env_policy();
+	struct fabric_port *port;
 
 	assert_true(e->n < FABRIC_ENV_PORTS);
-	assert_int_equal(builtin_port_add(e->f, "pf", e->n, s, p ? p : &usual, NULL, &e->p[e->n]), 0);
+	assert_int_equal(fabric_port_add(&e->f->base, "pf", e->n, s, p ? p : &usual, NULL, &port), 0);
+	e->p[e->n] = builtin_port_of(port);
 	return e->p[e->n++];
 }
 
@@ -135,7 +141,7 @@ struct builtin_port *fabric_env_add_learner(struct fabric_env *e, unsigned int n
 
 void fabric_env_set(struct builtin_port *p, const struct function_settings *s)
 {
-	builtin_port_set(p, s, NULL);
+	assert_int_equal(fabric_port_set(&p->base, s, NULL, NULL, NULL), 0);
 }
 
 struct builtin_port *fabric_env_owner(const struct fabric_env *e, unsigned int n, uint16_t vlan)
@@ -162,5 +168,5 @@ void fabric_env_filter(struct builtin_port *p, unsigned int main_mac, unsigned i
 	fabric_env_make_mac(f.main_mac, main_mac);
 	for (unsigned int i = 0; i < n; i++)
 		fabric_env_make_mac(f.unicast[i], first + i);
-	builtin_port_filter(p, &f);
+	fabric_port_filter(&p->base, &f);
 }

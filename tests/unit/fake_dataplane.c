@@ -52,11 +52,13 @@ static int fake_uplink(struct fake_dataplane *d, const struct fabric_settings *s
 	return 0;
 }
 
-static int fake_fabric_add(void *dp, const struct fabric_settings *s, struct err *err)
+static int fake_fabric_add(void *dp, const struct fabric_settings *s, const struct answer *answer,
+			   struct err *err)
 {
 	struct fake_dataplane *d = dp;
 	int r = fake_uplink(d, s, err);
 
+	assert(answer);
 	if (r < 0)
 		return r;
 	if (d->fail_fabric_add)
@@ -66,13 +68,14 @@ static int fake_fabric_add(void *dp, const struct fabric_settings *s, struct err
 	return 0;
 }
 
-static int fake_fabric_set(void *dp, const struct fabric_settings *s, struct err *err)
+static int fake_fabric_set(void *dp, const struct fabric_settings *s, const struct answer *answer,
+			   struct err *err)
 {
 	struct fake_dataplane *d = dp;
 	struct fabric_settings *f = fake_dp_fabric(d, s->name);
 	int r = fake_uplink(d, s, err);
 
-	assert(f);
+	assert(f && answer);
 	if (r < 0)
 		return r;
 	if (d->fail_fabric_set)
@@ -147,41 +150,49 @@ static int fake_list_check(void *dp, const char *fabric, unsigned int queue_pair
 }
 
 static int fake_function_add(void *dp, const struct pf_settings *pf, unsigned int fn,
-			     const struct function_settings *s, const char *path, struct err *err)
+			     const struct function_settings *s, const struct function_offer *offer,
+			     const char *path, struct err *err)
 {
 	struct fake_dataplane *d = dp;
 	struct fake_function *f = &d->functions[d->functions_n];
 
-	assert(s->datapaths.n && s->failback == pf->failback);
+	assert(s->datapaths.n && offer && s->failback == pf->failback);
 	assert(d->functions_n < FAKE_FUNCTIONS && strlen(path) < 108 && fake_dp_fabric(d, pf->fabric));
 	if (d->fail_function_add && d->fail_countdown-- == 0)
 		return err_set(err, d->fail_function_add, NULL, "scripted");
-	*f = (struct fake_function){.fn = fn, .s = *s, .policy = pf->policy};
+	*f = (struct fake_function){.fn = fn, .s = *s, .offer = *offer, .policy = pf->policy};
 	snprintf(f->pf, sizeof(f->pf), "%s", pf->name);
 	d->functions_n++;
 	return 0;
 }
 
-static void fake_pf_set(void *dp, const struct pf_settings *pf)
+static int fake_function_check(void *dp, const char *fabric, const struct pf_settings *pf, unsigned int fn,
+			       const struct function_settings *s, const struct answer *answer,
+			       struct err *err)
 {
 	struct fake_dataplane *d = dp;
 
-	assert(fake_dp_function(d, pf->name, 0) && pf->datapaths.n);
-	d->pf_list = pf->datapaths;
+	(void)err;
+	assert(fake_dp_fabric(d, fabric) && fn <= pf->vfs && s && answer);
+	return 0;
 }
 
-static void fake_function_set(void *dp, const char *pf, unsigned int fn, const struct pf_policy *policy,
-			      const struct function_settings *s)
+static int fake_function_set(void *dp, const char *pf, unsigned int fn, const struct pf_policy *policy,
+			     const struct function_settings *s, const struct function_offer *offer,
+			     const struct answer *answer, struct err *err)
 {
 	struct fake_dataplane *d = dp;
 	struct fake_function *f = fake_dp_function(d, pf, fn);
 
-	assert(f && s->datapaths.n);
+	(void)err;
+	assert(f && s->datapaths.n && offer && answer);
 	if (f->binding.state == BINDING_BOUND && !datapath_list_equal(&f->s.datapaths, &s->datapaths))
 		f->binding.state = BINDING_MOVING; /* until the test says what becomes of it */
 	f->s = *s;
 	f->policy = *policy;
+	f->offer = *offer;
 	d->function_sets++;
+	return 0;
 }
 
 static void fake_function_del(void *dp, const char *pf, unsigned int fn)
@@ -246,8 +257,8 @@ const struct dataplane_ops fake_dp_ops = {
 	.fabric_get = fake_fabric_get,
 	.fabric_fdb = fake_fabric_fdb,
 	.list_check = fake_list_check,
+	.function_check = fake_function_check,
 	.function_add = fake_function_add,
-	.pf_set = fake_pf_set,
 	.function_set = fake_function_set,
 	.function_del = fake_function_del,
 	.function_filter = fake_function_filter,

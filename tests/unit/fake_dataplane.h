@@ -15,6 +15,7 @@ struct fake_function {
 	struct pf_policy policy;
 	struct rx_filter filter;
 	struct binding_info binding;
+	struct function_offer offer; /* as it was told last */
 	uint64_t offered;
 	bool connected, started;
 };
@@ -33,7 +34,6 @@ struct fake_dataplane {
 	uint32_t cannot[DATAPATH_TYPES];
 	uint64_t lacks[DATAPATH_TYPES]; /* virtio features; all: it is absent */
 	unsigned int list_checks;
-	struct datapath_list pf_list; /* of the virtual PF that was set last */
 };
 
 void fake_dp_init(struct fake_dataplane *d);

@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#include "switch/control_box.h"
+
 struct vguest_options sw_env_options(uint64_t features)
 {
 	return (struct vguest_options){
@@ -20,6 +22,16 @@ struct vguest_options sw_env_options(uint64_t features)
 		.size = 256,
 		.rx_len = 1526,
 	};
+}
+
+struct builtin_fabric *sw_env_new_fabric(struct sw_env *e, const struct fabric_settings *s)
+{
+	struct fabric *f;
+	struct err err = {0};
+
+	if (fabric_new(&(struct fabric_config){.pool = e->pool}, s, NULL, &f, &err) < 0)
+		fail_msg("%s", err.text);
+	return builtin_of(f);
 }
 
 int sw_env_setup(void **state)
@@ -36,7 +48,8 @@ int sw_env_setup(void **state)
 	e->policy = pf.policy;
 	assert_int_equal(worker_pool_new((unsigned int)(uintptr_t)*state, 0, NULL, &e->pool, &err), 0);
 	fabric_settings_init(&s, "f");
-	assert_int_equal(builtin_new(e->pool, &s, NULL, NULL, &e->f, &err), 0);
+	assert_int_equal(control_box_new(e->pool, &e->box), 0);
+	e->f = sw_env_new_fabric(e, &s);
 	*state = e;
 	return 0;
 }
@@ -45,7 +58,7 @@ void sw_env_remove_all(struct sw_env *e)
 {
 	while (e->n) {
 		vguest_stop(&e->g[--e->n]);
-		builtin_port_free(e->p[e->n]);
+		fabric_port_free(&e->p[e->n]->base);
 	}
 }
 
@@ -56,7 +69,8 @@ int sw_env_teardown(void **state)
 	sw_env_remove_all(e);
 	for (unsigned int i = 0; i < e->pool->n; i++)
 		assert_int_equal(e->pool->worker[i]->queues, 0);
-	builtin_free(e->f);
+	fabric_free(&e->f->base);
+	control_box_free(e->box);
 	worker_pool_free(e->pool);
 	free(e);
 	return 0;
@@ -64,12 +78,8 @@ int sw_env_teardown(void **state)
 
 void sw_env_fabric(struct sw_env *e, const struct fabric_settings *s)
 {
-	struct err err = {0};
-
-	builtin_free(e->f);
-	e->f = NULL;
-	if (builtin_new(e->pool, s, NULL, NULL, &e->f, &err) < 0)
-		fail_msg("%s", err.text);
+	fabric_free(&e->f->base);
+	e->f = sw_env_new_fabric(e, s);
 }
 
 void sw_env_mac(uint8_t mac[6], unsigned int n)
@@ -91,17 +101,29 @@ struct vguest *sw_env_add(struct sw_env *e, const struct function_settings *s, c
 {
 	struct function_settings usual = sw_env_settings(e->n);
 	struct vguest_options usual_o = sw_env_options(0);
+	struct fabric_port *port;
 
 	assert_true(e->n < SW_ENV_PORTS);
-	assert_int_equal(builtin_port_add(e->f, "pf", e->n, s ? s : &usual, &e->policy, NULL, &e->p[e->n]),
+	assert_int_equal(fabric_port_add(&e->f->base, "pf", e->n, s ? s : &usual, &e->policy, NULL, &port),
 			 0);
+	e->p[e->n] = builtin_port_of(port);
+	if (e->n == VPF_FUNCTION_PF)
+		e->p[e->n]->port->control = e->box;
 	vguest_start(&e->g[e->n], e->p[e->n], o ? o : &usual_o);
 	return &e->g[e->n++];
 }
 
 void sw_env_set(struct sw_env *e, unsigned int n, const struct function_settings *s)
 {
-	builtin_port_set(e->p[n], s, &e->policy);
+	assert_int_equal(fabric_port_set(&e->p[n]->base, s, &e->policy, NULL, NULL), 0);
+}
+
+static struct builtin_port *port_by_id(struct sw_env *e, uint64_t id)
+{
+	for (unsigned int i = 0; i < e->f->base.n_ports; i++)
+		if (builtin_port(e->f, i)->port->id == id)
+			return builtin_port(e->f, i);
+	return NULL;
 }
 
 bool sw_env_notes(struct sw_env *e)
@@ -114,7 +136,7 @@ bool sw_env_notes(struct sw_env *e)
 		return false;
 	for (unsigned int i = 0; i < e->pool->n; i++) {
 		while (worker_next_note(e->pool->worker[i], &note)) {
-			struct builtin_port *p = note.port_id ? builtin_port_by_id(e->f, note.port_id) : NULL;
+			struct builtin_port *p = note.port_id ? port_by_id(e, note.port_id) : NULL;
 
 			if (!note.port_id)
 				broken = true;

@@ -13,6 +13,7 @@ struct sw_env {
 	struct builtin_port *p[SW_ENV_PORTS];
 	struct vguest g[SW_ENV_PORTS];
 	unsigned int n;
+	struct control_box *box; /* of port 0, the PF; closed */
 	struct pf_policy policy; /* of their PF; in force with the next port or setting */
 	uint64_t rng;
 	struct frame frame, want; /* the one that is sent; one that is to arrive */
@@ -33,6 +34,8 @@ struct vguest_options sw_env_options(uint64_t features);
 /* initial_state: number of workers, as an integer; the env takes its place. */
 int sw_env_setup(void **state);
 int sw_env_teardown(void **state);
+/* One more, without events. */
+struct builtin_fabric *sw_env_new_fabric(struct sw_env *e, const struct fabric_settings *s);
 void sw_env_fabric(struct sw_env *e, const struct fabric_settings *s); /* replaces the one without uplink */
 /* MAC of port n: 02:00:00:00:00:n+1. */
 void sw_env_mac(uint8_t mac[6], unsigned int n);

@@ -21,26 +21,29 @@ static void test_made_and_removed(void **state)
 {
 	struct br_env *e = br_begin(state, false);
 	struct function_settings s = br_settings(0);
-	struct fabric_attach again;
+	struct fabric_use again = {0};
+	const int *fd;
 	struct err err;
 
 	assert_true(br_sh("ip link show dev " BR_NAME " up | grep -q 'alias vpf fabric lan'"));
 	e->n = 1;
-	assert_int_equal(fabric_bridge.port_add(e->f, "pf0", 0, &s, &e->policy, NULL, &e->p[0]), 0);
+	assert_int_equal(fabric_port_add(e->f, "pf0", 0, &s, &e->policy, NULL, &e->p[0]), 0);
 	assert_false(
 		br_sh("ip -br link show master " BR_NAME " | grep -q .")); /* nothing before it is used */
 	br_open_port(e, 0, 4);
-	assert_int_equal(e->at[0].n_tap, 4);
-	assert_string_equal(e->at[0].tap_name, "vpf-pf0-pf");
+	assert_int_equal(e->at[0].tap.n, 4);
+	assert_string_equal(e->at[0].tap.name, "vpf-pf0-pf");
 	assert_true(br_sh("ip link show vpf-pf0-pf up | grep -q 'master " BR_NAME "'"));
 	assert_false(br_sh("ip addr show vpf-pf0-pf | grep -q inet"));
 	assert_true(br_sh("bridge -d link show dev vpf-pf0-pf | grep 'guard on' | grep 'learning off' |"
 			  "grep ' flood off' | grep -q 'locked on'"));
-	assert_int_equal(fabric_bridge.port_open(e->p[0], 4, &again, &err), 0);
-	assert_ptr_equal(again.tap_fd, e->at[0].tap_fd);
-	fabric_bridge.port_close(e->p[0]);
+	fd = e->p[0]->attach.tap.fd;
+	assert_int_equal(fabric_port_open(e->p[0], &again, 4, NULL, &err), 0);
+	assert_int_equal(e->p[0]->attach.kind, ATTACH_TAP);
+	assert_ptr_equal(e->p[0]->attach.tap.fd, fd);
+	fabric_port_close(e->p[0], &again);
 	assert_true(br_sh("ip link show vpf-pf0-pf >/dev/null"));
-	fabric_bridge.port_close(e->p[0]);
+	br_close_port(e, 0);
 	assert_false(br_sh("ip link show vpf-pf0-pf >/dev/null 2>&1"));
 	br_stop(e);
 	assert_false(br_sh("ip link show " BR_NAME " >/dev/null 2>&1"));
@@ -90,15 +93,15 @@ static void test_traffic(void **state)
 	assert_in_range(s.rx_packets, 1, 20); /* and what the bridge itself has to say */
 	assert_int_equal(s.rx_broadcast, 1);
 	assert_int_equal(br_stats(e, 2).tx_broadcast, 1);
-	fabric_bridge.fdb(e->f, 0, count_row, rows);
+	fabric_fdb(e->f, 0, count_row, rows);
 	assert_true(rows[0] == 1 && rows[1] == 1 && rows[2] == 1);
-	fabric_bridge.get(e->f, &fs, &s);
+	fabric_get(e->f, &fs, &s);
 	assert_int_equal(fs.ports, 3);
 	assert_int_equal(fs.fdb_entries, 3);
 	assert_true(fs.uplink_carrier);
 	assert_int_equal(s.tx_packets, 2);
 	/* Counters outlast the tap. */
-	fabric_bridge.port_close(e->p[0]);
+	br_close_port(e, 0);
 	assert_int_equal(br_stats(e, 0).tx_packets, 2);
 	br_open_port(e, 0, 1);
 	br_send_from(e, 0, 1, 6);
@@ -118,7 +121,7 @@ static void test_rates(void **state)
 	br_set(e, a, &s);
 	f.len = 1514;
 	for (unsigned int i = 0; i < 400; i++)
-		br_put(e->at[a].tap_fd[0], f);
+		br_put(e->at[a].tap.fd[0], f);
 	st = br_stats(e, a);
 	assert_in_range(st.tx_packets, 86, 86 + 80); /* 128 KiB, and what a second gives at most */
 	assert_int_equal(st.tx_packets + st.tx_drop[DROP_RATE], 400);
@@ -127,24 +130,24 @@ static void test_rates(void **state)
 	e->policy.max_rate_total = 1;
 	br_set(e, a, &s);
 	for (unsigned int i = 0; i < 400; i++)
-		br_put(e->at[a].tap_fd[0], f);
+		br_put(e->at[a].tap.fd[0], f);
 	s = br_settings(b);
 	s.min_rate = 1;
 	br_set(e, b, &s);
 	f = br_make(a, b, 1, NULL);
 	f.len = 1514;
 	for (unsigned int i = 0; i < 20; i++)
-		br_put(e->at[b].tap_fd[0], f);
+		br_put(e->at[b].tap.fd[0], f);
 	assert_int_equal(br_stats(e, b).tx_packets, 20);
 	assert_in_range(br_stats(e, a).tx_packets - st.tx_packets, 86, 86 + 80);
 	/* Too long, for who sends and for who gets it. */
 	f = br_make(a, b, 1, NULL);
 	f.len = 1515;
-	br_put(e->at[b].tap_fd[0], f);
+	br_put(e->at[b].tap.fd[0], f);
 	assert_int_equal(br_stats(e, b).tx_drop[DROP_MTU], 1);
 	s.mtu = 3000;
 	br_set(e, b, &s);
-	br_put(e->at[b].tap_fd[0], f);
+	br_put(e->at[b].tap.fd[0], f);
 	assert_int_equal(br_stats(e, a).rx_drop[DROP_MTU], 1);
 	assert_int_equal(e->troubles, 0);
 }
@@ -229,28 +232,28 @@ static void test_announce(void **state)
 	a = br_add(e, &s);
 	b = br_add(e, NULL);
 	br_settle(e);
-	fabric_bridge.announce(e->p[a], NULL);
+	fabric_port_announce(e->p[a], NULL);
 	assert_int_equal(rarps(e, got), 1);
 	assert_int_equal(got[0], 0x77);
-	fabric_bridge.announce(e->p[b], (uint8_t[6]){2, 0, 0, 0, 0, 2});
+	fabric_port_announce(e->p[b], (uint8_t[6]){2, 0, 0, 0, 0, 2});
 	assert_int_equal(rarps(e, got), 1);
 	assert_int_equal(got[0], 2);
 	/* By whichever queue is in use. */
-	fabric_bridge.port_close(e->p[b]);
+	br_close_port(e, b);
 	br_open_port(e, b, 2);
-	assert_int_equal(tap_set_queues(e->at[b].tap_fd, 2, 2), 0);
+	assert_int_equal(tap_set_queues(e->at[b].tap.fd, 2, 2), 0);
 	br_settle(e);
-	fabric_bridge.announce(e->p[b], NULL);
+	fabric_port_announce(e->p[b], NULL);
 	assert_int_equal(rarps(e, got), 1);
 	/* A front-end does not choose whom it announces. */
-	fabric_bridge.announce(e->p[b], (uint8_t[6]){2, 0, 0, 0, 0, 0x55});
+	fabric_port_announce(e->p[b], (uint8_t[6]){2, 0, 0, 0, 0, 0x55});
 	assert_int_equal(rarps(e, got), 0);
 	/* Not here, or not there. */
-	fabric_bridge.port_close(e->p[b]);
-	fabric_bridge.announce(e->p[b], NULL);
+	br_close_port(e, b);
+	fabric_port_announce(e->p[b], NULL);
 	s.link = LINK_DISABLE;
 	br_set(e, a, &s);
-	fabric_bridge.announce(e->p[a], NULL);
+	fabric_port_announce(e->p[a], NULL);
 	assert_int_equal(rarps(e, got), 0);
 }
 
@@ -268,10 +271,10 @@ static void test_announce_vlans(void **state)
 	a = br_add(e, &s);
 	b = br_add(e, &t);
 	br_settle(e);
-	fabric_bridge.announce(e->p[a], NULL);
+	fabric_port_announce(e->p[a], NULL);
 	assert_int_equal(rarps(e, got), 1);
 	assert_int_equal(got[0], 30 << 8 | 1);
-	fabric_bridge.announce(e->p[b], NULL);
+	fabric_port_announce(e->p[b], NULL);
 	assert_int_equal(rarps(e, got), 2);
 	assert_int_equal(got[0], 5 << 8 | 2);
 	assert_int_equal(got[1], 7 << 8 | 2);

@@ -23,8 +23,8 @@ static void test_spoof(void **state)
 	struct rx_filter filter = {.known = true, .unicast_n = 1};
 	struct br_frame control = br_make(b, a, 0, NULL);
 
-	br_put(e->at[a].tap_fd[0], br_make(b, 50, 1, NULL));
-	br_put(e->at[a].tap_fd[0], br_make(b, b, 1, NULL)); /* its neighbour's */
+	br_put(e->at[a].tap.fd[0], br_make(b, 50, 1, NULL));
+	br_put(e->at[a].tap.fd[0], br_make(b, b, 1, NULL)); /* its neighbour's */
 	br_expect_nothing(e);
 	assert_int_equal(br_stats(e, a).tx_drop[DROP_SPOOF_MAC], 2);
 	br_send_from(e, b, a, 2); /* and nobody has learned anything from it */
@@ -32,13 +32,13 @@ static void test_spoof(void **state)
 	/* Control frames are nobody's business here; nor are bridges' own. */
 	control.bytes[12] = 0x88;
 	control.bytes[13] = 0xb5;
-	br_put(e->at[a].tap_fd[0], control);
+	br_put(e->at[a].tap.fd[0], control);
 	assert_int_equal(br_stats(e, a).tx_drop[DROP_CONTROL], 1);
 	/* The driver's. */
 	memcpy(filter.main_mac, s.mac, 6);
 	memcpy(filter.unicast[0], (uint8_t[6]){2, 0, 0, 0, 0, 51}, 6);
-	fabric_bridge.port_filter(e->p[a], &filter);
-	br_put(e->at[a].tap_fd[0], br_make(b, 50, 3, NULL));
+	fabric_port_filter(e->p[a], &filter);
+	br_put(e->at[a].tap.fd[0], br_make(b, 50, 3, NULL));
 	br_expect_at(e, b, b, 50, 3);
 	br_send_from(e, b, 50, 4);
 	br_expect_at(e, a, 50, b, 4);
@@ -46,8 +46,8 @@ static void test_spoof(void **state)
 	memcpy(s.admin_mac, (uint8_t[6]){2, 0, 0, 0, 0, 61}, 6);
 	br_set(e, a, &s);
 	br_send_from(e, a, b, 5);
-	br_put(e->at[a].tap_fd[0], br_make(b, 50, 5, NULL));
-	br_put(e->at[a].tap_fd[0], br_make(b, 60, 6, NULL));
+	br_put(e->at[a].tap.fd[0], br_make(b, 50, 5, NULL));
+	br_put(e->at[a].tap.fd[0], br_make(b, 60, 6, NULL));
 	br_expect_at(e, b, b, 60, 6);
 	br_expect_nothing(e);
 	br_send_from(e, b, 60, 7);
@@ -55,7 +55,7 @@ static void test_spoof(void **state)
 	/* Off. */
 	s.spoofchk = false;
 	br_set(e, a, &s);
-	br_put(e->at[a].tap_fd[0], br_make(b, 70, 8, NULL));
+	br_put(e->at[a].tap.fd[0], br_make(b, 70, 8, NULL));
 	br_expect_at(e, b, b, 70, 8);
 	br_expect_nothing(e);
 	assert_int_equal(e->troubles, 0);
@@ -83,7 +83,7 @@ static void test_learning(void **state)
 	b = br_add(e, NULL);
 	c = br_add(e, NULL);
 	for (unsigned int i = 0; i < 5; i++)
-		br_put(e->at[a].tap_fd[0], br_make(b, 50 + i, 1, NULL));
+		br_put(e->at[a].tap.fd[0], br_make(b, 50 + i, 1, NULL));
 	for (unsigned int i = 0; i < 3; i++)
 		br_expect_at(e, b, b, 50 + i, 1);
 	br_expect_nothing(e);
@@ -91,17 +91,17 @@ static void test_learning(void **state)
 	br_send_from(e, c, 51, 2);
 	br_expect_at(e, a, 51, c, 2);
 	br_expect_nothing(e);
-	fabric_bridge.get(e->f, &shown, NULL);
+	fabric_get(e->f, &shown, NULL);
 	assert_int_equal(shown.fdb_learned, 3);
 	/* What is an owner's is not learned away from him. */
-	br_put(e->at[a].tap_fd[0], br_make(b, 50, 3, NULL));
+	br_put(e->at[a].tap.fd[0], br_make(b, 50, 3, NULL));
 	br_expect_at(e, b, b, 50, 3);
 	fs = e->s;
 	fs.ageing = 100;
 	fs.learning = false;
-	assert_int_equal(fabric_bridge.set(e->f, &fs, &err), 0);
+	assert_int_equal(fabric_set(e->f, &fs, NULL, &err), 0);
 	assert_true(br_sh("ip -d link show " BR_NAME " | grep -q 'ageing_time 10000 '"));
-	br_put(e->at[a].tap_fd[0], br_make(b, 60, 4, NULL));
+	br_put(e->at[a].tap.fd[0], br_make(b, 60, 4, NULL));
 	br_expect_at(e, b, b, 60, 4);
 	br_send_from(e, c, 60, 5);
 	br_send_from(e, c, 51, 5);
@@ -121,28 +121,28 @@ static void test_conflict(void **state)
 	b = br_add(e, &s);
 	assert_true(e->p[b]->mac_conflict && !e->p[a]->mac_conflict);
 	assert_int_equal(e->conflicts, 1);
-	br_put(e->at[b].tap_fd[0], br_make(c, 0, 1, NULL));
+	br_put(e->at[b].tap.fd[0], br_make(c, 0, 1, NULL));
 	br_expect_nothing(e);
 	br_send_from(e, c, a, 2);
 	br_expect_at(e, a, a, c, 2);
 	br_expect_nothing(e);
 	/* Served by another switch, the other one has it here. */
-	fabric_bridge.port_close(e->p[a]);
-	fabric_bridge.port_elsewhere(e->p[a], true);
+	br_close_port(e, a);
+	fabric_port_elsewhere(e->p[a], true);
 	assert_false(e->p[b]->mac_conflict);
-	br_put(e->at[b].tap_fd[0], br_make(c, 0, 3, NULL));
+	br_put(e->at[b].tap.fd[0], br_make(c, 0, 3, NULL));
 	br_expect_at(e, c, c, 0, 3);
 	/* The bridge's own address is the host's. */
 	assert_int_equal(link_get(bridge_of(e->f)->nl, BR_NAME, 0, &i), 0);
 	memcpy(filter.main_mac, i.mac, 6);
-	fabric_bridge.port_filter(e->p[b], &filter);
+	fabric_port_filter(e->p[b], &filter);
 	assert_true(e->p[b]->mac_conflict);
 	assert_int_equal(e->conflicts, 2);
 	{
 		struct br_frame f = br_make(c, 0, 4, NULL);
 
 		memcpy(f.bytes + 6, i.mac, 6);
-		br_put(e->at[b].tap_fd[0], f);
+		br_put(e->at[b].tap.fd[0], f);
 	}
 	br_expect_nothing(e);
 	assert_int_equal(br_stats(e, b).tx_drop[DROP_SPOOF_MAC], 2);

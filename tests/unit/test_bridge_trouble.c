@@ -19,6 +19,7 @@ static void test_tap_deleted(void **state)
 {
 	struct br_env *e = br_begin(state, false);
 	unsigned int a = br_add(e, NULL), b = br_add(e, NULL);
+	struct fabric_use again = {0};
 	struct link_info i;
 
 	br_settle(e);
@@ -30,12 +31,12 @@ static void test_tap_deleted(void **state)
 	assert_non_null(strstr(e->why, "vpf-pf0-pf"));
 	assert_int_equal(e->remade, 1);
 	/* Another one behind the same descriptors, with everything on it. */
-	assert_int_equal(tap_set_queues(e->at[a].tap_fd, 1, 1), 0);
+	assert_int_equal(tap_set_queues(e->at[a].tap.fd, 1, 1), 0);
 	br_send_from(e, a, b, 2);
 	br_expect_at(e, b, b, a, 2);
 	br_send_from(e, b, a, 3);
 	br_expect_at(e, a, a, b, 3);
-	br_put(e->at[a].tap_fd[0], br_make(b, 50, 4, NULL));
+	br_put(e->at[a].tap.fd[0], br_make(b, 50, 4, NULL));
 	br_expect_nothing(e);
 	assert_int_equal(br_stats(e, a).tx_packets, 2);
 	assert_int_equal(br_stats(e, a).tx_drop[DROP_SPOOF_MAC], 1);
@@ -45,9 +46,9 @@ static void test_tap_deleted(void **state)
 	assert_int_equal(e->remade, 1);
 	assert_int_equal(e->troubles, 2);
 	assert_int_equal(e->lost, 1);
-	assert_int_equal(fabric_bridge.port_open(e->p[a], 1, &e->at[a], NULL), -ENODEV);
+	assert_int_equal(fabric_port_open(e->p[a], &again, 1, NULL, NULL), -ENODEV);
 	assert_int_equal(link_get(bridge_of(e->f)->nl, "vpf-pf0-pf", 0, &i), -ENODEV);
-	fabric_bridge.port_close(e->p[a]);
+	br_close_port(e, a);
 	br_open_port(e, a, 1);
 	assert_true(br_sh("ip netns del vpf-away"));
 	br_send_from(e, a, b, 5);
@@ -89,7 +90,7 @@ static void test_bridge_deleted(void **state)
 	assert_true(e->p[a]->link_up);
 	br_send_from(e, a, b, 1);
 	br_expect_at(e, b, b, a, 1);
-	br_put(e->at[a].tap_fd[0], br_make(b, 50, 2, NULL));
+	br_put(e->at[a].tap.fd[0], br_make(b, 50, 2, NULL));
 	br_expect_nothing(e);
 }
 
@@ -136,7 +137,7 @@ static void test_existing(void **state)
 	assert_true(br_sh("ip link show " BR_NAME " >/dev/null && ip link del " BR_NAME));
 	/* No bridge at all. */
 	assert_int_equal(tap_new(BR_NAME, 1, &e->wire, &err), 0);
-	assert_int_equal(fabric_bridge.new(e->event, NULL, &e->s, &br_events, e, &e->f, &err), -EINVAL);
+	assert_int_equal(br_new(e, &err), -EINVAL);
 	assert_string_equal(err.field, "bridge");
 }
 
@@ -156,8 +157,8 @@ static void test_left_over(void **state)
 	br_begin(state, false);
 	a = br_add(e, NULL);
 	b = br_add(e, NULL);
-	assert_string_equal(e->at[a].tap_name, "vpf-pf0-pf");
-	assert_string_not_equal(e->at[b].tap_name, "vpf-pf0-v0");
+	assert_string_equal(e->at[a].tap.name, "vpf-pf0-pf");
+	assert_string_not_equal(e->at[b].tap.name, "vpf-pf0-v0");
 	br_send_from(e, a, b, 1);
 	br_expect_at(e, b, b, a, 1);
 	br_stop(e);
@@ -200,13 +201,13 @@ static void test_uplink(void **state)
 	s = e->s;
 	s.uplink = UPLINK_NONE;
 	s.uplink_name[0] = 0;
-	assert_int_equal(fabric_bridge.set(e->f, &s, &err), 0);
+	assert_int_equal(fabric_set(e->f, &s, NULL, &err), 0);
 	assert_false(br_sh("ip link show up0 | grep -q master"));
 	s.uplink = UPLINK_NETDEV;
 	snprintf(s.uplink_name, sizeof(s.uplink_name), "up9");
-	assert_int_equal(fabric_bridge.set(e->f, &s, &err), -ENODEV);
+	assert_int_equal(fabric_set(e->f, &s, NULL, &err), -ENODEV);
 	s.uplink = UPLINK_TAP;
-	assert_int_equal(fabric_bridge.set(e->f, &s, &err), -EOPNOTSUPP);
+	assert_int_equal(fabric_set(e->f, &s, NULL, &err), -EOPNOTSUPP);
 	b = br_add(e, NULL);
 	br_send_from(e, b, a, 1);
 	br_expect_at(e, a, a, b, 1);

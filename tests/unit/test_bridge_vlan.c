@@ -77,14 +77,14 @@ static void test_no_tags(void **state)
 			      hidden[] = {0x81000000, 0x81000000 | 7, 0};
 
 	br_add_wire(e);
-	br_put(e->at[a].tap_fd[0], br_make(b, a, 1, tagged));
-	br_put(e->at[a].tap_fd[0], br_make(b, a, 2, one));
-	br_put(e->at[a].tap_fd[0], br_make(b, a, 3, ad));
-	br_put(e->at[a].tap_fd[0], br_make(b, a, 4, hidden));
+	br_put(e->at[a].tap.fd[0], br_make(b, a, 1, tagged));
+	br_put(e->at[a].tap.fd[0], br_make(b, a, 2, one));
+	br_put(e->at[a].tap.fd[0], br_make(b, a, 3, ad));
+	br_put(e->at[a].tap.fd[0], br_make(b, a, 4, hidden));
 	br_expect_nothing(e);
 	assert_int_equal(br_stats(e, a).tx_drop[DROP_SPOOF_VLAN], 4);
-	br_put(e->at[a].tap_fd[0], br_make(b, a, 5, priority));
-	br_expect(e->at[b].tap_fd[0], br_shrunk(br_make(b, a, 5, NULL)));
+	br_put(e->at[a].tap.fd[0], br_make(b, a, 5, priority));
+	br_expect(e->at[b].tap.fd[0], br_shrunk(br_make(b, a, 5, NULL)));
 	br_put(e->wire->fd[0], br_make(b, 99, 6, tagged));
 	br_put(e->wire->fd[0], br_make(b, 99, 7, ad));
 	br_expect_nothing(e);
@@ -99,8 +99,8 @@ static void test_access(void **state)
 	static const uint32_t v100[] = {0x81000000 | 100, 0}, p200[] = {0x81000000 | 5 << 13 | 200, 0},
 			      v200[] = {0x81000000 | 200, 0}, v101[] = {0x81000000 | 101, 0};
 
-	assert_true(fabric_bridge.can(&e->s) & CAN_VLAN);
-	assert_false(fabric_bridge.can(&e->s) & CAN_VLAN_AD);
+	assert_true(fabric_can(&e->s) & CAN_VLAN);
+	assert_false(fabric_can(&e->s) & CAN_VLAN_AD);
 	a = br_add(e, &s);
 	s = br_access(1, 100, 0);
 	b = br_add(e, &s);
@@ -122,14 +122,14 @@ static void test_access(void **state)
 	br_expect(e->wire->fd[0], br_make(0xff, d, 5, NULL));
 	br_expect_nothing(e);
 	br_put(e->wire->fd[0], br_make(c, 99, 6, v200));
-	br_expect(e->at[c].tap_fd[0], br_shrunk(br_make(c, 99, 6, NULL)));
+	br_expect(e->at[c].tap.fd[0], br_shrunk(br_make(c, 99, 6, NULL)));
 	br_put(e->wire->fd[0], br_make(a, 99, 7, v200));
 	br_put(e->wire->fd[0], br_make(0xff, 99, 8, v101));
 	br_put(e->wire->fd[0], br_make(a, 99, 9, NULL));
 	br_expect_nothing(e);
 	/* A tag of its own is none of the guest's, not even the right one. */
-	br_put(e->at[a].tap_fd[0], br_make(b, a, 10, v100));
-	br_put(e->at[a].tap_fd[0], br_make(c, a, 10, v200));
+	br_put(e->at[a].tap.fd[0], br_make(b, a, 10, v100));
+	br_put(e->at[a].tap.fd[0], br_make(c, a, 10, v200));
 	br_expect_nothing(e);
 	assert_int_equal(br_stats(e, a).tx_drop[DROP_SPOOF_VLAN], 2);
 	/* Moved while it runs. */
@@ -162,17 +162,17 @@ static void test_trunk(void **state)
 	b = br_add(e, &s);
 	c = br_add(e, NULL);
 	br_add_wire(e);
-	br_put(e->at[a].tap_fd[0], br_make(b, a, 1, v101));
-	br_expect(e->at[b].tap_fd[0], br_shrunk(br_make(b, a, 1, NULL)));
-	br_put(e->at[a].tap_fd[0], br_make(0xff, a, 2, v100));
+	br_put(e->at[a].tap.fd[0], br_make(b, a, 1, v101));
+	br_expect(e->at[b].tap.fd[0], br_shrunk(br_make(b, a, 1, NULL)));
+	br_put(e->at[a].tap.fd[0], br_make(0xff, a, 2, v100));
 	br_expect(e->wire->fd[0], br_make(0xff, a, 2, v100)); /* its priority is its own */
-	br_put(e->at[a].tap_fd[0], br_make(0xff, a, 3, v103));
-	br_put(e->at[a].tap_fd[0], br_make(0xff, a, 4, ad));
+	br_put(e->at[a].tap.fd[0], br_make(0xff, a, 3, v103));
+	br_put(e->at[a].tap.fd[0], br_make(0xff, a, 4, ad));
 	br_send_from(e, a, 0xff, 5); /* untagged is not in the set */
 	br_expect_nothing(e);
 	assert_int_equal(br_stats(e, a).tx_drop[DROP_SPOOF_VLAN], 3);
 	br_put(e->wire->fd[0], br_make(a, 99, 6, v100));
-	br_expect(e->at[a].tap_fd[0], br_make(a, 99, 6, v100));
+	br_expect(e->at[a].tap.fd[0], br_make(a, 99, 6, v100));
 	br_put(e->wire->fd[0], br_make(a, 99, 7, v103));
 	br_put(e->wire->fd[0], br_make(a, 99, 8, NULL));
 	br_expect_nothing(e);
@@ -181,26 +181,26 @@ static void test_trunk(void **state)
 	br_set(e, a, &s);
 	br_send_from(e, a, c, 9);
 	br_expect_at(e, c, c, a, 9);
-	br_put(e->at[a].tap_fd[0], br_make(b, a, 10, v101));
-	assert_int_equal(br_get(e->at[b].tap_fd[0]).len, 56);
+	br_put(e->at[a].tap.fd[0], br_make(b, a, 10, v101));
+	assert_int_equal(br_get(e->at[b].tap.fd[0]).len, 56);
 	/* All there are: it learns, and from its own address only. */
 	s = br_trunk(0, 0, 4094, true);
 	br_set(e, a, &s);
-	br_put(e->at[a].tap_fd[0], br_make(0xff, a, 11, v4000));
+	br_put(e->at[a].tap.fd[0], br_make(0xff, a, 11, v4000));
 	br_expect(e->wire->fd[0], br_make(0xff, a, 11, v4000));
 	br_put(e->wire->fd[0], br_make(a, 99, 12, v4000));
-	br_expect(e->at[a].tap_fd[0], br_make(a, 99, 12, v4000));
-	br_put(e->at[a].tap_fd[0], br_make(0xff, 50, 13, v4000));
-	while (br_get(e->at[c].tap_fd[0]).len)
+	br_expect(e->at[a].tap.fd[0], br_make(a, 99, 12, v4000));
+	br_put(e->at[a].tap.fd[0], br_make(0xff, 50, 13, v4000));
+	while (br_get(e->at[c].tap.fd[0]).len)
 		;
 	br_expect_nothing(e);
 	/* The longest list that the kernel can be given. */
 	for (unsigned int vid = 0; vid < 4095; vid += 3)
 		s.vlan.trunk[vid / 64] &= ~(1ULL << (vid % 64));
 	br_set(e, a, &s);
-	br_put(e->at[a].tap_fd[0], br_make(0xff, a, 14, v4000)); /* 4000 is 1 more than a multiple of 3 */
+	br_put(e->at[a].tap.fd[0], br_make(0xff, a, 14, v4000)); /* 4000 is 1 more than a multiple of 3 */
 	br_expect(e->wire->fd[0], br_make(0xff, a, 14, v4000));
-	br_put(e->at[a].tap_fd[0], br_make(0xff, a, 15, v3999));
+	br_put(e->at[a].tap.fd[0], br_make(0xff, a, 15, v3999));
 	br_expect_nothing(e);
 	assert_int_equal(e->troubles, 0);
 }
@@ -220,7 +220,7 @@ static void test_ad(void **state)
 	assert_true(br_sh("ip link add " BR_NAME " type bridge vlan_filtering 1 vlan_protocol 802.1ad &&"
 			  "ip link set " BR_NAME " addrgenmode none up"));
 	br_begin(state, true);
-	can = fabric_bridge.can(&e->s);
+	can = fabric_can(&e->s);
 	assert_true(can & CAN_VLAN_AD && !(can & (CAN_VLAN | CAN_TRUNK)));
 	s = br_access(0, 100, 0);
 	s.vlan.tpid = 0x88a8;
@@ -233,14 +233,14 @@ static void test_ad(void **state)
 	br_expect_at(e, b, 0xff, a, 1);
 	br_expect(e->wire->fd[0], br_grown(br_make(0xff, a, 1, v100)));
 	/* A customer's tag is payload. */
-	br_put(e->at[a].tap_fd[0], br_make(b, a, 2, inner));
-	br_expect(e->at[b].tap_fd[0], br_make(b, a, 2, inner));
-	br_put(e->at[a].tap_fd[0], br_make(77, a, 3, inner));
+	br_put(e->at[a].tap.fd[0], br_make(b, a, 2, inner));
+	br_expect(e->at[b].tap.fd[0], br_make(b, a, 2, inner));
+	br_put(e->at[a].tap.fd[0], br_make(77, a, 3, inner));
 	br_expect(e->wire->fd[0], br_grown(br_make(77, a, 3, both)));
 	br_put(e->wire->fd[0], br_make(a, 99, 4, v100));
-	br_expect(e->at[a].tap_fd[0], br_shrunk(br_make(a, 99, 4, NULL)));
+	br_expect(e->at[a].tap.fd[0], br_shrunk(br_make(a, 99, 4, NULL)));
 	br_put(e->wire->fd[0], br_make(a, 99, 5, q100));
-	br_put(e->at[a].tap_fd[0], br_make(b, a, 6, v100));
+	br_put(e->at[a].tap.fd[0], br_make(b, a, 6, v100));
 	br_expect_nothing(e);
 	assert_int_equal(e->troubles, 0);
 }
@@ -255,7 +255,7 @@ static void test_filtering_off(void **state)
 		skip();
 	assert_true(br_sh("ip link add " BR_NAME " type bridge && ip link add up0 type veth peer name up1 &&"
 			  "ip link set up0 master " BR_NAME));
-	assert_int_equal(fabric_bridge.new(e->event, NULL, &e->s, &br_events, e, &e->f, &err), -EBUSY);
+	assert_int_equal(br_new(e, &err), -EBUSY);
 	assert_string_equal(err.field, "bridge");
 	assert_non_null(strstr(err.text, "vlan_filtering 1"));
 	assert_true(br_sh("ip link show up0 | grep -q 'master " BR_NAME "'"));

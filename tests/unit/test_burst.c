@@ -177,7 +177,7 @@ static void gather(struct sw_env *e, uint64_t features, uint32_t len, unsigned i
 	}
 	while (e->n) {
 		vguest_stop(&e->g[--e->n]);
-		builtin_port_free(e->p[e->n]);
+		fabric_port_free(&e->p[e->n]->base);
 	}
 }
 

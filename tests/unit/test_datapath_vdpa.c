@@ -20,6 +20,8 @@
 #include "fake_vdpa.h"
 #include "vhost/virtio.h"
 
+extern const struct datapath_ops datapath_vdpa;
+
 #define QUEUES   4
 #define GPA      (UINT64_C(1) << 30)
 #define MEM_SIZE 0x400000u

@@ -55,7 +55,7 @@ static void test_what_it_is(void **state)
 	assert_true(virtio_has(offload, VIRTIO_NET_F_CSUM) && virtio_has(offload, VIRTIO_NET_F_GUEST_TSO6));
 	assert_int_equal(offload & plain, plain);
 	/* Whatever the fabric can: its switch is another one. */
-	assert_int_equal(OPS.enforces(&pref, UINT32_MAX), CAN_LINK | CAN_ADMIN_MAC | CAN_NO_SPOOFCHK);
+	assert_int_equal(OPS.enforces(&pref), CAN_LINK | CAN_ADMIN_MAC | CAN_NO_SPOOFCHK);
 }
 
 static void test_path(void **state)

@@ -70,7 +70,7 @@ static void start_dataplane(struct env *e, unsigned int workers)
 	if (dataplane_new(&config, &e->dp, &err) < 0)
 		fail_msg("%s", err.text);
 	fabric_settings_init(&f, "f");
-	assert_int_equal(dataplane_ops.fabric_add(e->dp, &f, &err), 0);
+	assert_int_equal(dataplane_ops.fabric_add(e->dp, &f, &(struct answer){0}, &err), 0);
 }
 
 static int setup(void **state)
@@ -102,6 +102,8 @@ static void add_function(struct env *e, const char *pf, unsigned int fn, char pa
 {
 	struct pf_settings s;
 	struct function_settings fs;
+	struct datapath_ability ability;
+	struct function_offer offer;
 	struct err err = {0};
 	char name[64];
 
@@ -114,9 +116,12 @@ static void add_function(struct env *e, const char *pf, unsigned int fn, char pa
 	function_settings_init(&fs);
 	memcpy(fs.mac, (uint8_t[]){2, 0, 0, 0, (uint8_t)pf[2], (uint8_t)fn}, 6);
 	fs.mtu = 1500;
+	datapath_list_init(&fs.datapaths, FABRIC_BUILTIN);
 	snprintf(name, sizeof(name), "%s/%u.sock", pf, fn);
 	scratch_path(&e->dir, name, path);
-	if (dataplane_ops.function_add(e->dp, &s, fn, &fs, path, &err) < 0)
+	assert_int_equal(dataplane_ops.list_check(e->dp, "f", 1, &fs.datapaths, &ability, &err), 0);
+	offer = (struct function_offer){.list = ability.features, .pf = ability.features};
+	if (dataplane_ops.function_add(e->dp, &s, fn, &fs, &offer, path, &err) < 0)
 		fail_msg("%s", err.text);
 }
 

@@ -25,7 +25,7 @@ static void test_permanent(void **state)
 	assert_true(fabric_env_may_send(a, 1));
 	assert_false(fabric_env_may_send(a, 2));
 	assert_int_equal(a->port->conf->mac, fabric_env_mac(1));
-	builtin_port_free(b);
+	fabric_port_free(&b->base);
 	e->n--;
 	assert_null(fabric_env_owner(e, 2, 0));
 	assert_int_equal(e->conflicts, 0);
@@ -48,7 +48,7 @@ static void test_same_mac(void **state)
 	builtin_recompute(e->f);
 	assert_int_equal(e->conflicts, 2);
 	/* The next in line gets it. */
-	builtin_port_free(a);
+	fabric_port_free(&a->base);
 	e->p[0] = b;
 	e->p[1] = c;
 	e->n = 2;
@@ -115,34 +115,34 @@ static void test_driver_macs(void **state)
 				      .unicast_n = 3,
 				      .unicast = {{0}, {1, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 9}}};
 
-		builtin_port_filter(a, &f);
+		fabric_port_filter(&a->base, &f);
 		assert_int_equal(a->port->conf->n_macs, 2);
 		assert_true(fabric_env_may_send(a, 1) && fabric_env_may_send(a, 9));
 	}
 	p.max_driver_macs = 0;
-	builtin_port_set(a, &s, &p);
+	assert_int_equal(fabric_port_set(&a->base, &s, &p, NULL, NULL), 0);
 	fabric_env_filter(a, 1, 100, 10);
 	assert_int_equal(a->port->conf->n_macs, 1);
 	/* The main address of its own stays a right of the driver. */
 	fabric_env_filter(a, 5, 100, 0);
 	assert_true(fabric_env_may_send(a, 5));
 	p.driver_mac = false;
-	builtin_port_set(a, &s, &p);
+	assert_int_equal(fabric_port_set(&a->base, &s, &p, NULL, NULL), 0);
 	assert_false(fabric_env_may_send(a, 5));
 	assert_true(fabric_env_may_send(a, 1));
 	/* The filter is full: 64 and the main one. */
 	p = fabric_env_policy();
 	p.max_driver_macs = VPF_MAX_DRIVER_MACS;
-	builtin_port_set(a, &s, &p);
+	assert_int_equal(fabric_port_set(&a->base, &s, &p, NULL, NULL), 0);
 	fabric_env_filter(a, 5, 100, VPF_MAX_DRIVER_MACS);
 	assert_int_equal(a->port->conf->n_macs, VPF_MAX_DRIVER_MACS + 1);
 	/* Repeated ones are one. */
 	{
-		struct rx_filter f = *a->filter;
+		struct rx_filter f = *a->base.filter;
 
 		for (unsigned int i = 0; i < f.unicast_n; i++)
 			memcpy(f.unicast[i], f.main_mac, 6);
-		builtin_port_filter(a, &f);
+		fabric_port_filter(&a->base, &f);
 		assert_false(a->base.mac_conflict);
 		assert_int_equal(e->f->sw.fdb->used, 1);
 	}
@@ -179,18 +179,19 @@ static void test_elsewhere(void **state)
 	struct fabric_env *e = *state;
 	struct builtin_port *a = fabric_env_add_mac(e, 1), *b;
 	struct function_settings s = fabric_env_settings(1);
-	struct fabric_attach attach;
+	struct fabric_use use = {0};
 	struct err err;
 
 	b = fabric_env_add(e, &s, NULL);
 	fabric_env_filter(a, 1, 20, 1);
 	assert_true(b->base.mac_conflict);
 	/* A port that is not open, or no more, keeps its place. */
-	assert_int_equal(fabric_builtin.port_open(&a->base, 1, &attach, &err), 0);
-	assert_ptr_equal(attach.sw_port, a->port);
-	fabric_builtin.port_close(&a->base);
+	assert_int_equal(fabric_port_open(&a->base, &use, 1, NULL, &err), 0);
+	assert_int_equal(a->base.attach.kind, ATTACH_SW_PORT);
+	assert_ptr_equal(a->base.attach.sw_port, a->port);
+	fabric_port_close(&a->base, &use);
 	assert_ptr_equal(fabric_env_owner(e, 1, 0), a);
-	fabric_builtin.port_elsewhere(&a->base, true);
+	fabric_port_elsewhere(&a->base, true);
 	assert_ptr_equal(fabric_env_owner(e, 1, 0), b);
 	assert_null(fabric_env_owner(e, 20, 0));
 	assert_false(b->base.mac_conflict || a->base.mac_conflict || a->port->conf->link_up);
@@ -198,7 +199,7 @@ static void test_elsewhere(void **state)
 	assert_false(fabric_env_may_send(a, 1));
 	fabric_env_filter(a, 1, 30, 1);
 	assert_null(fabric_env_owner(e, 30, 0));
-	fabric_builtin.port_elsewhere(&a->base, false);
+	fabric_port_elsewhere(&a->base, false);
 	assert_ptr_equal(fabric_env_owner(e, 1, 0), a);
 	assert_ptr_equal(fabric_env_owner(e, 30, 0), a);
 	assert_true(b->base.mac_conflict && a->port->conf->link_up);

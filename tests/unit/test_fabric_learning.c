@@ -67,7 +67,7 @@ static void test_learning(void **state)
 		assert_ptr_equal(fabric_env_owner(e, 100, 5), a);
 	}
 	s.learning = false;
-	assert_int_equal(builtin_set(e->f, &s, &err), 0);
+	assert_int_equal(fabric_set(&e->f->base, &s, NULL, &err), 0);
 	assert_null(fabric_env_owner(e, 100, 5));
 	assert_int_equal(e->f->learned, 0);
 	assert_false(a->port->conf->learn);
@@ -113,7 +113,7 @@ static void test_cap(void **state)
 	struct err err;
 
 	s.max_learned = 50;
-	assert_int_equal(builtin_set(e->f, &s, &err), 0);
+	assert_int_equal(fabric_set(&e->f->base, &s, NULL, &err), 0);
 	a = fabric_env_add_learner(e, 1);
 	b = fabric_env_add_learner(e, 2);
 	for (unsigned int i = 0; i < 100; i++)
@@ -127,12 +127,12 @@ static void test_cap(void **state)
 	assert_false(b->port->learn_full);
 	/* Fewer: some are forgotten. */
 	s.max_learned = 10;
-	assert_int_equal(builtin_set(e->f, &s, &err), 0);
+	assert_int_equal(fabric_set(&e->f->base, &s, NULL, &err), 0);
 	assert_int_equal(a->port->learned, 10);
 	assert_int_equal(e->f->learned, 11);
 	/* More than a table was made for: it grows. */
 	s.max_learned = 65536;
-	assert_int_equal(builtin_set(e->f, &s, &err), 0);
+	assert_int_equal(fabric_set(&e->f->base, &s, NULL, &err), 0);
 	assert_false(a->port->learn_full);
 	for (unsigned int i = 0; i < 20000; i++)
 		builtin_learn(e->f, a, fabric_env_mac(10000 + i), 0, 1000);
@@ -140,7 +140,7 @@ static void test_cap(void **state)
 		assert_ptr_equal(fabric_env_owner(e, 10000 + i, 0), a);
 	assert_int_equal(e->f->learned, 20011);
 	/* Gone with the port. */
-	builtin_port_free(a);
+	fabric_port_free(&a->base);
 	e->p[0] = b;
 	e->n = 1;
 	assert_null(fabric_env_owner(e, 10000, 0));
@@ -157,7 +157,7 @@ static void test_ageing(void **state)
 	struct err err;
 
 	s.ageing = 100;
-	assert_int_equal(builtin_set(e->f, &s, &err), 0);
+	assert_int_equal(fabric_set(&e->f->base, &s, NULL, &err), 0);
 	builtin_learn(e->f, a, fabric_env_mac(100), 0, 1000);
 	builtin_learn(e->f, a, fabric_env_mac(101), 0, 1050);
 	builtin_age(e->f, 1099);
@@ -176,7 +176,7 @@ static void test_ageing(void **state)
 	assert_null(fabric_env_owner(e, 101, 0));
 	/* Room again for a full port. */
 	s.max_learned = 1;
-	assert_int_equal(builtin_set(e->f, &s, &err), 0);
+	assert_int_equal(fabric_set(&e->f->base, &s, NULL, &err), 0);
 	builtin_learn(e->f, a, fabric_env_mac(102), 0, 2000);
 	builtin_learn(e->f, a, fabric_env_mac(103), 0, 2000);
 	assert_true(a->port->learn_full);

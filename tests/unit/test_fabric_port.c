@@ -13,6 +13,7 @@
 
 #include "fabric/announce.h"
 #include "fabric_env.h"
+#include "switch/worker.h"
 
 static void test_promiscuous(void **state)
 {
@@ -27,7 +28,7 @@ static void test_promiscuous(void **state)
 		s.trust = i & 1;
 		p.promisc = i & 2;
 		a = fabric_env_add(e, &s, &p);
-		builtin_port_filter(a, &f);
+		fabric_port_filter(&a->base, &f);
 		assert_int_equal(a->port->conf->promisc, i == 15);
 	}
 }
@@ -66,7 +67,7 @@ static void test_show(void **state)
 	fabric_env_add(e, &t, NULL);
 	fabric_env_filter(e->p[0], 1, 20, 1);
 	builtin_learn(e->f, e->p[0], fabric_env_mac(100), 0, 1000);
-	builtin_fdb(e->f, 1007, on_row, &rows);
+	fabric_fdb(&e->f->base, 1007, on_row, &rows);
 	assert_int_equal(rows.n, 5);
 	assert_int_equal(find_row(&rows, 1)->kind, FDB_PERMANENT);
 	assert_int_equal(find_row(&rows, 20)->kind, FDB_DRIVER);
@@ -78,7 +79,7 @@ static void test_show(void **state)
 	assert_int_equal(find_row(&rows, 100)->age, 7);
 	/* Seen "after" now: no age of 136 years. */
 	rows.n = 0;
-	builtin_fdb(e->f, 999, on_row, &rows);
+	fabric_fdb(&e->f->base, 999, on_row, &rows);
 	assert_int_equal(find_row(&rows, 100)->age, 0);
 }
 
@@ -111,11 +112,19 @@ static void test_by_id(void **state)
 	struct fabric_env *e = *state;
 	struct builtin_port *a = fabric_env_add_mac(e, 1);
 	uint64_t id = a->port->id;
+	struct function_settings s = fabric_env_settings(1);
+	struct worker_note note = {.port_id = id, .mac = fabric_env_mac(100)};
 
-	assert_ptr_equal(builtin_port_by_id(e->f, id), a);
-	builtin_port_free(a);
+	s.spoofchk = false;
+	fabric_env_set(a, &s);
+	assert_true(fabric_note(&e->f->base, &note));
+	assert_ptr_equal(fabric_env_owner(e, 100, 0), a);
+	fabric_port_free(&a->base);
 	e->n = 0;
-	assert_null(builtin_port_by_id(e->f, id));
+	note.mac = fabric_env_mac(101);
+	assert_false(fabric_note(&e->f->base, &note));
+	assert_null(fabric_env_owner(e, 100, 0));
+	assert_null(fabric_env_owner(e, 101, 0));
 	assert_int_not_equal(fabric_env_add_mac(e, 1)->port->id, id);
 }
 

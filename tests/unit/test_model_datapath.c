@@ -137,10 +137,14 @@ static void lists_in_force(void **state)
 	/* A list of its own, for the PF itself, too; and back. */
 	assert_int_equal(try_list(t, "b", 1, "builtin,vhost-net", &err), 0);
 	assert_gets(t, "b", 1, "builtin,vhost-net");
+	t->dp.lacks[DATAPATH_BUILTIN] = 1ULL << 60;
+	t->dp.lacks[DATAPATH_VHOST_NET] = 1ULL << 61;
 	assert_int_equal(try_pf_list(t, "b", "vhost-net", &err), 0);
 	assert_gets(t, "b", 0, "vhost-net");
 	assert_gets(t, "b", 1, "builtin,vhost-net");
-	assert_list(&t->dp.pf_list, "vhost-net");
+	/* What its front-end is offered it can keep, should it return to the PF's. */
+	assert_true(fake_dp_function(&t->dp, "b", 1)->offer.list == ~(3ULL << 60));
+	assert_true(fake_dp_function(&t->dp, "b", 1)->offer.pf == ~(1ULL << 61));
 	assert_int_equal(try_list(t, "b", 1, "", &err), 0);
 	assert_gets(t, "b", 1, "vhost-net");
 	s = model_pf_find(t->model, "b")->s;
@@ -209,7 +213,8 @@ static void what_cannot_be_enforced(void **state)
 
 	me_add_fabric(t, "f0", NULL);
 	add(t, "a", "builtin");
-	assert_int_equal(t->dp.list_checks, 2); /* one for the fabric, one for the whole of the PF */
+	/* One for the fabric, one for the whole of the PF, and two for the offer of each function. */
+	assert_int_equal(t->dp.list_checks, 2 + 2 * 3);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		bool spoof = cases[i].can == CAN_SPOOFCHK || cases[i].can == CAN_NO_SPOOFCHK;
 		struct function_settings s = me_settings_of(t, "a", 1), before;

@@ -165,7 +165,7 @@ static void test_spoof(void **state)
 
 		sw_env_mac(f.main_mac, 0);
 		sw_env_mac(f.unicast[0], 5);
-		builtin_port_filter(e->p[0], &f);
+		fabric_port_filter(&e->p[0]->base, &f);
 	}
 	sw_env_send(e, a, NULL);
 	sw_env_expect(e, b, &e->frame);
@@ -345,20 +345,19 @@ static void test_two_fabrics(void **state)
 	struct function_settings s = sw_env_settings(5);
 	struct vguest_options o = sw_env_options(0);
 	struct fabric_settings fs;
-	struct builtin_port *p;
+	struct fabric_port *p;
 	struct pf_settings pf;
 	struct builtin_fabric *f2;
-	struct err err;
 
 	b = sw_env_add(e, NULL, NULL);
 	fabric_settings_init(&fs, "g");
 	pf_settings_init(&pf, "pf");
-	assert_int_equal(builtin_new(e->pool, &fs, NULL, NULL, &f2, &err), 0);
+	f2 = sw_env_new_fabric(e, &fs);
 	/* The same address as the first fabric's second port, and one of its own. */
 	sw_env_mac(s.mac, 1);
-	assert_int_equal(builtin_port_add(f2, "pf2", 0, &s, &pf.policy, NULL, &p), 0);
-	assert_false(p->base.mac_conflict);
-	vguest_start(&other, p, &o);
+	assert_int_equal(fabric_port_add(&f2->base, "pf2", 0, &s, &pf.policy, NULL, &p), 0);
+	assert_false(p->mac_conflict);
+	vguest_start(&other, builtin_port_of(p), &o);
 	sw_env_make(e, 1, 0, 100, 1);
 	sw_env_send(e, a, NULL);
 	sw_env_expect(e, b, &e->frame);
@@ -372,8 +371,8 @@ static void test_two_fabrics(void **state)
 	sw_env_expect_nothing(e, a);
 	assert_int_equal(sw_env_tx_drop(&other, DROP_NO_ROUTE), 1);
 	vguest_stop(&other);
-	builtin_port_free(p);
-	builtin_free(f2);
+	fabric_port_free(p);
+	fabric_free(&f2->base);
 	assert_ptr_equal(first, e->f);
 }
 

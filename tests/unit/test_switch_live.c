@@ -191,7 +191,7 @@ static void test_changes(void **state)
 			struct vguest *c = add_guest(e, 0);
 
 			vguest_stop(c);
-			builtin_port_free(e->p[--e->n]);
+			fabric_port_free(&e->p[--e->n]->base);
 			break;
 		}
 		default: {
@@ -387,7 +387,7 @@ static void test_learning(void **state)
 
 	fs.learning = true;
 	fs.max_learned = 3000;
-	assert_int_equal(builtin_set(e->f, &fs, &err), 0);
+	assert_int_equal(fabric_set(&e->f->base, &fs, NULL, &err), 0);
 	s.spoofchk = false;
 	a = sw_env_add(e, &s, NULL);
 	b = add_guest(e, 0);

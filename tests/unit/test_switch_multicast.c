@@ -70,7 +70,7 @@ static void test_groups(void **state)
 	assert_true(passes_n(e, 5)); /* nothing is known */
 	for (unsigned int n = 0; n <= VPF_MAX_DRIVER_MACS; n += n % 7 == 6 ? 2 : 1) {
 		f = listening(100, 3, n);
-		builtin_port_filter(e->p[1], &f);
+		fabric_port_filter(&e->p[1]->base, &f);
 		for (unsigned int i = 90; i < 100 + 3 * VPF_MAX_DRIVER_MACS + 10; i++) {
 			bool want = i >= 100 && (i - 100) % 3 == 0 && (i - 100) / 3 < n;
 
@@ -84,10 +84,10 @@ static void test_groups(void **state)
 		assert_int_equal(vguest_stats(&e->g[1]).rx_drop[r] + vguest_stats(&e->g[0]).tx_drop[r], 0);
 	/* More than the device has room for: all. */
 	f.multicast_overflow = true;
-	builtin_port_filter(e->p[1], &f);
+	fabric_port_filter(&e->p[1]->base, &f);
 	assert_true(passes_n(e, 5));
 	f = (struct rx_filter){0};
-	builtin_port_filter(e->p[1], &f);
+	fabric_port_filter(&e->p[1]->base, &f);
 	assert_true(passes_n(e, 5));
 }
 
@@ -114,7 +114,7 @@ static void test_for_all(void **state)
 
 	sw_env_add(e, NULL, NULL);
 	sw_env_add(e, NULL, NULL);
-	builtin_port_filter(e->p[1], &f);
+	fabric_port_filter(&e->p[1]->base, &f);
 	for (unsigned int i = 0; i < ARRAY_SIZE(c); i++)
 		if (passes(e, c[i].group) != c[i].want)
 			fail_msg("case %u", i);
@@ -137,7 +137,7 @@ static void test_all(void **state)
 		sw_env_set(e, 1, &s);
 		f.all_multicast = i & 4;
 		f.promiscuous = i & 8;
-		builtin_port_filter(e->p[1], &f);
+		fabric_port_filter(&e->p[1]->base, &f);
 		/* Promiscuous and nothing else is what a driver leaves that sets no filter at all. */
 		if (passes_n(e, 7) != ((i & 1 && i & 2 && asks) || (i & 28) == 8))
 			fail_msg("case %u", i);
@@ -155,7 +155,7 @@ static void test_limits(void **state)
 
 	sw_env_add(e, NULL, NULL);
 	sw_env_add(e, NULL, NULL);
-	builtin_port_filter(e->p[1], &f);
+	fabric_port_filter(&e->p[1]->base, &f);
 	assert_true(passes_n(e, 2));
 	s.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 5, .tpid = 0x8100};
 	sw_env_set(e, 1, &s);

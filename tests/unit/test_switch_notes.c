@@ -23,7 +23,7 @@ static void test_learning(void **state)
 
 	fs.learning = true;
 	fs.max_learned = 4;
-	assert_int_equal(builtin_set(e->f, &fs, &err), 0);
+	assert_int_equal(fabric_set(&e->f->base, &fs, NULL, &err), 0);
 	s.spoofchk = false;
 	a = sw_env_add(e, &s, NULL);
 	b = sw_env_add(e, NULL, NULL);
@@ -79,7 +79,7 @@ static void test_learn_zero(void **state)
 	struct err err;
 
 	fs.learning = true;
-	assert_int_equal(builtin_set(e->f, &fs, &err), 0);
+	assert_int_equal(fabric_set(&e->f->base, &fs, NULL, &err), 0);
 	s.spoofchk = false;
 	a = sw_env_add(e, &s, NULL);
 	b = sw_env_add(e, NULL, NULL);
@@ -157,7 +157,7 @@ static void test_broken_note_survives(void **state)
 
 	fs.learning = true;
 	fs.max_learned = 65536;
-	assert_int_equal(builtin_set(e->f, &fs, &err), 0);
+	assert_int_equal(fabric_set(&e->f->base, &fs, NULL, &err), 0);
 	s.spoofchk = false;
 	a = sw_env_add(e, &s, NULL);
 	b = sw_env_add(e, NULL, NULL);

@@ -133,7 +133,7 @@ static void test_new_limit(void **state)
 		assert_int_equal(vguest_stats(a).tx_packets, BACKLOG);
 		while (e->n) {
 			vguest_stop(&e->g[--e->n]);
-			builtin_port_free(e->p[e->n]);
+			fabric_port_free(&e->p[e->n]->base);
 		}
 	}
 }
@@ -164,7 +164,7 @@ static void test_stop(void **state)
 		fill(e, a);
 		while (e->n) {
 			vguest_stop(&e->g[--e->n]);
-			builtin_port_free(e->p[e->n]);
+			fabric_port_free(&e->p[e->n]->base);
 		}
 	}
 }

@@ -144,7 +144,7 @@ static int setup(void **state)
 	if (x->v->type == UPLINK_TAP)
 		assert_int_equal(system("ip link set vpftap0 mtu 9000"), 0);
 	open_peer(x, x->v->type == UPLINK_TAP ? "vpftap0" : "vpfpeer0");
-	builtin_netdev_changed(x->e->f, x->name, x->ifindex, true, false);
+	fabric_netdev_changed(&x->e->f->base, x->name, x->ifindex, true, false);
 	return 0;
 }
 
@@ -385,7 +385,7 @@ static void test_in(void **state)
 		struct rx_filter f = {.known = true, .promiscuous = true};
 
 		memcpy(f.main_mac, b_mac, 6);
-		builtin_port_filter(x->e->p[1], &f);
+		fabric_port_filter(&x->e->p[1]->base, &f);
 	}
 	make((uint8_t[]){2, 9, 9, 9, 9, 9}, outside, 60, 2);
 	peer_send(x, NULL, &frame);
@@ -501,18 +501,18 @@ static void test_carrier(void **state)
 	a = sw_env_add(x->e, NULL, NULL);
 	sw_env_mac(mac, 0);
 	assert_true(x->e->p[0]->base.link_up);
-	builtin_netdev_changed(f, x->name, x->ifindex, false, false);
+	fabric_netdev_changed(&f->base, x->name, x->ifindex, false, false);
 	assert_false(x->e->p[0]->base.link_up);
 	/* Some other netdev. */
-	builtin_netdev_changed(f, "other0", x->ifindex + 100, true, false);
+	fabric_netdev_changed(&f->base, "other0", x->ifindex + 100, true, false);
 	assert_false(x->e->p[0]->base.link_up);
-	builtin_netdev_changed(f, x->name, x->ifindex, true, false);
+	fabric_netdev_changed(&f->base, x->name, x->ifindex, true, false);
 	assert_true(x->e->p[0]->base.link_up);
 	/* It is deleted: frames have nowhere to go, nothing spins, nothing leaks; and it comes back. */
 	if (x->v->type == UPLINK_TAP)
 		return;
 	assert_int_equal(system("ip link del vpfup0"), 0);
-	builtin_netdev_changed(f, x->name, x->ifindex, false, true);
+	fabric_netdev_changed(&f->base, x->name, x->ifindex, false, true);
 	assert_false(x->e->p[0]->base.link_up);
 	assert_null(f->uplink);
 	{
@@ -525,7 +525,7 @@ static void test_carrier(void **state)
 		assert_int_equal(vguest_stats(a).tx_drop[DROP_NO_ROUTE], 1);
 	}
 	make_netdev(x);
-	builtin_netdev_changed(f, x->name, (int)if_nametoindex(x->name), true, false);
+	fabric_netdev_changed(&f->base, x->name, (int)if_nametoindex(x->name), true, false);
 	assert_non_null(f->uplink);
 	open_peer(x, "vpfpeer0");
 	send_frame(a, NULL);
@@ -551,10 +551,10 @@ static void test_replace(void **state)
 			vguest_send(a, 0, NULL, frame.data, frame.len);
 		s.uplink = i % 2 ? x->v->type : UPLINK_NONE;
 		snprintf(s.uplink_name, sizeof(s.uplink_name), "%s", i % 2 ? x->name : "");
-		assert_int_equal(builtin_set(x->e->f, &s, &err), 0);
+		assert_int_equal(fabric_set(&x->e->f->base, &s, NULL, &err), 0);
 		if (i % 2) {
 			x->ifindex = (int)if_nametoindex(x->name);
-			builtin_netdev_changed(x->e->f, x->name, x->ifindex, true, false);
+			fabric_netdev_changed(&x->e->f->base, x->name, x->ifindex, true, false);
 		}
 	}
 	vguest_flush(a, 0);
@@ -564,11 +564,11 @@ static void test_replace(void **state)
 	/* One that cannot be had changes nothing. */
 	s.uplink = UPLINK_NETDEV;
 	snprintf(s.uplink_name, sizeof(s.uplink_name), "nosuch0");
-	assert_int_equal(builtin_set(x->e->f, &s, &err), -ENODEV);
+	assert_int_equal(fabric_set(&x->e->f->base, &s, NULL, &err), -ENODEV);
 	assert_string_equal(err.field, "uplink.name");
 	s.uplink = UPLINK_TAP;
 	snprintf(s.uplink_name, sizeof(s.uplink_name), "lo");
-	assert_int_equal(builtin_set(x->e->f, &s, &err), -EEXIST);
+	assert_int_equal(fabric_set(&x->e->f->base, &s, NULL, &err), -EEXIST);
 	assert_string_equal(err.field, "uplink.name");
 	send_frame(a, NULL);
 	expect_at_peer(x, &frame);

@@ -30,24 +30,8 @@ static const uint8_t peer[6] = {2, 0, 0, 0, 1, 1}, guest[6] = {2, 0, 0, 0, 0, 1}
 
 /* The fabric: it gives the tap of `env`. */
 static struct tap_env env;
-static int port_open(struct fabric_port *p, unsigned int queue_pairs, struct fabric_attach *ret,
-		     struct err *err)
-{
-	(void)queue_pairs;
-	(void)err;
-	p->open++;
-	*ret = (struct fabric_attach){.n_tap = env.n_tap, .tap_fd = env.tap_fd, .tap_name = TAP_ENV_NAME};
-	return 0;
-}
-
-static void port_close(struct fabric_port *p)
-{
-	p->open--;
-}
-
-static const struct fabric_ops fabric_ops = {
-	.type = "bridge", .port_open = port_open, .port_close = port_close};
-static struct fabric fabric = {.ops = &fabric_ops, .settings = {.name = "f", .type = FABRIC_BRIDGE}};
+static struct fabric_attach attach;
+static struct fabric fabric = {.settings = {.name = "f", .type = FABRIC_BRIDGE}};
 static struct fabric_port fabric_port = {.fabric = &fabric, .pf = "pf"};
 
 /* What the instance says. */
@@ -104,6 +88,7 @@ static const struct datapath_events events = {.prepared = on_prepared,
 static sd_event *event;
 static struct datapath *dp;
 static struct datapath_ring rings[2 * VGUEST_PAIRS];
+extern const struct datapath_ops datapath_vhost_net;
 static const struct datapath_ops *const ops = &datapath_vhost_net;
 static const struct datapath_pref pref = {.type = DATAPATH_VHOST_NET};
 
@@ -134,10 +119,15 @@ static void open_datapath(void)
 				     .pref = &pref,
 				     .pf = "pf",
 				     .port = &fabric_port,
+				     .attach = &attach,
 				     .queue_pairs = TAP_ENV_QUEUES,
 				     .events = &events};
 	struct err err;
 
+	/* Without a tap, to see what it says of the host: a descriptor that is none. */
+	attach = (struct fabric_attach){
+		.kind = ATTACH_TAP,
+		.tap = {.n = env.n_tap ? env.n_tap : 1, .fd = env.tap_fd, .name = TAP_ENV_NAME}};
 	assert_int_equal(ops->open(&open, &dp, &err), 0);
 }
 
@@ -154,7 +144,6 @@ static void close_datapath(void)
 {
 	ops->close(dp);
 	dp = NULL;
-	assert_int_equal(fabric_port.open, 0);
 }
 
 /* A guest of which the pump has the rings, and an instance beside it. */
@@ -262,16 +251,29 @@ static void test_not_here(void **state)
 
 static void test_refused(void **state)
 {
-	struct fabric builtin = {.ops = &fabric_ops, .settings = {.name = "b", .type = FABRIC_BUILTIN}};
-	struct fabric_port port = {.fabric = &builtin};
-	struct datapath_open open = {.event = event, .pref = &pref, .port = &port, .queue_pairs = 1};
+	struct fabric_settings builtin = {.name = "b", .type = FABRIC_BUILTIN};
+	struct fabric_attach none = {.kind = ATTACH_TAP},
+			     many = {.kind = ATTACH_TAP, .tap.n = VHOST_USER_MAX_QUEUE_PAIRS + 1};
+	struct datapath_open open = {
+		.event = event, .pref = &pref, .port = &fabric_port, .attach = &none, .queue_pairs = 1};
 	struct err err = {0};
 
 	(void)state;
+	assert_int_equal(datapath_fits(&pref, &builtin, &err), -EOPNOTSUPP);
+	assert_string_equal(err.field, "datapaths");
+	assert_non_null(strstr(err.text, "vhost-net needs a tap"));
+	assert_int_equal(datapath_attach_kind(&pref, &builtin), ATTACH_NONE);
+	assert_int_equal(datapath_can(&pref, &builtin), 0);
+	assert_int_equal(datapath_fits(&pref, &fabric.settings, &err), 0);
+	assert_int_equal(datapath_attach_kind(&pref, &fabric.settings), ATTACH_TAP);
+	err = (struct err){0};
 	assert_int_equal(ops->open(&open, &dp, &err), -EINVAL);
-	assert_non_null(strstr(err.text, "bridge"));
+	assert_non_null(strstr(err.text, "tap"));
+	open.attach = &many;
+	assert_int_equal(ops->open(&open, &dp, &err), -EINVAL);
 	ops->close(NULL);
-	assert_int_equal(ops->enforces(&pref, UINT32_MAX), UINT32_MAX);
+	/* All that the fabric does, and no control frames. */
+	assert_int_equal(datapath_can(&pref, &fabric.settings), fabric_can(&fabric.settings) & ~CAN_CONTROL);
 }
 
 static void test_features(void **state)

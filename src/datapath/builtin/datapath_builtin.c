@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "datapath/builtin/datapath_builtin.h"
+/* The builtin datapath: vpfd's own workers serve the rings, and the frames meet the function's fabric: the builtin
+ * one's switch, or the tap that another one's port is. It serves split and packed rings, and all calls are answered
+ * before they return. */
 
 #include <stdio.h>
 #include <string.h>
 
-#include "fabric/fabric.h"
+#include "datapath/datapath.h"
+#include "switch/control_box.h"
 #include "switch/port.h"
 #include "switch/pump.h"
+#include "switch/switch.h"
+#include "switch/worker.h"
 #include "vhost/virtio.h"
 
-struct builtin {
+struct dp_builtin {
 	struct datapath dp;
-	struct builtin *next_instance;
-	struct fabric_port *fabric_port;
-	unsigned int queue_pairs;
-	bool open;            /* the fabric's port */
+	struct datapath_open open;
 	struct pump *pump;    /* where that is a tap; NULL: a port of the builtin switch */
 	struct sw_port *port; /* whose queues workers serve */
 	uint64_t features;
@@ -23,15 +25,14 @@ struct builtin {
 	bool told[VHOST_USER_MAX_QUEUES];                  /* that it is broken */
 };
 
-/* Workers do not know whose a broken ring is. */
-static struct builtin *instances;
+extern const struct datapath_ops datapath_builtin;
 
-static struct builtin *of(struct datapath *dp)
+static struct dp_builtin *of(struct datapath *dp)
 {
-	return container_of(dp, struct builtin, dp);
+	return container_of(dp, struct dp_builtin, dp);
 }
 
-static uint64_t do_features(const struct datapath_pref *pref, unsigned int queue_pairs, struct err *err)
+static uint64_t op_features(const struct datapath_pref *pref, unsigned int queue_pairs, struct err *err)
 {
 	const uint64_t ring = VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_RING_PACKED) |
 			      VIRTIO_BIT(VIRTIO_F_IN_ORDER) | VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT) |
@@ -44,70 +45,63 @@ static uint64_t do_features(const struct datapath_pref *pref, unsigned int queue
 	       (queue_pairs > 1 ? VIRTIO_BIT(VIRTIO_NET_F_MQ) : 0);
 }
 
-static uint32_t do_enforces(const struct datapath_pref *pref, uint32_t fabric)
+static uint32_t op_takes(const struct datapath_pref *pref)
 {
 	(void)pref;
-	return fabric;
+	return ATTACH_SW_PORT | ATTACH_TAP;
 }
 
-static int do_open(const struct datapath_open *args, struct datapath **ret, struct err *err)
+static int op_open(const struct datapath_open *args, struct datapath **ret, struct err *err)
 {
-	struct builtin *b = calloc(1, sizeof(*b));
+	struct dp_builtin *b = calloc(1, sizeof(*b));
 
 	if (!b)
 		return err_set(err, ENOMEM, NULL, "not enough memory");
 	b->dp = (struct datapath){.ops = &datapath_builtin, .events = args->events, .ctx = args->ctx};
-	b->fabric_port = args->port;
-	b->queue_pairs = args->queue_pairs;
-	b->next_instance = instances;
-	instances = b;
+	b->open = *args;
 	*ret = &b->dp;
 	return 0;
 }
 
-static int open_port(struct builtin *b, struct err *err)
+/* Which port of which switch serves the queues. */
+static int find_port(struct dp_builtin *b, struct err *err)
 {
-	const struct fabric_ops *fabric = b->fabric_port->fabric->ops;
-	struct fabric_attach attach = {0};
+	const struct fabric_attach *attach = b->open.attach;
 	int r;
 
-	if (b->open)
+	if (b->port)
 		return 0;
-	r = fabric->port_open(b->fabric_port, b->queue_pairs, &attach, err);
-	if (r < 0)
-		return r;
-	b->port = attach.sw_port;
-	if (!b->port) {
-		r = pump_new(b->fabric_port->fabric->pool, attach.n_tap, attach.tap_fd, &b->pump);
-		if (r < 0) {
-			fabric->port_close(b->fabric_port);
-			return err_set(err, -r, NULL, "cannot carry frames to %s: %s", attach.tap_name,
+	if (attach->kind == ATTACH_SW_PORT) {
+		b->port = attach->sw_port;
+	} else {
+		r = pump_new(b->open.pool, attach->tap.n, attach->tap.fd, &b->pump);
+		if (r < 0)
+			return err_set(err, -r, NULL, "cannot carry frames to %s: %s", attach->tap.name,
 				       strerror(-r));
-		}
 		b->port = pump_port(b->pump);
 	}
-	b->open = true;
+	b->port->control = b->open.control; /* no queue is started yet */
 	return 0;
 }
 
-static void do_prepare(struct datapath *dp, uint64_t features, struct guest_mem *mem)
+static void op_prepare(struct datapath *dp, uint64_t features, struct guest_mem *mem)
 {
-	struct builtin *b = of(dp);
+	struct dp_builtin *b = of(dp);
 	struct err err = {0};
 	int r;
 
 	(void)mem; /* a ring brings its own */
 	b->features = features;
-	if (features & ~do_features(NULL, b->queue_pairs, NULL)) {
+	if (features & ~op_features(NULL, b->open.queue_pairs, NULL)) {
 		dp->events->prepared(dp->ctx, -EOPNOTSUPP,
 				     "the driver uses a feature that workers do not know");
 		return;
 	}
-	r = open_port(b, &err);
+	r = find_port(b, &err);
 	dp->events->prepared(dp->ctx, r, r < 0 ? err.text : NULL);
 }
 
-static uint32_t pairs(const struct builtin *b)
+static uint32_t pairs(const struct dp_builtin *b)
 {
 	uint32_t set = 0;
 
@@ -117,7 +111,7 @@ static uint32_t pairs(const struct builtin *b)
 	return set;
 }
 
-static unsigned int receiving(const struct builtin *b)
+static unsigned int receiving(const struct dp_builtin *b)
 {
 	unsigned int n = 0;
 
@@ -128,14 +122,14 @@ static unsigned int receiving(const struct builtin *b)
 
 /* After the rings. Frames wait in the tap as long as there is no ring to put them in: one that is stopped and
  * started again, for another memory table or size, loses none. */
-static int run_pump(struct builtin *b)
+static int run_pump(struct dp_builtin *b)
 {
 	if (!b->pump)
 		return 0;
 	return receiving(b) ? pump_start(b->pump, b->features, pairs(b)) : pump_set_pairs(b->pump, pairs(b));
 }
 
-static int start_ring(struct builtin *b, struct datapath_ring *ring)
+static int start_ring(struct dp_builtin *b, struct datapath_ring *ring)
 {
 	struct vhost_queue q = *ring->queue;
 	int r;
@@ -150,7 +144,7 @@ static int start_ring(struct builtin *b, struct datapath_ring *ring)
 	return 0;
 }
 
-static void stop_ring(struct builtin *b, struct datapath_ring *ring)
+static void stop_ring(struct dp_builtin *b, struct datapath_ring *ring)
 {
 	unsigned int index = ring->queue->index;
 
@@ -158,7 +152,7 @@ static void stop_ring(struct builtin *b, struct datapath_ring *ring)
 	b->ring[index] = NULL;
 }
 
-static void stop_all(struct builtin *b)
+static void stop_all(struct dp_builtin *b)
 {
 	if (b->pump)
 		pump_stop(b->pump);
@@ -167,9 +161,9 @@ static void stop_all(struct builtin *b)
 			stop_ring(b, b->ring[i]);
 }
 
-static void do_start(struct datapath *dp, struct datapath_ring *rings, unsigned int n)
+static void op_start(struct datapath *dp, struct datapath_ring *rings, unsigned int n)
 {
-	struct builtin *b = of(dp);
+	struct dp_builtin *b = of(dp);
 	int r = 0;
 
 	for (unsigned int i = 0; i < n && r >= 0; i++)
@@ -181,42 +175,37 @@ static void do_start(struct datapath *dp, struct datapath_ring *rings, unsigned 
 	dp->events->started(dp->ctx, r, r < 0 ? strerror(-r) : NULL);
 }
 
-static void do_stop(struct datapath *dp)
+static void op_stop(struct datapath *dp)
 {
 	stop_all(of(dp));
 	dp->events->stopped(dp->ctx);
 }
 
-static void do_close(struct datapath *dp)
+static void op_close(struct datapath *dp)
 {
-	struct builtin **at = &instances, *b;
+	struct dp_builtin *b;
 
 	if (!dp)
 		return;
 	b = of(dp);
-	while (*at != b)
-		at = &(*at)->next_instance;
-	*at = b->next_instance;
 	stop_all(b);
 	pump_free(b->pump);
-	if (b->open)
-		b->fabric_port->fabric->ops->port_close(b->fabric_port);
 	free(b);
 }
 
-static void do_ring_enable(struct datapath *dp, unsigned int queue, bool enable)
+static void op_ring_enable(struct datapath *dp, unsigned int queue, bool enable)
 {
 	port_queue_enable(of(dp)->port, queue, enable);
 }
 
-static void do_ring_call(struct datapath *dp, unsigned int queue, int callfd)
+static void op_ring_call(struct datapath *dp, unsigned int queue, int callfd)
 {
 	port_queue_call(of(dp)->port, queue, callfd);
 }
 
-static int do_ring_add(struct datapath *dp, struct datapath_ring *ring)
+static int op_ring_add(struct datapath *dp, struct datapath_ring *ring)
 {
-	struct builtin *b = of(dp);
+	struct dp_builtin *b = of(dp);
 	int r = start_ring(b, ring);
 
 	if (r < 0)
@@ -227,9 +216,9 @@ static int do_ring_add(struct datapath *dp, struct datapath_ring *ring)
 	return r;
 }
 
-static void do_ring_remove(struct datapath *dp, struct datapath_ring *ring)
+static void op_ring_remove(struct datapath *dp, struct datapath_ring *ring)
 {
-	struct builtin *b = of(dp);
+	struct dp_builtin *b = of(dp);
 
 	if (b->pump && ring->queue->index % 2 == 0 && receiving(b) == 1)
 		pump_stop(b->pump); /* run_pump() */
@@ -240,23 +229,10 @@ static void do_ring_remove(struct datapath *dp, struct datapath_ring *ring)
 		(void)pump_set_pairs(b->pump, pairs(b));
 }
 
-const struct datapath_ops datapath_builtin = {
-	.name = "builtin",
-	.features = do_features,
-	.enforces = do_enforces,
-	.open = do_open,
-	.prepare = do_prepare,
-	.start = do_start,
-	.stop = do_stop,
-	.close = do_close,
-	.ring_enable = do_ring_enable,
-	.ring_call = do_ring_call,
-	.ring_add = do_ring_add,
-	.ring_remove = do_ring_remove,
-};
-
-static void check_rings(struct builtin *b)
+static void op_check_rings(struct datapath *dp)
 {
+	struct dp_builtin *b = of(dp);
+
 	for (unsigned int i = 0; i < VHOST_USER_MAX_QUEUES; i++) {
 		struct sw_queue *q = b->ring[i] ? b->port->queue[i] : NULL;
 		const char *why = q ? __atomic_load_n(&q->vr.broken, __ATOMIC_ACQUIRE) : NULL;
@@ -269,8 +245,57 @@ static void check_rings(struct builtin *b)
 	}
 }
 
-void datapath_builtin_check_rings(void)
+struct control_frame {
+	struct sw_port *port;
+	uint8_t *data;
+	uint32_t len;
+	int result;
+};
+
+static void send_control(struct worker *w, void *arg)
 {
-	for (struct builtin *b = instances; b; b = b->next_instance)
-		check_rings(b);
+	struct control_frame *c = arg;
+	struct vring_seg seg;
+	struct pkt *p = &w->pkts[0];
+
+	p->hdr = (struct virtio_net_hdr){0};
+	p->vlan = 0;
+	pkt_from_buffer(p, &seg, c->data, c->len);
+	c->result = port_deliver_control(w, c->port, p);
+	worker_flush_calls(w);
 }
+
+static int op_control_send(struct datapath *dp, const uint8_t *frame, size_t len)
+{
+	struct dp_builtin *b = of(dp);
+	uint8_t data[CONTROL_BOX_LEN];
+	struct control_frame c = {.port = b->port, .data = data, .len = (uint32_t)len};
+
+	if (len < PKT_ETH_LEN || len > sizeof(data))
+		return -EINVAL;
+	memcpy(data, frame, len);
+	/* A queue that is not there needs no worker to find out. */
+	if (!c.port || !c.port->rx)
+		return -ENOTCONN;
+	worker_run(worker_pool_pick(c.port->sw->pool), send_control, &c);
+	return c.result;
+}
+
+const struct datapath_ops datapath_builtin = {
+	.name = "builtin",
+	.can_log = true,
+	.carries_control = true,
+	.takes = op_takes,
+	.features = op_features,
+	.open = op_open,
+	.prepare = op_prepare,
+	.start = op_start,
+	.stop = op_stop,
+	.close = op_close,
+	.ring_enable = op_ring_enable,
+	.ring_call = op_ring_call,
+	.ring_add = op_ring_add,
+	.ring_remove = op_ring_remove,
+	.check_rings = op_check_rings,
+	.control_send = op_control_send,
+};

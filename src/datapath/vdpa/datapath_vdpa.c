@@ -24,6 +24,7 @@
 #include "datapath/datapath.h"
 #include "datapath/side_thread.h"
 #include "datapath/vdpa/vdpa_device.h"
+#include "datapath/vdpa/vdpa_inventory.h"
 #include "datapath/vdpa/vdpa_offer.h"
 #include "fabric/fabric.h"
 #include "util/clock.h"
@@ -45,6 +46,8 @@ struct vdpa_work {
 	struct err err;
 };
 
+extern const struct datapath_ops datapath_vdpa;
+
 enum vdpa_state {
 	VDPA_OPEN,
 	VDPA_PREPARING,
@@ -65,7 +68,7 @@ struct vdpa {
 	enum vdpa_state state;
 	bool closed;
 
-	struct fabric_port *port;
+	const struct fabric_port *port;
 	unsigned int queue_pairs;
 	uint8_t mac[6];
 	struct guest_mem *mem;
@@ -597,15 +600,19 @@ static void on_step(void *ctx, side_fn *fn)
 
 /* -- the interface */
 
+static uint32_t vdpa_takes(const struct datapath_pref *pref)
+{
+	(void)pref;
+	return ATTACH_NONE; /* the preference names the devices */
+}
+
 static void filter_from_port(struct vdpa *v)
 {
-	const struct rx_filter *filter = NULL;
 	struct function_settings none;
 
 	function_settings_init(&none);
-	if (v->port && v->port->fabric->ops->port_get_filter)
-		filter = v->port->fabric->ops->port_get_filter(v->port);
-	vdpa_filter_make(v->port ? &v->port->settings : &none, filter, v->mac, &v->filter);
+	vdpa_filter_make(v->port ? &v->port->settings : &none, v->port ? v->port->filter : NULL, v->mac,
+			 &v->filter);
 }
 
 static int vdpa_open(const struct datapath_open *args, struct datapath **ret, struct err *err)
@@ -766,6 +773,7 @@ const struct datapath_ops datapath_vdpa = {
 	.name = "vdpa",
 	.stop_us = STOP_US,
 	.features = vdpa_offer_features,
+	.takes = vdpa_takes,
 	.enforces = vdpa_offer_enforces,
 	.open = vdpa_open,
 	.prepare = vdpa_prepare,
@@ -775,4 +783,6 @@ const struct datapath_ops datapath_vdpa = {
 	.ring_enable = vdpa_ring_enable,
 	.ring_call = vdpa_ring_call,
 	.set = vdpa_set,
+	.remember = vdpa_pool_remember,
+	.inventory = vdpa_inventory,
 };

@@ -92,12 +92,11 @@ uint64_t vdpa_offer_features(const struct datapath_pref *pref, unsigned int queu
 	return device | front;
 }
 
-uint32_t vdpa_offer_enforces(const struct datapath_pref *pref, uint32_t fabric)
+uint32_t vdpa_offer_enforces(const struct datapath_pref *pref)
 {
 	uint32_t can = CAN_LINK | CAN_ADMIN_MAC | CAN_TRUST | CAN_NO_SPOOFCHK;
 	struct pool_features p;
 
-	(void)fabric;
 	if (pool_features(pref, 1, &p) >= 0 && p.n && p.vlan_filter)
 		can |= CAN_TRUNK;
 	return can;

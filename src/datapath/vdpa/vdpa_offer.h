@@ -11,4 +11,4 @@
 
 /* As datapath_ops.features and .enforces. */
 uint64_t vdpa_offer_features(const struct datapath_pref *pref, unsigned int queue_pairs, struct err *err);
-uint32_t vdpa_offer_enforces(const struct datapath_pref *pref, uint32_t fabric);
+uint32_t vdpa_offer_enforces(const struct datapath_pref *pref);

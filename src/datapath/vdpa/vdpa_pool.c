@@ -466,6 +466,8 @@ static struct {
 	pthread_mutex_t mutex;
 	pthread_cond_t cond; /* a look is over */
 	bool looking, known;
+	bool keep;  /* one look is enough for now, … */
+	bool fresh; /* … and was made */
 	struct vdpa_netlink_list list;
 	int result;
 } snapshot = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
@@ -518,7 +520,9 @@ int vdpa_pool_snapshot(struct vdpa_netlink_list *ret)
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
 	pthread_mutex_lock(&snapshot.mutex);
-	if (!snapshot.looking) {
+	if (snapshot.keep && snapshot.fresh) {
+		r = snapshot.looking ? -ETIMEDOUT : 0; /* it was waited for once */
+	} else if (!snapshot.looking) {
 		r = -pthread_create(&thread, NULL, look, NULL);
 		snapshot.looking = r == 0;
 		if (r == 0)
@@ -526,8 +530,18 @@ int vdpa_pool_snapshot(struct vdpa_netlink_list *ret)
 	}
 	while (snapshot.looking && r == 0)
 		r = -pthread_cond_timedwait(&snapshot.cond, &snapshot.mutex, &until);
+	snapshot.fresh = snapshot.keep;
 	if (snapshot.known && (r == 0 || r == -ETIMEDOUT))
 		r = snapshot.result < 0 ? snapshot.result : copy_list(&snapshot.list, ret);
 	pthread_mutex_unlock(&snapshot.mutex);
 	return r;
+}
+
+void vdpa_pool_remember(bool on)
+{
+	pthread_mutex_lock(&snapshot.mutex);
+	snapshot.keep = on;
+	if (!on)
+		snapshot.fresh = false;
+	pthread_mutex_unlock(&snapshot.mutex);
 }

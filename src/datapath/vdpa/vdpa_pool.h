@@ -49,3 +49,5 @@ void vdpa_pool_driver(const char *name, char ret[64]);
 /* What the kernel has, without waiting for it longer than 300 ms: then what was known last, or -ETIMEDOUT.
  * The caller frees. Main thread, too. */
 int vdpa_pool_snapshot(struct vdpa_netlink_list *ret);
+/* As datapath_ops.remember: while it is on, the kernel is asked once. Main thread, too. */
+void vdpa_pool_remember(bool on);

@@ -15,11 +15,12 @@
 #include "datapath/datapath.h"
 #include "datapath/side_thread.h"
 #include "datapath/vhost_net/vhost_net.h"
-#include "fabric/fabric.h"
 #include "net/tap_queues.h"
 #include "vhost/virtio.h"
 
 #define DIRTY_PAGE 4096u /* bytes for which a dirty log has a bit */
+
+extern const struct datapath_ops datapath_vhost_net;
 
 enum state { IDLE, PREPARING, PREPARED, STARTING, STARTED, STOPPING };
 
@@ -34,9 +35,6 @@ struct ring_error {
 struct instance {
 	struct datapath base;
 	sd_event *event;
-	struct fabric_port *port;
-	struct fabric_attach attach;
-	bool port_open;
 	unsigned int queue_pairs;
 	uint64_t features;
 	struct guest_mem *mem, *next_mem; /* the kernel may know both while it prepares */
@@ -55,7 +53,7 @@ static struct instance *of(struct datapath *dp)
 	return container_of(dp, struct instance, base);
 }
 
-static uint64_t do_features(const struct datapath_pref *pref, unsigned int queue_pairs, struct err *err)
+static uint64_t op_features(const struct datapath_pref *pref, unsigned int queue_pairs, struct err *err)
 {
 	/* What the kernel has to know of. */
 	const uint64_t ring = VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT) |
@@ -72,20 +70,19 @@ static uint64_t do_features(const struct datapath_pref *pref, unsigned int queue
 	return features;
 }
 
-static uint32_t do_enforces(const struct datapath_pref *pref, uint32_t fabric)
+static uint32_t op_takes(const struct datapath_pref *pref)
 {
 	(void)pref;
-	return fabric; /* the tap is the fabric's, and so is what happens behind it */
+	return ATTACH_TAP;
 }
 
-static int do_open(const struct datapath_open *args, struct datapath **ret, struct err *err)
+static int op_open(const struct datapath_open *args, struct datapath **ret, struct err *err)
 {
+	const struct fabric_attach *attach = args->attach;
 	struct instance *in;
 
-	if (args->port->fabric->settings.type == FABRIC_BUILTIN)
-		return err_set(err, EINVAL, "datapaths",
-			       "vhost-net needs a tap, which fabric %s does not have: use one of type bridge",
-			       args->port->fabric->settings.name);
+	if (!attach->tap.n || attach->tap.n > VHOST_USER_MAX_QUEUE_PAIRS)
+		return err_set(err, EINVAL, NULL, "the tap has no queues for vhost-net");
 	in = calloc(1, sizeof(*in));
 	if (!in || vhost_net_new(&in->vn) < 0) {
 		free(in);
@@ -93,7 +90,8 @@ static int do_open(const struct datapath_open *args, struct datapath **ret, stru
 	}
 	in->base = (struct datapath){&datapath_vhost_net, args->events, args->ctx};
 	in->event = args->event;
-	in->port = args->port;
+	in->vn->n_tap = attach->tap.n;
+	memcpy(in->vn->tap_fd, attach->tap.fd, attach->tap.n * sizeof(in->vn->tap_fd[0]));
 	in->queue_pairs = args->queue_pairs;
 	for (unsigned int i = 0; i < ARRAY_SIZE(in->error); i++)
 		in->error[i].fd = -1;
@@ -196,7 +194,7 @@ static int make_table(const struct guest_mem *mem, struct vhost_memory **ret)
 
 static int check_features(struct instance *in, uint64_t features, struct err *err)
 {
-	uint64_t can = do_features(NULL, in->queue_pairs, err);
+	uint64_t can = op_features(NULL, in->queue_pairs, err);
 
 	if (!can)
 		return -ENODEV;
@@ -211,30 +209,10 @@ static int check_features(struct instance *in, uint64_t features, struct err *er
 	return 0;
 }
 
-static int open_port(struct instance *in, struct err *err)
-{
-	const struct fabric_ops *fabric = in->port->fabric->ops;
-	int r;
-
-	if (in->port_open)
-		return 0;
-	r = fabric->port_open(in->port, in->queue_pairs, &in->attach, err);
-	if (r < 0)
-		return r;
-	in->port_open = true;
-	if (!in->attach.n_tap || in->attach.n_tap > VHOST_USER_MAX_QUEUE_PAIRS)
-		return err_set(err, EINVAL, NULL, "fabric %s gives no tap", in->port->fabric->settings.name);
-	in->vn->n_tap = in->attach.n_tap;
-	memcpy(in->vn->tap_fd, in->attach.tap_fd, in->attach.n_tap * sizeof(in->vn->tap_fd[0]));
-	return 0;
-}
-
 static int begin_prepare(struct instance *in, uint64_t features, struct guest_mem *mem, struct err *err)
 {
 	int r = check_features(in, features, err);
 
-	if (!r)
-		r = open_port(in, err);
 	if (r < 0)
 		return r;
 	if (!in->thread) {
@@ -253,7 +231,7 @@ static int begin_prepare(struct instance *in, uint64_t features, struct guest_me
 	return 0;
 }
 
-static void do_prepare(struct datapath *dp, uint64_t features, struct guest_mem *mem)
+static void op_prepare(struct datapath *dp, uint64_t features, struct guest_mem *mem)
 {
 	struct instance *in = of(dp);
 	struct err err = {0};
@@ -349,7 +327,7 @@ static int begin_start(struct instance *in, struct err *err)
 	return r;
 }
 
-static void do_start(struct datapath *dp, struct datapath_ring *rings, unsigned int n)
+static void op_start(struct datapath *dp, struct datapath_ring *rings, unsigned int n)
 {
 	struct instance *in = of(dp);
 	struct err err = {0};
@@ -373,7 +351,7 @@ static void do_start(struct datapath *dp, struct datapath_ring *rings, unsigned 
 	side_thread_run(in->thread, vhost_net_start);
 }
 
-static void do_stop(struct datapath *dp)
+static void op_stop(struct datapath *dp)
 {
 	struct instance *in = of(dp);
 
@@ -381,7 +359,7 @@ static void do_stop(struct datapath *dp)
 	side_thread_run(in->thread, vhost_net_stop);
 }
 
-static void do_close(struct datapath *dp)
+static void op_close(struct datapath *dp)
 {
 	struct instance *in = dp ? of(dp) : NULL;
 
@@ -397,8 +375,6 @@ static void do_close(struct datapath *dp)
 	dirty_log_unref(in->log);
 	guest_mem_unref(in->mem);
 	guest_mem_unref(in->next_mem);
-	if (in->port_open)
-		in->port->fabric->ops->port_close(in->port);
 	free(in);
 }
 
@@ -419,7 +395,7 @@ static void enable(struct instance *in, unsigned int i, bool on)
 		side_thread_run(in->thread, vhost_net_apply);
 }
 
-static void do_ring_enable(struct datapath *dp, unsigned int queue, bool on)
+static void op_ring_enable(struct datapath *dp, unsigned int queue, bool on)
 {
 	struct instance *in = of(dp);
 	int i = place_of(in, queue);
@@ -428,7 +404,7 @@ static void do_ring_enable(struct datapath *dp, unsigned int queue, bool on)
 		enable(in, (unsigned int)i, on);
 }
 
-static void do_ring_call(struct datapath *dp, unsigned int queue, int callfd)
+static void op_ring_call(struct datapath *dp, unsigned int queue, int callfd)
 {
 	struct instance *in = of(dp);
 	int i = place_of(in, queue);
@@ -457,13 +433,14 @@ static int on_ring_error(sd_event_source *source, int fd, uint32_t revents, void
 
 const struct datapath_ops datapath_vhost_net = {
 	.name = "vhost-net",
-	.features = do_features,
-	.enforces = do_enforces,
-	.open = do_open,
-	.prepare = do_prepare,
-	.start = do_start,
-	.stop = do_stop,
-	.close = do_close,
-	.ring_enable = do_ring_enable,
-	.ring_call = do_ring_call,
+	.features = op_features,
+	.can_log = true,
+	.takes = op_takes,
+	.open = op_open,
+	.prepare = op_prepare,
+	.start = op_start,
+	.stop = op_stop,
+	.close = op_close,
+	.ring_enable = op_ring_enable,
+	.ring_call = op_ring_call,
 };

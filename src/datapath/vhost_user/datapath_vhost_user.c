@@ -225,12 +225,17 @@ static uint64_t op_features(const struct datapath_pref *pref, unsigned int queue
 	return vu_dp_features(pref->offload, queue_pairs);
 }
 
-/* What lies behind the socket is a switch that is not asked: it enforces nothing. The link is the rings', the
- * administrative MAC what QEMU tells the guest. */
-static uint32_t op_enforces(const struct datapath_pref *pref, uint32_t fabric)
+static uint32_t op_takes(const struct datapath_pref *pref)
 {
 	(void)pref;
-	(void)fabric;
+	return ATTACH_NONE; /* the preference names the back-end's socket */
+}
+
+/* What lies behind the socket is a switch that is not asked: it enforces nothing. The link is the rings', the
+ * administrative MAC what QEMU tells the guest. */
+static uint32_t op_enforces(const struct datapath_pref *pref)
+{
+	(void)pref;
 	return CAN_LINK | CAN_ADMIN_MAC | CAN_NO_SPOOFCHK;
 }
 
@@ -430,6 +435,7 @@ static bool op_announces(const struct datapath *dp)
 const struct datapath_ops datapath_vhost_user = {
 	.name = "vhost-user",
 	.features = op_features,
+	.takes = op_takes,
 	.enforces = op_enforces,
 	.open = op_open,
 	.prepare = op_prepare,

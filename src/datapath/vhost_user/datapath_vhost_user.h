@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the files of the vhost-user datapath share. Nobody else includes this.
+/* What the files of the vhost-user datapath share. No other file includes this.
  *
  *	datapath_vhost_user.c		an instance: its states, its answers to the broker
  *	datapath_vhost_user_setup.c	what the back-end is told: features, guest memory, rings
@@ -12,6 +12,8 @@
 #include "vhost/vhost_user_front.h"
 #include "vhost/vhost_user_reach.h"
 #include "vhost/virtio.h"
+
+extern const struct datapath_ops datapath_vhost_user;
 
 enum vu_dp_state {
 	VU_DP_NEW,

@@ -16,8 +16,7 @@ void bridge_report(struct bridge_fabric *f, struct bridge_port *p, const char *w
 	if (*told)
 		return;
 	*told = true;
-	if (f->base.events && f->base.events->trouble)
-		f->base.events->trouble(f->base.ctx, &f->base, p ? &p->base : NULL, why);
+	fabric_tell_trouble(&f->base, p ? &p->base : NULL, why);
 }
 
 void bridge_retry(struct bridge_fabric *f)
@@ -46,8 +45,8 @@ void bridge_arm_age(struct bridge_fabric *f)
 {
 	int on = SD_EVENT_OFF;
 
-	for (unsigned int i = 0; i < f->n && on == SD_EVENT_OFF; i++)
-		if (f->ports[i]->maps.learned >= 0)
+	for (unsigned int i = 0; i < f->base.n_ports && on == SD_EVENT_OFF; i++)
+		if (bridge_port(f, i)->maps.learned >= 0)
 			on = SD_EVENT_ONESHOT;
 	if (on == SD_EVENT_ONESHOT && sd_event_source_get_enabled(f->age, NULL) > 0)
 		return; /* it runs */
@@ -62,9 +61,9 @@ int bridge_on_age(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	for (unsigned int i = 0; i < f->n; i++)
-		if (f->ports[i]->maps.learned >= 0)
-			(void)bpf_empty_set(f->ports[i]->maps.learned);
+	for (unsigned int i = 0; i < f->base.n_ports; i++)
+		if (bridge_port(f, i)->maps.learned >= 0)
+			(void)bpf_empty_set(bridge_port(f, i)->maps.learned);
 	bridge_arm_age(f);
 	return 0;
 }
@@ -76,9 +75,9 @@ static void remake_port(struct bridge_fabric *f, struct bridge_port *p)
 
 	if (r < 0)
 		bridge_report(f, p, err.text);
-	if (r == -EEXIST && !p->lost && f->base.events && f->base.events->port_lost) {
+	if (r == -EEXIST && !p->lost) {
 		p->lost = true;
-		f->base.events->port_lost(f->base.ctx, &p->base);
+		fabric_tell_lost(&p->base);
 	}
 	if (r < 0 && p->tap) {
 		bridge_retry(f); /* it may come back */
@@ -87,36 +86,40 @@ static void remake_port(struct bridge_fabric *f, struct bridge_port *p)
 	if (r < 0)
 		return;
 	p->lost = false;
-	if (f->base.events && f->base.events->port_remade)
-		f->base.events->port_remade(f->base.ctx, &p->base);
+	fabric_tell_remade(&p->base);
 }
 
 static void apply_port(struct bridge_fabric *f, struct bridge_port *p)
 {
-	struct err err;
+	struct err err = {0};
+	int r;
 
 	if (!p->tap || !f->ifindex) /* the fabric's trouble, not the port's */
 		return;
-	if (bridge_port_apply(p, &err) < 0) {
+	r = bridge_port_apply(p, &err);
+	if (r >= 0) {
+		p->trouble = false;
+	} else if (p->refusable) {
+		p->refusal = r;
+		if (p->refused)
+			*p->refused = err;
+	} else {
 		bridge_report(f, p, err.text);
 		bridge_retry(f);
-	} else {
-		p->trouble = false;
 	}
 }
 
-void bridge_update_conflict(struct bridge_fabric *f, struct bridge_port *p)
+void bridge_update_conflict(struct bridge_port *p)
 {
 	bool was = p->base.mac_conflict;
 	struct claim claims[MAX_CLAIMS];
 	uint8_t mac[6];
 
 	p->base.mac_conflict = p->conflict || (p->tap && p->reserved);
-	if (!p->base.mac_conflict || was || !f->base.events || !f->base.events->mac_conflict ||
-	    !claims_of(&p->base, &p->policy, p->filter, claims))
+	if (!p->base.mac_conflict || was || !claims_of(&p->base, claims))
 		return;
 	mac_store(mac, claims[0].mac);
-	f->base.events->mac_conflict(f->base.ctx, &p->base, mac);
+	fabric_tell_conflict(&p->base, mac);
 }
 
 void bridge_recompute(struct bridge_fabric *f)
@@ -128,19 +131,17 @@ void bridge_recompute(struct bridge_fabric *f)
 	}
 	/* Who loses an address before who gets it: the table has each once. */
 	for (unsigned int pass = 0; pass < 2; pass++) {
-		for (unsigned int i = 0; i < f->n; i++) {
-			struct bridge_port *p = f->ports[i];
-			bool up = link_of(f, &p->base.settings), was = p->base.link_up;
+		for (unsigned int i = 0; i < f->base.n_ports; i++) {
+			struct bridge_port *p = bridge_port(f, i);
+			bool up = link_of(f, &p->base.settings);
 
 			if (pass == 0)
 				bridge_port_release(p);
-			p->base.link_up = up;
 			if (pass == 1) {
 				apply_port(f, p);
-				bridge_update_conflict(f, p);
+				bridge_update_conflict(p);
 			}
-			if (up != was && f->base.events && f->base.events->link_changed)
-				f->base.events->link_changed(f->base.ctx, &p->base, up);
+			fabric_tell_link(&p->base, up);
 		}
 	}
 	bridge_arm_age(f);
@@ -171,8 +172,8 @@ static void find_bridge_again(struct bridge_fabric *f)
 		return;
 	}
 	f->trouble = false;
-	for (unsigned int k = 0; k < f->n; k++)
-		forget_applied(f->ports[k]);
+	for (unsigned int k = 0; k < f->base.n_ports; k++)
+		forget_applied(bridge_port(f, k));
 }
 
 /* Whether a tap still is the bridge's port: somebody may have taken it out. */
@@ -204,12 +205,12 @@ int bridge_on_look(sd_event_source *source, void *userdata)
 	(void)source;
 	if (!f->ifindex)
 		find_bridge_again(f);
-	for (unsigned int i = 0; i < f->n; i++)
-		if (f->ports[i]->check)
-			check_port(f, f->ports[i]);
-	for (unsigned int i = 0; i < f->n && f->ifindex; i++)
-		if (f->ports[i]->tap && !f->ports[i]->tap->ifindex)
-			remake_port(f, f->ports[i]);
+	for (unsigned int i = 0; i < f->base.n_ports; i++)
+		if (bridge_port(f, i)->check)
+			check_port(f, bridge_port(f, i));
+	for (unsigned int i = 0; i < f->base.n_ports && f->ifindex; i++)
+		if (bridge_port(f, i)->tap && !bridge_port(f, i)->tap->ifindex)
+			remake_port(f, bridge_port(f, i));
 	bridge_scan(f);
 	bridge_recompute(f);
 	return 0;

@@ -36,17 +36,16 @@
 
 #include "fabric/bridge/port_prog.h"
 #include "fabric/claims.h"
+#include "fabric/provider.h"
 #include "net/link.h"
 #include "net/tap.h"
 
+extern const struct fabric_ops fabric_bridge;
+
 #define BRIDGE_STATIC 1024 /* entries of a port; a trunk that would need more learns */
 
-struct bridge_pool { /* what the functions of a PF share */
-	struct bridge_pool *next;
-	char pf[VPF_NAME_MAX];
-	unsigned int members;
-	uint32_t rate; /* Mb/s, 0: none */
-	int total_fd;  /* port_prog_maps.total */
+struct bridge_group { /* what the functions of a PF share */
+	int total_fd; /* port_prog_maps.total; -1: none yet */
 };
 
 struct bridge_entry { /* of the bridge's table */
@@ -67,9 +66,6 @@ struct bridge_applied { /* what an open port was last brought to */
 
 struct bridge_port {
 	struct fabric_port base;
-	struct port_policy policy;
-	struct rx_filter *filter; /* NULL: nothing heard yet */
-	struct bridge_pool *pool;
 	unsigned int n_owned;
 	struct claim owned[MAX_CLAIMS]; /* that nobody comes before it for */
 	bool conflict;                  /* its main one is another function's */
@@ -81,6 +77,10 @@ struct bridge_port {
 	bool check;   /* look whether it is still the bridge's */
 	bool trouble; /* told */
 	bool lost;    /* told */
+	/* while a change is being carried out: what the kernel refuses is its answer, and no trouble yet */
+	bool refusable;
+	struct err *refused; /* the reason goes here; may be NULL */
+	int refusal;
 	/* counters */
 	struct port_stats own; /* without a file */
 	struct port_stats *stats;
@@ -97,11 +97,8 @@ struct bridge_fabric {
 	bool enslaved;  /* vpfd made the uplink a port of it */
 	int uplink;     /* ifindex, 0: none, or gone */
 	struct link_info info;
-	unsigned int others; /* ports that are not vpfd's */
-	bool carrier;        /* of one of them */
-	struct bridge_port **ports;
-	unsigned int n, room;
-	struct bridge_pool *pools;
+	unsigned int others;    /* ports that are not vpfd's */
+	bool carrier;           /* of one of them */
 	sd_event_source *look;  /* defer: something of the kernel's changed */
 	sd_event_source *retry; /* timer, while there is trouble */
 	sd_event_source *age;   /* timer, while a port learns */
@@ -118,6 +115,16 @@ static inline struct bridge_port *bridge_port_of(const struct fabric_port *p)
 	return container_of(p, struct bridge_port, base);
 }
 
+static inline struct bridge_port *bridge_port(const struct bridge_fabric *f, unsigned int i)
+{
+	return bridge_port_of(f->base.ports[i]);
+}
+
+static inline struct bridge_group *bridge_group_of(const struct bridge_port *p)
+{
+	return p->base.group->data;
+}
+
 static inline struct bridge_fabric *bridge_of_port(const struct bridge_port *p)
 {
 	return bridge_of(p->base.fabric);
@@ -130,7 +137,7 @@ bool bridge_vlans(const struct bridge_fabric *f, const struct function_settings 
 /* Derives everything anew, and brings the kernel to it. */
 void bridge_recompute(struct bridge_fabric *f);
 /* Whether its main address is another's: says so when that begins. */
-void bridge_update_conflict(struct bridge_fabric *f, struct bridge_port *p);
+void bridge_update_conflict(struct bridge_port *p);
 void bridge_arm_age(struct bridge_fabric *f);
 /* Trouble, once until it is over; p NULL: the fabric's own. */
 void bridge_report(struct bridge_fabric *f, struct bridge_port *p, const char *why);

@@ -80,7 +80,7 @@ static void decide(struct bridge_fabric *f, struct bid *bids, unsigned int n)
 
 	for (unsigned int k = 0; k < ARRAY_SIZE(order); k++) {
 		for (unsigned int i = 0; i < n; i++) {
-			struct bridge_port *p = f->ports[bids[i].port];
+			struct bridge_port *p = bridge_port(f, bids[i].port);
 			bool taken = false, twice = false;
 
 			if (bids[i].kind != order[k])
@@ -89,7 +89,7 @@ static void decide(struct bridge_fabric *f, struct bid *bids, unsigned int n)
 				if (!bids[j].won)
 					continue;
 				twice = bids[j].port == bids[i].port;
-				taken = !twice && meet(f, p, f->ports[bids[j].port]);
+				taken = !twice && meet(f, p, bridge_port(f, bids[j].port));
 			}
 			if (taken && bids[i].main)
 				p->conflict = true;
@@ -103,15 +103,15 @@ static void decide(struct bridge_fabric *f, struct bid *bids, unsigned int n)
 
 int bridge_claim(struct bridge_fabric *f)
 {
-	_cleanup_free_ struct bid *bids = calloc(f->n + 1, MAX_CLAIMS * sizeof(*bids));
+	_cleanup_free_ struct bid *bids = calloc(f->base.n_ports + 1, MAX_CLAIMS * sizeof(*bids));
 	unsigned int n = 0, from = 0;
 
 	if (!bids)
 		return -ENOMEM;
-	for (unsigned int i = 0; i < f->n; i++) {
-		struct bridge_port *p = f->ports[i];
+	for (unsigned int i = 0; i < f->base.n_ports; i++) {
+		struct bridge_port *p = bridge_port(f, i);
 		struct claim claims[MAX_CLAIMS];
-		unsigned int count = claims_of(&p->base, &p->policy, p->filter, claims);
+		unsigned int count = claims_of(&p->base, claims);
 
 		p->n_owned = 0;
 		p->conflict = false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The bridge fabric behind the interface of all fabrics. */
+/* The bridge fabric as the core calls it. */
 
 #include "fabric/bridge/bridge.h"
 
@@ -40,22 +40,22 @@ static uint32_t op_can(const struct fabric_settings *s)
 	return can;
 }
 
+static uint32_t op_gives(const struct fabric_settings *s)
+{
+	(void)s;
+	return ATTACH_TAP;
+}
+
 static void op_free(struct fabric *base)
 {
-	struct bridge_fabric *f;
+	struct bridge_fabric *f = bridge_of(base);
 
-	if (!base)
-		return;
-	f = bridge_of(base);
 	f->look = sd_event_source_disable_unref(f->look);
 	f->retry = sd_event_source_disable_unref(f->retry);
 	f->age = sd_event_source_disable_unref(f->age);
-	f->base.events = NULL;
 	if (f->nl)
 		bridge_leave(f);
 	rtnl_free(f->nl);
-	free(f->ports);
-	free(f);
 }
 
 static int check_settings(const struct fabric_settings *s, struct err *err)
@@ -71,21 +71,10 @@ static int check_settings(const struct fabric_settings *s, struct err *err)
 	return 0;
 }
 
-static int op_new(struct sd_event *event, struct worker_pool *pool, const struct fabric_settings *s,
-		  const struct fabric_events *events, void *ctx, struct fabric **ret, struct err *err)
+static int new_sources(struct bridge_fabric *f, sd_event *event)
 {
-	struct bridge_fabric *f;
-	int r = check_settings(s, err);
+	int r = sd_event_add_defer(event, &f->look, bridge_on_look, f);
 
-	if (r < 0)
-		return r;
-	f = calloc(1, sizeof(*f));
-	if (!f)
-		return err_set(err, ENOMEM, NULL, "not enough memory for a fabric");
-	f->base = (struct fabric){.ops = &fabric_bridge, .pool = pool, .settings = *s, .ctx = ctx};
-	r = rtnl_new(NETLINK_ROUTE, &f->nl);
-	if (r >= 0)
-		r = sd_event_add_defer(event, &f->look, bridge_on_look, f);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(f->look, SD_EVENT_OFF);
 	if (r >= 0)
@@ -94,19 +83,28 @@ static int op_new(struct sd_event *event, struct worker_pool *pool, const struct
 		r = sd_event_source_set_enabled(f->retry, SD_EVENT_OFF);
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &f->age, CLOCK_MONOTONIC, 0, 0, bridge_on_age, f);
+	return r < 0 ? r : sd_event_source_set_enabled(f->age, SD_EVENT_OFF);
+}
+
+static int op_init(struct fabric *base, struct err *err)
+{
+	struct bridge_fabric *f = bridge_of(base);
+	int r = check_settings(&base->settings, err);
+
+	if (r < 0)
+		return r;
+	r = rtnl_new(NETLINK_ROUTE, &f->nl);
 	if (r >= 0)
-		r = sd_event_source_set_enabled(f->age, SD_EVENT_OFF);
+		r = new_sources(f, base->config.event);
 	if (r < 0)
 		err_set(err, -r, NULL, "cannot set up a bridge fabric: %s", strerror(-r));
 	else
 		r = bridge_find(f, err);
 	if (r < 0) {
-		op_free(&f->base);
+		op_free(base);
 		return r;
 	}
 	bridge_scan(f);
-	f->base.events = events;
-	*ret = &f->base;
 	return 0;
 }
 
@@ -150,8 +148,8 @@ static void op_netdev_changed(struct fabric *base, const char *name, int ifindex
 	char why[96];
 
 	(void)carrier;
-	for (unsigned int i = 0; i < f->n; i++) {
-		struct bridge_port *p = f->ports[i];
+	for (unsigned int i = 0; i < base->n_ports; i++) {
+		struct bridge_port *p = bridge_port(f, i);
 
 		if (!p->tap || p->tap->ifindex != ifindex)
 			continue;
@@ -197,9 +195,12 @@ static void on_fdb(void *arg, const struct brport_fdb *e)
 			      .age = e->learned ? e->age : 0};
 	uint64_t mac = mac_load(e->mac);
 
-	for (unsigned int i = 0; i < a->f->n && !p; i++)
-		if (a->f->ports[i]->tap && a->f->ports[i]->tap->ifindex == e->ifindex)
-			p = a->f->ports[i];
+	for (unsigned int i = 0; i < a->f->base.n_ports && !p; i++) {
+		const struct bridge_port *each = bridge_port(a->f, i);
+
+		if (each->tap && each->tap->ifindex == e->ifindex)
+			p = each;
+	}
 	/* Without VLAN of those that the bridge filters by, the kernel keeps one that nobody looks up. */
 	if (!p || e->local || (a->f->info.vlan_filtering && !e->vlan))
 		return;
@@ -257,7 +258,7 @@ static void op_get(const struct fabric *base, struct fabric_state *ret, struct p
 		if (f->ifindex)
 			(void)brport_fdb_dump(f->nl, f->ifindex, on_fdb, &a);
 		*ret = (struct fabric_state){.uplink_carrier = f->carrier,
-					     .ports = f->n,
+					     .ports = base->n_ports,
 					     .fdb_entries = a.entries,
 					     .fdb_learned = a.learned};
 	}
@@ -270,135 +271,80 @@ static void op_get(const struct fabric *base, struct fabric_state *ret, struct p
 	}
 }
 
-static struct bridge_pool *join_pool(struct bridge_fabric *f, const char *pf)
+static int op_group_init(struct fabric *f, struct fabric_group *group)
 {
-	struct bridge_pool *pool = f->pools;
+	struct bridge_group *g = calloc(1, sizeof(*g));
 
-	while (pool && strcmp(pool->pf, pf) != 0)
-		pool = pool->next;
-	if (!pool) {
-		pool = calloc(1, sizeof(*pool));
-		if (!pool)
-			return NULL;
-		snprintf(pool->pf, sizeof(pool->pf), "%s", pf);
-		pool->total_fd = -1;
-		pool->next = f->pools;
-		f->pools = pool;
-	}
-	pool->members++;
-	return pool;
-}
-
-static void leave_pool(struct bridge_fabric *f, struct bridge_pool *pool)
-{
-	struct bridge_pool **at = &f->pools;
-
-	if (!pool || --pool->members)
-		return;
-	while (*at != pool)
-		at = &(*at)->next;
-	*at = pool->next;
-	close_fd(&pool->total_fd);
-	free(pool);
-}
-
-static void set_policy(struct bridge_port *p, const struct pf_policy *policy)
-{
-	p->policy = (struct port_policy){.driver_mac = policy->driver_mac,
-					 .promisc = policy->promisc,
-					 .max_driver_macs = policy->max_driver_macs};
-	if (p->pool->rate == policy->max_rate_total)
-		return;
-	p->pool->rate = policy->max_rate_total;
-	if (p->pool->total_fd >= 0)
-		(void)bpf_zero_map(p->pool->total_fd, sizeof(uint64_t));
-}
-
-static int op_port_add(struct fabric *base, const char *pf, unsigned int fn,
-		       const struct function_settings *s, const struct pf_policy *policy,
-		       struct counter_file *counters, struct fabric_port **ret)
-{
-	struct bridge_fabric *f = bridge_of(base);
-	struct bridge_port *p;
-
-	if (f->n == f->room) {
-		unsigned int room = f->room ? 2 * f->room : 16;
-		struct bridge_port **ports = realloc(f->ports, room * sizeof(struct bridge_port *));
-
-		if (!ports)
-			return -ENOMEM;
-		f->ports = ports;
-		f->room = room;
-	}
-	p = calloc(1, sizeof(*p));
-	if (!p)
+	(void)f;
+	if (!g)
 		return -ENOMEM;
-	p->pool = join_pool(f, pf);
-	if (!p->pool) {
-		free(p);
-		return -ENOMEM;
-	}
-	p->base = (struct fabric_port){.fabric = base, .pf = pf, .fn = fn, .settings = *s};
-	p->maps = (struct port_prog_maps){-1, -1, -1, -1};
-	p->stats = counters ? counter_file_stats(counters, fn) : &p->own;
-	p->before = counters ? counter_file_base(counters, fn) : NULL;
-	set_policy(p, policy);
-	f->ports[f->n++] = p;
-	bridge_recompute(f);
-	*ret = &p->base;
+	g->total_fd = -1;
+	group->data = g;
 	return 0;
+}
+
+static void op_group_free(struct fabric *f, struct fabric_group *group)
+{
+	struct bridge_group *g = group->data;
+
+	(void)f;
+	close_fd(&g->total_fd);
+	free(g);
+}
+
+/* What was saved up or is owed was so at the old rate. */
+static void op_group_set(struct fabric *f, struct fabric_group *group)
+{
+	const struct bridge_group *g = group->data;
+
+	(void)f;
+	if (g->total_fd >= 0)
+		(void)bpf_zero_map(g->total_fd, sizeof(uint64_t));
+}
+
+static int op_port_init(struct fabric_port *base, struct counter_file *counters)
+{
+	struct bridge_port *p = bridge_port_of(base);
+
+	p->maps = (struct port_prog_maps){-1, -1, -1, -1};
+	p->stats = counters ? counter_file_stats(counters, base->fn) : &p->own;
+	p->before = counters ? counter_file_base(counters, base->fn) : NULL;
+	return 0;
+}
+
+static void op_port_added(struct fabric_port *p)
+{
+	bridge_recompute(bridge_of(p->fabric));
 }
 
 static void op_port_free(struct fabric_port *base)
 {
-	struct bridge_fabric *f;
-	struct bridge_port *p;
-	unsigned int i;
-
-	if (!base)
-		return;
-	p = bridge_port_of(base);
-	f = bridge_of_port(p);
-	bridge_port_unmake(p);
-	for (i = 0; f->ports[i] != p; i++)
-		;
-	memmove(&f->ports[i], &f->ports[i + 1], (f->n - i - 1) * sizeof(struct bridge_port *));
-	f->n--;
-	leave_pool(f, p->pool);
-	free(p->filter);
-	free(p);
-	bridge_recompute(f);
+	bridge_port_unmake(bridge_port_of(base));
+	bridge_recompute(bridge_of(base->fabric));
 }
 
-static void op_port_set(struct fabric_port *base, const struct function_settings *s,
-			const struct pf_policy *policy)
+/* What the kernel refuses now is an error, and the old settings are put back; a port that was in trouble before, or
+ * whose bridge is gone, is brought to its settings when that is over. */
+static int op_port_set(struct fabric_port *base, bool undo, struct err *err)
 {
 	struct bridge_port *p = bridge_port_of(base);
+	bool was = p->trouble;
 
-	p->base.settings = *s;
-	if (policy)
-		set_policy(p, policy);
-	bridge_recompute(bridge_of_port(p));
+	p->refused = undo || was ? NULL : err;
+	p->refusable = !undo && !was;
+	p->refusal = 0;
+	bridge_recompute(bridge_of(base->fabric));
+	p->refused = NULL;
+	p->refusable = false;
+	return p->refusal;
 }
 
-static void op_port_filter(struct fabric_port *base, const struct rx_filter *filter)
+static void op_port_changed(struct fabric_port *p)
 {
-	struct bridge_port *p = bridge_port_of(base);
-
-	if (!p->filter)
-		p->filter = malloc(sizeof(*p->filter));
-	if (!p->filter)
-		return; /* QEMU tells all of it again with the next change */
-	*p->filter = *filter;
-	bridge_recompute(bridge_of_port(p));
+	bridge_recompute(bridge_of(p->fabric));
 }
 
-static const struct rx_filter *op_port_get_filter(const struct fabric_port *p)
-{
-	return bridge_port_of(p)->filter;
-}
-
-static void op_port_get_stats(const struct fabric_port *base, struct port_stats *ret)
+static void op_port_get_stats(struct fabric_port *base, struct port_stats *ret)
 {
 	struct bridge_port *p = bridge_port_of(base);
 
@@ -408,38 +354,26 @@ static void op_port_get_stats(const struct fabric_port *base, struct port_stats 
 		port_stats_add(ret, p->before);
 }
 
-static int op_port_open(struct fabric_port *base, unsigned int queue_pairs, struct fabric_attach *ret,
-			struct err *err)
+static int op_port_open(struct fabric_port *base, unsigned int queue_pairs, struct err *err)
 {
 	struct bridge_port *p = bridge_port_of(base);
+	int r = bridge_port_make(p, queue_pairs, err);
 
-	if (!p->tap) {
-		int r = bridge_port_make(p, queue_pairs, err);
-
-		if (r < 0)
-			return r;
-		bridge_update_conflict(bridge_of_port(p), p);
-		bridge_arm_age(bridge_of_port(p));
-	} else if (!p->tap->ifindex) {
-		return err_set(err, ENODEV, NULL, "the tap %s is gone, and still in use", p->tap->name);
-	}
-	base->open++;
-	*ret = (struct fabric_attach){.n_tap = p->tap->n, .tap_fd = p->tap->fd, .tap_name = p->tap->name};
+	if (r < 0)
+		return r;
+	bridge_update_conflict(p);
+	bridge_arm_age(bridge_of_port(p));
+	base->attach = (struct fabric_attach){
+		.kind = ATTACH_TAP,
+		.tap = {.n = p->tap->n, .fd = p->tap->fd, .name = p->tap->name},
+	};
 	return 0;
 }
 
-static void op_port_close(struct fabric_port *base)
+static int op_port_close(struct fabric_port *p)
 {
-	if (--base->open == 0)
-		bridge_port_unmake(bridge_port_of(base));
-}
-
-static void op_port_elsewhere(struct fabric_port *base, bool elsewhere)
-{
-	if (base->elsewhere == elsewhere)
-		return;
-	base->elsewhere = elsewhere;
-	bridge_recompute(bridge_of(base->fabric));
+	bridge_port_unmake(bridge_port_of(p));
+	return 0;
 }
 
 /* By any queue of the tap that is in use: vhost-net, or a worker, goes on beside it. */
@@ -460,7 +394,7 @@ static void op_announce(struct fabric_port *base, const uint8_t *mac)
 	unsigned int n = mac ? 1 : p->n_owned;
 	struct announce what;
 
-	if (!p->tap || !p->tap->ifindex || !base->link_up || base->elsewhere)
+	if (!p->tap || !p->tap->ifindex)
 		return;
 	for (unsigned int i = 0; i < n && !mac; i++)
 		macs[i] = p->owned[i].mac;
@@ -471,21 +405,26 @@ static void op_announce(struct fabric_port *base, const uint8_t *mac)
 
 const struct fabric_ops fabric_bridge = {
 	.type = "bridge",
+	.size = sizeof(struct bridge_fabric),
+	.port_size = sizeof(struct bridge_port),
 	.can = op_can,
-	.new = op_new,
+	.gives = op_gives,
+	.init = op_init,
 	.set = op_set,
 	.free = op_free,
 	.get = op_get,
 	.fdb = op_fdb,
 	.netdev_changed = op_netdev_changed,
-	.port_add = op_port_add,
+	.group_init = op_group_init,
+	.group_free = op_group_free,
+	.group_set = op_group_set,
+	.port_init = op_port_init,
+	.port_added = op_port_added,
 	.port_free = op_port_free,
 	.port_set = op_port_set,
-	.port_filter = op_port_filter,
-	.port_get_filter = op_port_get_filter,
+	.port_changed = op_port_changed,
 	.port_get_stats = op_port_get_stats,
 	.port_open = op_port_open,
 	.port_close = op_port_close,
-	.port_elsewhere = op_port_elsewhere,
 	.announce = op_announce,
 };

@@ -58,15 +58,17 @@ static int free_name(struct bridge_port *p, char name[IFNAMSIZ])
 
 static int make_maps(struct bridge_port *p)
 {
+	struct bridge_group *group = bridge_group_of(p);
+
 	p->maps.stats = bpf_new_map(true, sizeof(struct port_stats));
 	if (p->maps.stats < 0)
 		return p->maps.stats;
 	p->maps.buckets = bpf_new_map(false, sizeof(struct port_prog_buckets));
 	if (p->maps.buckets < 0)
 		return p->maps.buckets;
-	if (p->pool->total_fd < 0)
-		p->pool->total_fd = bpf_new_map(false, sizeof(uint64_t));
-	p->maps.total = p->pool->total_fd;
+	if (group->total_fd < 0)
+		group->total_fd = bpf_new_map(false, sizeof(uint64_t));
+	p->maps.total = group->total_fd;
 	return p->maps.total < 0 ? p->maps.total : 0;
 }
 
@@ -143,8 +145,7 @@ void bridge_port_unmake(struct bridge_port *p)
 		tap_free(p->tap);
 		p->tap = NULL;
 	}
-	p->lost = false;
-	p->trouble = false;
+	p->trouble = p->lost = false;
 }
 
 void bridge_port_lose(struct bridge_port *p)
@@ -152,6 +153,7 @@ void bridge_port_lose(struct bridge_port *p)
 	bridge_port_collect(p);
 	drop_tap_state(p);
 	p->tap->ifindex = 0;
+	p->base.gone = true;
 	p->trouble = false;
 }
 
@@ -343,7 +345,7 @@ static void program_conf(const struct bridge_port *p, bool aware, const bool *re
 	c->trusted = s->trust;
 	c->mtu = s->mtu;
 	c->max_rate = s->max_rate;
-	c->total_rate = p->pool->rate;
+	c->total_rate = p->base.group->max_rate_total;
 	c->min_rate = c->total_rate ? s->min_rate : 0; /* there is something to have a share of */
 	if (learns(p))
 		c->max_learned = p->base.fabric->settings.max_learned;
@@ -389,12 +391,12 @@ static int apply_programs(struct bridge_port *p, const struct port_prog_conf *c)
 static int apply_flags(struct bridge_port *p, bool many)
 {
 	const struct function_settings *s = &p->base.settings;
-	const struct rx_filter *filter = p->filter && p->filter->known ? p->filter : NULL;
+	const struct rx_filter *filter = p->base.filter && p->base.filter->known ? p->base.filter : NULL;
 	struct bridge_applied *a = &p->applied;
 	struct brport_flags flags = {
 		.learning = many || learns(p),
 		.locked = s->spoofchk && !many,
-		.unicast_flood = s->trust && p->policy.promisc && filter && filter->promiscuous,
+		.unicast_flood = s->trust && p->base.policy.promisc && filter && filter->promiscuous,
 	};
 	int r;
 
@@ -454,7 +456,7 @@ static bool is_main_refused(const struct bridge_port *p, const bool *refused)
 {
 	struct claim claims[MAX_CLAIMS];
 
-	if (!claims_of(&p->base, &p->policy, p->filter, claims))
+	if (!claims_of(&p->base, claims))
 		return false;
 	for (unsigned int i = 0; i < p->n_owned; i++)
 		if (refused[i] && p->owned[i].mac == claims[0].mac)

@@ -21,8 +21,8 @@ struct scan {
 
 bool bridge_has(const struct bridge_fabric *f, int ifindex)
 {
-	for (unsigned int i = 0; i < f->n; i++)
-		if (f->ports[i]->tap && f->ports[i]->tap->ifindex == ifindex)
+	for (unsigned int i = 0; i < f->base.n_ports; i++)
+		if (bridge_port(f, i)->tap && bridge_port(f, i)->tap->ifindex == ifindex)
 			return true;
 	return false;
 }
@@ -49,8 +49,8 @@ void bridge_scan(struct bridge_fabric *f)
 	}
 	f->others = s.others;
 	f->carrier = s.carrier;
-	if (s.carrier != was && f->base.events && f->base.events->uplink_changed)
-		f->base.events->uplink_changed(f->base.ctx, &f->base, s.carrier);
+	if (s.carrier != was)
+		fabric_tell_uplink(&f->base, s.carrier);
 }
 
 /* Makes the uplink's netdev a port of the bridge, with all VLANs. */

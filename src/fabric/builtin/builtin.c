@@ -1,14 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+/* The builtin fabric: its life, its ports, and what follows from a change. */
+
 #include "fabric/builtin/builtin.h"
 
-#include "switch/control_box.h"
-#include "util/clock.h"
-
 #include <linux/if_tun.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+
+#include "fabric/announce.h"
+#include "switch/worker.h"
+#include "util/clock.h"
+
+static uint32_t op_can(const struct fabric_settings *s)
+{
+	(void)s;
+	return CAN_ADMIN_MAC | CAN_VLAN | CAN_VLAN_PCP | CAN_VLAN_AD | CAN_TRUNK | CAN_SPOOFCHK |
+	       CAN_NO_SPOOFCHK | CAN_TRUST | CAN_MAX_RATE | CAN_MIN_RATE | CAN_TOTAL_RATE | CAN_LINK |
+	       CAN_STATS;
+}
+
+static uint32_t op_gives(const struct fabric_settings *s)
+{
+	(void)s;
+	return ATTACH_SW_PORT;
+}
 
 static bool link_of(const struct builtin_fabric *f, const struct function_settings *s)
 {
@@ -33,7 +49,7 @@ static bool conf_equal(const struct port_conf *a, const struct port_conf *b)
 
 void builtin_recompute(struct builtin_fabric *f)
 {
-	_cleanup_free_ struct port_conf **old = calloc(f->n + 1, sizeof(*old));
+	_cleanup_free_ struct port_conf **old = calloc(f->base.n_ports + 1, sizeof(*old));
 	struct fdb *fdb, *old_fdb;
 	unsigned int n_old = 0;
 
@@ -41,13 +57,12 @@ void builtin_recompute(struct builtin_fabric *f)
 	 * tries again. */
 	if (!old || builtin_build_fdb(f, &fdb) < 0)
 		return;
-	for (unsigned int i = 0; i < f->n; i++) {
-		struct builtin_port *p = f->ports[i];
-		bool up = link_of(f, &p->base.settings), was = p->base.link_up;
+	for (unsigned int i = 0; i < f->base.n_ports; i++) {
+		struct builtin_port *p = builtin_port(f, i);
+		bool up = link_of(f, &p->base.settings);
 		struct port_conf *c;
 
-		p->base.link_up = up;
-		c = builtin_port_conf(p, fdb);
+		c = builtin_port_conf(p, up, fdb);
 		if (c && conf_equal(c, p->port->conf)) {
 			free(c);
 		} else if (c) {
@@ -58,8 +73,7 @@ void builtin_recompute(struct builtin_fabric *f)
 			}
 			n_old++;
 		}
-		if (up != was && f->base.events && f->base.events->link_changed)
-			f->base.events->link_changed(f->base.ctx, &p->base, up);
+		fabric_tell_link(&p->base, up);
 	}
 	old_fdb = rcu_xchg_pointer(&f->sw.fdb, fdb);
 	urcu_qsbr_synchronize_rcu();
@@ -71,18 +85,15 @@ void builtin_recompute(struct builtin_fabric *f)
 	f->rates_changed = false;
 }
 
-/* Publishes the list of ports. */
-static int publish_view(struct builtin_fabric *f)
+/* Publishes the list of ports, for which there is room. */
+static void publish_view(struct builtin_fabric *f)
 {
-	struct sw_view *view = calloc(1, sizeof(*view) + (f->n + 1) * sizeof(view->port[0]));
+	struct sw_view *view = sw_next_view(&f->sw);
 
-	if (!view)
-		return -ENOMEM;
 	view->uplink = f->uplink ? f->uplink_port : NULL;
-	for (unsigned int i = 0; i < f->n; i++)
-		view->port[view->n++] = f->ports[i]->port;
-	sw_set_view(&f->sw, view);
-	return 0;
+	for (unsigned int i = 0; i < f->base.n_ports; i++)
+		view->port[view->n++] = builtin_port(f, i)->port;
+	sw_publish_view(&f->sw);
 }
 
 /* Puts `up` (may be NULL) in place of the uplink. The counters go on. */
@@ -93,14 +104,14 @@ static void replace_uplink(struct builtin_fabric *f, struct uplink *up)
 	if (old)
 		uplink_stop(old, f->sw.pool);
 	f->uplink = NULL;
-	(void)publish_view(f); /* without memory the old list stays, and with it the port, whose sends fail */
+	publish_view(f);
 	if (up)
 		up->port = f->uplink_port;
 	(void)rcu_xchg_pointer(&f->uplink_port->uplink, up);
-	urcu_qsbr_synchronize_rcu(); /* nobody sends through the old one any more */
+	urcu_qsbr_synchronize_rcu(); /* no worker sends through the old one any more */
 	f->uplink = up;
 	if (up) {
-		(void)publish_view(f);
+		publish_view(f);
 		uplink_start(up, f->sw.pool);
 	}
 	uplink_close(old);
@@ -120,41 +131,50 @@ static int new_uplink_port(struct builtin_fabric *f)
 	return r;
 }
 
-int builtin_new(struct worker_pool *pool, const struct fabric_settings *s, const struct fabric_events *events,
-		void *ctx, struct builtin_fabric **ret, struct err *err)
+static void op_free(struct fabric *base)
 {
-	struct builtin_fabric *f = calloc(1, sizeof(*f));
+	struct builtin_fabric *f = builtin_of(base);
+
+	sd_event_source_disable_unref(f->age_timer);
+	if (f->uplink) {
+		uplink_stop(f->uplink, f->sw.pool);
+		urcu_qsbr_synchronize_rcu();
+		uplink_close(f->uplink);
+	}
+	sw_port_free(f->uplink_port);
+	sw_fini(&f->sw);
+}
+
+static int op_init(struct fabric *base, struct err *err)
+{
+	struct builtin_fabric *f = builtin_of(base);
+	const struct fabric_settings *s = &base->settings;
 	struct uplink *up = NULL;
 	int r;
 
-	if (!f || sw_init(&f->sw, pool) < 0) {
-		free(f);
+	if (sw_init(&f->sw, base->config.pool) < 0)
 		return err_set(err, ENOMEM, NULL, "not enough memory for a fabric");
-	}
-	f->base.ops = &fabric_builtin;
-	f->base.pool = pool;
-	f->base.settings = *s;
-	f->base.events = events;
-	f->base.ctx = ctx;
 	r = new_uplink_port(f);
+	if (r >= 0)
+		r = builtin_start_ageing(f, base->config.event);
 	if (r < 0)
-		err_set(err, -r, NULL, "not enough memory for a fabric");
+		err_set(err, -r, NULL, "cannot set up a fabric: %s", strerror(-r));
 	else if (s->uplink != UPLINK_NONE)
-		r = uplink_open(s, pool->n, &up, err);
+		r = uplink_open(s, f->sw.pool->n, &up, err);
 	if (r < 0) {
-		builtin_free(f);
+		op_free(base);
 		return r;
 	}
 	if (up)
 		replace_uplink(f, up);
-	*ret = f;
 	return 0;
 }
 
-int builtin_set(struct builtin_fabric *f, const struct fabric_settings *s, struct err *err)
+static int op_set(struct fabric *base, const struct fabric_settings *s, struct err *err)
 {
-	bool same = s->uplink == f->base.settings.uplink &&
-		    !strcmp(s->uplink_name, f->base.settings.uplink_name) &&
+	struct builtin_fabric *f = builtin_of(base);
+	bool same = s->uplink == base->settings.uplink &&
+		    !strcmp(s->uplink_name, base->settings.uplink_name) &&
 		    (f->uplink || s->uplink == UPLINK_NONE);
 	struct uplink *up = NULL;
 
@@ -164,200 +184,175 @@ int builtin_set(struct builtin_fabric *f, const struct fabric_settings *s, struc
 		if (r < 0)
 			return r;
 	}
-	f->base.settings = *s;
+	base->settings = *s;
 	if (!same)
 		replace_uplink(f, up);
 	builtin_recompute(f);
+	builtin_arm_ageing(f);
 	return 0;
 }
 
-void builtin_free(struct builtin_fabric *f)
+static void op_get(const struct fabric *base, struct fabric_state *ret, struct port_stats *ret_uplink)
 {
-	if (!f)
-		return;
-	sd_event_source_disable_unref(f->age_timer);
-	if (f->uplink) {
-		uplink_stop(f->uplink, f->sw.pool);
-		urcu_qsbr_synchronize_rcu();
-		uplink_close(f->uplink);
-	}
-	sw_port_free(f->uplink_port);
-	sw_fini(&f->sw);
-	free(f->ports);
-	free(f);
+	const struct builtin_fabric *f = builtin_of(base);
+
+	if (ret)
+		*ret = (struct fabric_state){
+			.uplink_carrier = f->uplink && f->uplink->carrier,
+			.ports = base->n_ports,
+			.fdb_entries = f->sw.fdb->used,
+			.fdb_learned = f->learned,
+		};
+	if (ret_uplink)
+		port_get_stats(f->uplink_port, ret_uplink);
 }
 
-/* What the functions of a PF share; a new one for the first. */
-static int join_pool(struct builtin_fabric *f, struct builtin_port *p)
+static int op_group_init(struct fabric *f, struct fabric_group *group)
 {
-	struct shaper_pool *pool = NULL;
-	int r = 0;
+	struct shaper_pool *pool;
+	int r = shaper_pool_new(&pool);
 
-	for (unsigned int i = 0; i < f->n && !pool; i++)
-		if (!strcmp(f->ports[i]->base.pf, p->base.pf))
-			pool = f->ports[i]->port->shaper.pool;
-	if (pool)
-		return shaper_join(&p->port->shaper, pool);
-	r = shaper_pool_new(&pool);
+	(void)f;
 	if (r < 0)
 		return r;
-	r = shaper_join(&p->port->shaper, pool);
+	shaper_pool_set(pool, group->max_rate_total, clock_ns());
+	group->data = pool;
+	return 0;
+}
+
+static void op_group_free(struct fabric *f, struct fabric_group *group)
+{
+	(void)f;
+	shaper_pool_free(group->data);
+}
+
+static void op_group_set(struct fabric *f, struct fabric_group *group)
+{
+	if (shaper_pool_set(group->data, group->max_rate_total, clock_ns()))
+		builtin_of(f)->rates_changed = true;
+}
+
+static int op_port_init(struct fabric_port *base, struct counter_file *counters)
+{
+	struct builtin_fabric *f = builtin_of(base->fabric);
+	struct builtin_port *p = builtin_port_of(base);
+	struct port_conf *conf;
+	int r = sw_reserve(&f->sw, base->fabric->n_ports + 1);
+
 	if (r < 0)
-		shaper_pool_free(pool);
+		return r;
+	conf = calloc(1, sizeof(*conf)); /* link down until builtin_recompute() */
+	r = conf ? sw_port_new(&f->sw, PORT_FUNCTION, conf, counters, base->fn, &p->port) : -ENOMEM;
+	if (r < 0) {
+		free(conf);
+		return r;
+	}
+	p->port->owner = p;
+	r = shaper_join(&p->port->shaper, base->group->data);
+	if (r < 0)
+		sw_port_free(p->port);
 	return r;
 }
 
-static void leave_pool(struct builtin_fabric *f, struct builtin_port *p)
+static void op_port_added(struct fabric_port *p)
 {
-	struct shaper_pool *pool = p->port->shaper.pool;
+	struct builtin_fabric *f = builtin_of(p->fabric);
 
-	if (!pool)
-		return;
-	shaper_leave(&p->port->shaper);
-	for (unsigned int i = 0; i < f->n; i++)
-		if (f->ports[i]->port->shaper.pool == pool)
-			return;
-	shaper_pool_free(pool);
-}
-
-static void set_policy(struct builtin_port *p, const struct pf_policy *policy)
-{
-	p->policy = (struct port_policy){.driver_mac = policy->driver_mac,
-					 .promisc = policy->promisc,
-					 .max_driver_macs = policy->max_driver_macs};
-	if (shaper_pool_set(p->port->shaper.pool, policy->max_rate_total, clock_ns()))
-		builtin_of(p)->rates_changed = true;
-}
-
-static void free_port(struct builtin_port *p)
-{
-	leave_pool(builtin_of(p), p);
-	sw_port_free(p->port);
-	free(p->filter);
-	free(p);
-}
-
-int builtin_port_add(struct builtin_fabric *f, const char *pf, unsigned int fn,
-		     const struct function_settings *s, const struct pf_policy *policy,
-		     struct counter_file *counters, struct builtin_port **ret)
-{
-	struct builtin_port *p;
-	struct port_conf *conf;
-	int r;
-
-	if (f->n == f->room) {
-		unsigned int room = f->room ? 2 * f->room : 16;
-		struct builtin_port **ports = realloc(f->ports, room * sizeof(struct builtin_port *));
-
-		if (!ports)
-			return -ENOMEM;
-		f->ports = ports;
-		f->room = room;
-	}
-	p = calloc(1, sizeof(*p));
-	conf = calloc(1, sizeof(*conf)); /* link down until builtin_recompute() */
-	r = p && conf ? sw_port_new(&f->sw, PORT_FUNCTION, conf, counters, fn, &p->port) : -ENOMEM;
-	if (r < 0) {
-		free(conf);
-		free(p);
-		return r;
-	}
-	p->base.fabric = &f->base;
-	p->base.pf = pf;
-	p->base.fn = fn;
-	p->base.settings = *s;
-	p->port->owner = p;
-	r = join_pool(f, p);
-	if (!r && fn == VPF_FUNCTION_PF)
-		r = control_box_new(f->sw.pool, &p->port->control);
-	if (r < 0) {
-		free_port(p);
-		return r;
-	}
-	set_policy(p, policy);
-	f->ports[f->n++] = p;
-	r = publish_view(f);
-	if (r < 0) {
-		f->n--;
-		free_port(p);
-		return r;
-	}
+	publish_view(f);
 	builtin_recompute(f);
-	*ret = p;
+}
+
+/* No worker finds the port any more, however little memory there is: frames for its addresses meet an entry that is
+ * forgotten, until the next table is there. */
+static void op_port_free(struct fabric_port *base)
+{
+	struct builtin_fabric *f = builtin_of(base->fabric);
+	struct builtin_port *p = builtin_port_of(base);
+	struct fdb *fdb = f->sw.fdb;
+
+	for (unsigned int i = 0; i < fdb->slots; i++)
+		if (fdb->slot[i].key && fdb->slot[i].port == p->port)
+			fdb_forget(fdb, i);
+	publish_view(f); /* with a grace period */
+	builtin_recompute(f);
+	shaper_leave(&p->port->shaper);
+	sw_port_free(p->port);
+}
+
+static int op_port_set(struct fabric_port *p, bool undo, struct err *err)
+{
+	(void)undo;
+	(void)err;
+	builtin_recompute(builtin_of(p->fabric));
 	return 0;
 }
 
-void builtin_port_set(struct builtin_port *p, const struct function_settings *s,
-		      const struct pf_policy *policy)
+static void op_port_changed(struct fabric_port *p)
 {
-	p->base.settings = *s;
-	if (policy)
-		set_policy(p, policy);
-	builtin_recompute(builtin_of(p));
+	builtin_recompute(builtin_of(p->fabric));
 }
 
-void builtin_port_filter(struct builtin_port *p, const struct rx_filter *filter)
+static void op_port_get_stats(struct fabric_port *p, struct port_stats *ret)
 {
-	/* Without memory it stays as it was: QEMU tells all of it again with the next change. */
-	if (!p->filter)
-		p->filter = malloc(sizeof(*p->filter));
-	if (!p->filter)
-		return;
-	*p->filter = *filter;
-	builtin_recompute(builtin_of(p));
+	port_get_stats(builtin_port_of(p)->port, ret);
 }
 
-void builtin_port_free(struct builtin_port *p)
+/* Nothing to make: a port of the switch serves queues once it is given some. */
+static int op_port_open(struct fabric_port *p, unsigned int queue_pairs, struct err *err)
 {
-	struct builtin_fabric *f;
-	unsigned int i;
+	(void)queue_pairs;
+	(void)err;
+	p->attach = (struct fabric_attach){.kind = ATTACH_SW_PORT, .sw_port = builtin_port_of(p)->port};
+	return 0;
+}
 
-	if (!p)
-		return;
-	f = builtin_of(p);
-	for (i = 0; f->ports[i] != p; i++)
-		;
-	memmove(&f->ports[i], &f->ports[i + 1], (f->n - i - 1) * sizeof(struct builtin_port *));
-	f->n--;
-	/* Its learned addresses go with it; until the new table is out, frames to them meet a port without
-	 * queues. */
-	for (i = 0; i < f->sw.fdb->slots; i++)
-		if (f->sw.fdb->slot[i].port == p->port)
-			f->sw.fdb->meta[i].kind = FDB_PERMANENT;
-	while (publish_view(f) < 0) /* must not fail: somebody would keep a pointer to the port */
-		usleep(1000);
-	for (;;) {
-		const struct fdb *before = f->sw.fdb;
+static int op_port_close(struct fabric_port *p)
+{
+	(void)p;
+	return 0;
+}
 
-		builtin_recompute(f);
-		if (f->sw.fdb != before)
-			break;
-		usleep(1000);
+struct announcement {
+	struct sw_port *port;
+	struct announce what;
+};
+
+static void send_announcement(struct worker *w, void *arg)
+{
+	struct announcement *a = arg;
+	const struct port_conf *conf = rcu_load(a->port->conf);
+
+	for (unsigned int i = 0; i < a->what.n; i++) {
+		struct pkt *p = &w->pkts[0];
+		struct vring_seg seg;
+
+		p->hdr = (struct virtio_net_hdr){0};
+		pkt_from_buffer(p, &seg, a->what.frame[i].data, a->what.frame[i].len);
+		sw_forward(w, a->port, conf, p, 1);
 	}
-	free_port(p);
+	worker_flush_calls(w);
 }
 
-void builtin_port_elsewhere(struct builtin_port *p, bool elsewhere)
+static void op_announce(struct fabric_port *base, const uint8_t *mac)
 {
-	if (p->base.elsewhere == elsewhere)
+	const struct builtin_port *p = builtin_port_of(base);
+	const struct port_conf *conf = p->port->conf;
+	struct announcement a = {.port = p->port};
+	uint64_t one = mac ? mac_load(mac) : 0;
+
+	if (!conf->link_up)
 		return;
-	p->base.elsewhere = elsewhere;
-	builtin_recompute(builtin_of(p));
+	announce_make(&base->settings, mac ? &one : conf->macs, mac ? 1 : conf->n_macs, &a.what);
+	if (a.what.n)
+		worker_run(worker_pool_pick(p->port->sw->pool), send_announcement, &a);
 }
 
-struct builtin_port *builtin_port_by_id(struct builtin_fabric *f, uint64_t port_id)
+static void op_netdev_changed(struct fabric *base, const char *name, int ifindex, bool carrier, bool gone)
 {
-	for (unsigned int i = 0; i < f->n; i++)
-		if (f->ports[i]->port->id == port_id)
-			return f->ports[i];
-	return NULL;
-}
-
-void builtin_netdev_changed(struct builtin_fabric *f, const char *name, int ifindex, bool carrier, bool gone)
-{
+	struct builtin_fabric *f = builtin_of(base);
 	bool was = f->uplink && f->uplink->carrier, now;
 
-	if (f->base.settings.uplink == UPLINK_NONE)
+	if (base->settings.uplink == UPLINK_NONE)
 		return;
 	if (f->uplink && f->uplink->ifindex == ifindex && f->uplink->name[0]) {
 		struct ifreq ifr;
@@ -370,12 +365,12 @@ void builtin_netdev_changed(struct builtin_fabric *f, const char *name, int ifin
 			replace_uplink(f, NULL);
 		if (f->uplink)
 			f->uplink->carrier = carrier;
-	} else if (!f->uplink && !gone && f->base.settings.uplink == UPLINK_NETDEV &&
-		   !strcmp(name, f->base.settings.uplink_name)) {
+	} else if (!f->uplink && !gone && base->settings.uplink == UPLINK_NETDEV &&
+		   !strcmp(name, base->settings.uplink_name)) {
 		struct uplink *up;
 
 		/* The netdev is back. */
-		if (uplink_open(&f->base.settings, f->sw.pool->n, &up, NULL) < 0)
+		if (uplink_open(&base->settings, f->sw.pool->n, &up, NULL) < 0)
 			return;
 		up->carrier = carrier;
 		replace_uplink(f, up);
@@ -385,7 +380,33 @@ void builtin_netdev_changed(struct builtin_fabric *f, const char *name, int ifin
 	now = f->uplink && f->uplink->carrier;
 	if (now == was)
 		return;
-	if (f->base.events && f->base.events->uplink_changed)
-		f->base.events->uplink_changed(f->base.ctx, &f->base, now);
+	fabric_tell_uplink(base, now);
 	builtin_recompute(f);
 }
+
+const struct fabric_ops fabric_builtin = {
+	.type = "builtin",
+	.size = sizeof(struct builtin_fabric),
+	.port_size = sizeof(struct builtin_port),
+	.can = op_can,
+	.gives = op_gives,
+	.init = op_init,
+	.set = op_set,
+	.free = op_free,
+	.get = op_get,
+	.fdb = builtin_fdb,
+	.netdev_changed = op_netdev_changed,
+	.note = builtin_note,
+	.group_init = op_group_init,
+	.group_free = op_group_free,
+	.group_set = op_group_set,
+	.port_init = op_port_init,
+	.port_added = op_port_added,
+	.port_free = op_port_free,
+	.port_set = op_port_set,
+	.port_changed = op_port_changed,
+	.port_get_stats = op_port_get_stats,
+	.port_open = op_port_open,
+	.port_close = op_port_close,
+	.announce = op_announce,
+};

@@ -46,9 +46,8 @@ void builtin_age(struct builtin_fabric *f, uint32_t now)
 	for (unsigned int i = 0; i < fdb->slots; i++) {
 		if (!fdb->slot[i].key || fdb->meta[i].kind != FDB_LEARNED)
 			continue;
-		if (age_of(&fdb->meta[i], now) >= f->base.settings.ageing) {
-			fdb->meta[i].kind =
-				FDB_PERMANENT; /* builtin_build_fdb() takes over learned ones only */
+		if (fdb->slot[i].port && age_of(&fdb->meta[i], now) >= f->base.settings.ageing) {
+			fdb_forget(fdb, i);
 			any = true;
 		}
 	}
@@ -56,10 +55,10 @@ void builtin_age(struct builtin_fabric *f, uint32_t now)
 		builtin_recompute(f);
 }
 
-void builtin_fdb(const struct builtin_fabric *f, uint32_t now,
-		 void (*row)(void *arg, const struct fdb_row *row), void *arg)
+void builtin_fdb(const struct fabric *f, uint32_t now, void (*row)(void *arg, const struct fdb_row *row),
+		 void *arg)
 {
-	const struct fdb *fdb = f->sw.fdb;
+	const struct fdb *fdb = builtin_of(f)->sw.fdb;
 
 	for (unsigned int i = 0; i < fdb->slots; i++) {
 		uint16_t vlan = FDB_KEY_VLAN(fdb->slot[i].key);
@@ -67,7 +66,7 @@ void builtin_fdb(const struct builtin_fabric *f, uint32_t now,
 		struct fdb_row r = {.vlan = vlan == VLAN_KEY_ANY ? -1 : vlan & 0xfff,
 				    .kind = fdb->meta[i].kind};
 
-		if (!fdb->slot[i].key)
+		if (!fdb->slot[i].key || !fdb->slot[i].port)
 			continue;
 		p = fdb->slot[i].port->owner;
 		mac_store(r.mac, FDB_KEY_MAC(fdb->slot[i].key));
@@ -105,14 +104,26 @@ static int on_age(sd_event_source *source, uint64_t usec, void *userdata)
 
 int builtin_start_ageing(struct builtin_fabric *f, sd_event *event)
 {
-	int r = sd_event_add_time_relative(event, &f->age_timer, CLOCK_MONOTONIC, 0, 0, on_age, f);
+	int r = 0;
 
-	return r < 0 ? r : sd_event_source_set_enabled(f->age_timer, SD_EVENT_OFF);
+	if (event)
+		r = sd_event_add_time_relative(event, &f->age_timer, CLOCK_MONOTONIC, 0, 0, on_age, f);
+
+	return r < 0 || !event ? r : sd_event_source_set_enabled(f->age_timer, SD_EVENT_OFF);
 }
 
-bool builtin_note(struct builtin_fabric *f, const struct worker_note *note)
+static struct builtin_port *port_by_id(struct builtin_fabric *f, uint64_t id)
 {
-	struct builtin_port *p = builtin_port_by_id(f, note->port_id);
+	for (unsigned int i = 0; i < f->base.n_ports; i++)
+		if (builtin_port(f, i)->port->id == id)
+			return builtin_port(f, i);
+	return NULL;
+}
+
+bool builtin_note(struct fabric *base, const struct worker_note *note)
+{
+	struct builtin_fabric *f = builtin_of(base);
+	struct builtin_port *p = port_by_id(f, note->port_id);
 
 	if (!p)
 		return false;

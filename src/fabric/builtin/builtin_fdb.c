@@ -28,7 +28,7 @@ static bool taken_by_trunk(const struct fdb *fdb, uint64_t mac, uint16_t vlan, c
 	if (vlan & VLAN_KEY_AD || !fdb->any)
 		return false;
 	s = fdb_find(fdb, mac, VLAN_KEY_ANY);
-	if (!s || s->port == self)
+	if (!s || !s->port || s->port == self)
 		return false;
 	owner = s->port->owner;
 	return vlan_trunk_allows(&owner->base.settings.vlan, vlan);
@@ -51,11 +51,11 @@ static bool taken_in_trunk(const struct fdb *fdb, const struct fdb *single, uint
 static int add_claims(struct builtin_fabric *f, struct fdb *fdb, struct fdb *single, enum fdb_kind kind,
 		      bool *conflict)
 {
-	for (unsigned int i = 0; i < f->n; i++) {
-		struct builtin_port *p = f->ports[i];
+	for (unsigned int i = 0; i < f->base.n_ports; i++) {
+		struct builtin_port *p = builtin_port(f, i);
 		uint16_t vlan = claim_vlan(&p->base.settings);
 		struct claim claims[MAX_CLAIMS];
-		unsigned int n = claims_of(&p->base, &p->policy, p->filter, claims);
+		unsigned int n = claims_of(&p->base, claims);
 
 		for (unsigned int k = 0; k < n; k++) {
 			int r;
@@ -98,14 +98,14 @@ static void keep_learned(struct builtin_fabric *f, struct fdb *fdb)
 	const struct fdb *old = f->sw.fdb;
 	unsigned int learned = 0;
 
-	for (unsigned int i = 0; i < f->n; i++)
-		f->ports[i]->port->learned = 0;
+	for (unsigned int i = 0; i < f->base.n_ports; i++)
+		builtin_port(f, i)->port->learned = 0;
 	for (unsigned int i = 0; i < old->slots; i++) {
 		uint64_t mac = FDB_KEY_MAC(old->slot[i].key);
 		uint16_t vlan = FDB_KEY_VLAN(old->slot[i].key);
 		struct sw_port *port = old->slot[i].port;
 
-		/* A NULL port is an entry that was forgotten, or whose port is being deleted. */
+		/* A NULL port: it was forgotten. */
 		if (!old->slot[i].key || old->meta[i].kind != FDB_LEARNED || !port)
 			continue;
 		if (port->learned >= f->base.settings.max_learned ||
@@ -122,20 +122,20 @@ static void keep_learned(struct builtin_fabric *f, struct fdb *fdb)
 
 static void tell_conflicts(struct builtin_fabric *f, const bool *conflict)
 {
-	for (unsigned int i = 0; i < f->n; i++) {
-		struct builtin_port *p = f->ports[i];
+	for (unsigned int i = 0; i < f->base.n_ports; i++) {
+		struct builtin_port *p = builtin_port(f, i);
 		bool was = p->base.mac_conflict;
 
 		p->base.mac_conflict = conflict[i];
 		__atomic_store_n(&p->port->learn_full, p->port->learned >= f->base.settings.max_learned,
 				 __ATOMIC_RELAXED);
-		if (conflict[i] && !was && f->base.events && f->base.events->mac_conflict) {
+		if (conflict[i] && !was) {
 			struct claim claims[MAX_CLAIMS];
 			uint8_t mac[6];
 
-			claims_of(&p->base, &p->policy, p->filter, claims);
+			claims_of(&p->base, claims);
 			mac_store(mac, claims[0].mac);
-			f->base.events->mac_conflict(f->base.ctx, &p->base, mac);
+			fabric_tell_conflict(&p->base, mac);
 		}
 	}
 }
@@ -143,15 +143,17 @@ static void tell_conflicts(struct builtin_fabric *f, const bool *conflict)
 int builtin_build_fdb(struct builtin_fabric *f, struct fdb **ret)
 {
 	static const enum fdb_kind owned[] = {FDB_ADMIN, FDB_PERMANENT, FDB_DRIVER};
-	_cleanup_free_ bool *conflict = calloc(f->n + 1, sizeof(bool));
+	_cleanup_free_ bool *conflict = calloc(f->base.n_ports + 1, sizeof(bool));
 	unsigned int want = 64;
 	struct fdb *fdb, *single;
 	int r;
 
 	/* Room for what drivers may add, and as much again for learning without a rebuild. */
-	for (unsigned int i = 0; i < f->n; i++)
-		want += 2 + (f->ports[i]->filter ? f->ports[i]->filter->unicast_n : 0) +
-			f->ports[i]->port->learned;
+	for (unsigned int i = 0; i < f->base.n_ports; i++) {
+		const struct builtin_port *p = builtin_port(f, i);
+
+		want += 2 + (p->base.filter ? p->base.filter->unicast_n : 0) + p->port->learned;
+	}
 	r = fdb_new(want, &single);
 	if (r < 0)
 		return r;
@@ -185,7 +187,7 @@ static int by_number(const void *a, const void *b)
 /* Which multicast frames the port gets. */
 static void set_groups(const struct builtin_port *p, const struct rx_filter *filter, struct port_conf *c)
 {
-	bool may_more = p->base.settings.trust && p->policy.promisc;
+	bool may_more = p->base.settings.trust && p->base.policy.promisc;
 
 	/* Nothing heard; or a driver that leaves the device as it is after a reset (QEMU's
 	 * virtio_net_reset(): promiscuous, no addresses) and filters by itself: not having asked for groups,
@@ -205,23 +207,23 @@ static void set_groups(const struct builtin_port *p, const struct rx_filter *fil
 	qsort(c->macs + c->n_macs, c->n_groups, sizeof(c->macs[0]), by_number);
 }
 
-struct port_conf *builtin_port_conf(const struct builtin_port *p, const struct fdb *fdb)
+struct port_conf *builtin_port_conf(const struct builtin_port *p, bool link_up, const struct fdb *fdb)
 {
-	const struct rx_filter *filter = p->filter && p->filter->known ? p->filter : NULL;
+	const struct rx_filter *filter = p->base.filter && p->base.filter->known ? p->base.filter : NULL;
 	const struct function_settings *s = &p->base.settings;
 	uint64_t total = p->port->shaper.pool->cost;
 	uint16_t vlan = claim_vlan(s);
 	struct claim claims[MAX_CLAIMS];
-	unsigned int n = claims_of(&p->base, &p->policy, p->filter, claims);
+	unsigned int n = claims_of(&p->base, claims);
 	struct port_conf *c =
 		calloc(1, sizeof(*c) + (n + (filter ? filter->multicast_n : 0)) * sizeof(c->macs[0]));
 
 	if (!c)
 		return NULL;
-	c->link_up = p->base.link_up && !p->base.elsewhere;
+	c->link_up = link_up && !p->base.elsewhere;
 	c->spoofchk = s->spoofchk;
 	c->trusted = s->trust;
-	c->promisc = s->trust && p->policy.promisc && filter && filter->promiscuous;
+	c->promisc = s->trust && p->base.policy.promisc && filter && filter->promiscuous;
 	c->learn = p->base.fabric->settings.learning && !s->spoofchk;
 	c->mode = s->vlan.mode;
 	c->vlan = s->vlan.mode == VLAN_ACCESS ? vlan : 0;

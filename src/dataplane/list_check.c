@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "dataplane/dataplane_check.h"
+#include "dataplane/list_check.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -8,17 +8,6 @@
 #include "datapath/datapath.h"
 #include "fabric/fabric.h"
 #include "vhost/virtio.h"
-
-static int leads_elsewhere(const struct datapath_pref *pref, const struct fabric_settings *fabric,
-			   const struct fabric_ops *ops, struct err *err)
-{
-	if (pref->type != DATAPATH_VHOST_NET || fabric->type == FABRIC_BRIDGE)
-		return 0;
-	return err_set(
-		err, EOPNOTSUPP, "datapaths",
-		"vhost-net leads to a tap of a bridge, and the fabric %s is of type %s: use a fabric of type bridge, or another datapath",
-		fabric->name, ops->type);
-}
 
 /* What a guest cannot do without. */
 static int features_suffice(uint64_t features, const struct datapath_pref *pref, unsigned int queue_pairs,
@@ -28,7 +17,7 @@ static int features_suffice(uint64_t features, const struct datapath_pref *pref,
 
 	if (!(features & VIRTIO_BIT(VIRTIO_F_VERSION_1)))
 		return err_set(err, EOPNOTSUPP, "datapaths",
-			       "%.160s has no rings as of virtio 1 (VIRTIO_F_VERSION_1): leave it out",
+			       "%.160s does not offer VIRTIO_F_VERSION_1: leave it out",
 			       datapath_pref_text(pref, text));
 	if (queue_pairs > 1 && !(features & VIRTIO_BIT(VIRTIO_NET_F_MQ)))
 		return err_set(
@@ -52,13 +41,10 @@ int dataplane_list_check(const struct fabric *fabric, unsigned int queue_pairs,
 		char text[256];
 		int r;
 
-		r = leads_elsewhere(pref, &fabric->settings, fabric->ops, err);
+		r = datapath_fits(pref, &fabric->settings, err);
 		if (r < 0)
 			return r;
-		if (!ops)
-			return err_set(err, EOPNOTSUPP, "datapaths", "%s is not built into this vpfd",
-				       datapath_type_name(pref->type));
-		ability.enforces[i] = ops->enforces(pref, fabric->ops->can(&fabric->settings));
+		ability.enforces[i] = datapath_can(pref, &fabric->settings);
 		features = ops->features(pref, queue_pairs, &why);
 		if (!features) {
 			if (!ability.absent[0])
@@ -76,4 +62,12 @@ int dataplane_list_check(const struct fabric *fabric, unsigned int queue_pairs,
 		ability.features = 0;
 	*ret = ability;
 	return 0;
+}
+
+uint64_t dataplane_least_features(unsigned int queue_pairs)
+{
+	return VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT) |
+	       VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |
+	       VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) | VIRTIO_NET_FRONT_FEATURES |
+	       (queue_pairs > 1 ? VIRTIO_BIT(VIRTIO_NET_F_MQ) : 0);
 }

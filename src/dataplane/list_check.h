@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* dataplane_ops.list_check on a fabric: what a list of datapaths can do there, or why it cannot be had.
+/* What a list of datapaths can do on a fabric, or why it is refused: dataplane_ops.list_check.
  * Thread-safety: main thread. */
 
 #include "dataplane/dataplane.h"
@@ -10,3 +10,5 @@ struct fabric;
 
 int dataplane_list_check(const struct fabric *fabric, unsigned int queue_pairs,
 			 const struct datapath_list *list, struct datapath_ability *ret, struct err *err);
+/* What any datapath that is not available at the moment will most likely serve: no offloads, split rings. */
+uint64_t dataplane_least_features(unsigned int queue_pairs);

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the files of the core share: fabric.c, port.c. */
+
+#include <systemd/sd-event.h>
+
+#include "fabric/fabric.h"
+
+/* A timer that comes once, in `us` from now; made with the first call. */
+int fabric_timer(struct fabric *f, sd_event_source **timer, uint64_t us, sd_event_time_handler_t fn,
+		 void *ctx);
