@@ -7,6 +7,5 @@
 
 #include "fabric/fabric.h"
 
-/* A timer that comes once, in `us` from now; made with the first call. */
-int fabric_timer(struct fabric *f, sd_event_source **timer, uint64_t us, sd_event_time_handler_t fn,
-		 void *ctx);
+/* A timer that comes once, when a provider's answer is due; made with the first call. */
+int fabric_timer(struct fabric *f, sd_event_source **timer, sd_event_time_handler_t fn, void *ctx);

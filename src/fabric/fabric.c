@@ -71,10 +71,9 @@ const char *fabric_type_of(const struct fabric *f)
 	return f->ops->type;
 }
 
-int fabric_timer(struct fabric *f, sd_event_source **timer, uint64_t us, sd_event_time_handler_t fn,
-		 void *ctx)
+int fabric_timer(struct fabric *f, sd_event_source **timer, sd_event_time_handler_t fn, void *ctx)
 {
-	uint64_t due = clock_us() + us;
+	uint64_t due = clock_us() + (f->config.answer_us ? f->config.answer_us : FABRIC_ANSWER_US);
 	int r;
 
 	if (!f->config.event)
@@ -124,14 +123,14 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
 /* Waits for the provider's answer. */
 static int wait_for(struct fabric *f, const struct answer *answer, struct err *err)
 {
-	int r = fabric_timer(f, &f->timer, FABRIC_ANSWER_US, on_time, f);
+	int r = fabric_timer(f, &f->timer, on_time, f);
 
 	if (r < 0) {
 		f->call++; /* whatever it answers */
 		return err_set(err, -r, NULL, "cannot wait for the fabric %s: %s", f->settings.name,
 			       strerror(-r));
 	}
-	f->answer = *answer;
+	f->answer = answer ? *answer : (struct answer){0};
 	f->busy = true;
 	return ANSWER_LATER;
 }
@@ -250,12 +249,13 @@ int fabric_check(struct fabric *f, const struct fabric_check *check, const struc
 		return err_set(err, ENOMEM, NULL, "not enough memory to check settings");
 	c->f = f;
 	c->call = ++calls;
-	c->answer = *answer;
+	if (answer)
+		c->answer = *answer;
 	c->next = f->checks;
 	f->checks = c;
 	r = f->ops->check(f, check, c->call, err);
 	if (r == ANSWER_LATER) {
-		r = fabric_timer(f, &c->timer, FABRIC_ANSWER_US, on_check_time, c);
+		r = fabric_timer(f, &c->timer, on_check_time, c);
 		if (r < 0)
 			err_set(err, -r, NULL, "cannot wait for the fabric %s: %s", f->settings.name,
 				strerror(-r));

@@ -16,10 +16,10 @@
  * comes here. Whether settings can be had in other respects fabric_check() says before anything is saved.
  *
  * Answers. fabric_new(), fabric_set(), fabric_check(), fabric_port_set() and fabric_port_open() may be answered
- * later (util/answer.h), within FABRIC_ANSWER_US each for the provider's part. What is asked of one port is done
- * in the order in which it was asked, one thing at a time. A change that fails, or is not answered in time, has
- * been undone or is being undone when the answer comes; what cannot be undone is `trouble`. fabric_free() and
- * fabric_port_free() end what is under way: no answer comes any more.
+ * later (util/answer.h), within FABRIC_ANSWER_US each for the provider's part. `answer` NULL: it is not waited for.
+ * What is asked of one port is done in the order in which it was asked, one thing at a time. A change that fails, or
+ * is not answered in time, has been undone or is being undone when the answer comes; what cannot be undone is
+ * `trouble`. fabric_free() and fabric_port_free() end what is under way: no answer comes any more.
  *
  * Thread-safety: main thread. */
 
@@ -61,6 +61,7 @@ struct fabric_events { /* each may be NULL; none comes before fabric_new() has s
 struct fabric_config {
 	struct sd_event *event;   /* NULL: nothing ages, and nothing can be answered later */
 	struct worker_pool *pool; /* who switches, or pumps where a port is a tap */
+	uint64_t answer_us;       /* µs, how long a provider's answer is waited for; 0: FABRIC_ANSWER_US */
 	const struct fabric_events *events;
 	void *ctx;
 };

@@ -185,7 +185,7 @@ static int wait_for(struct fabric_port *p, enum doing what, struct err *err)
 			r = sd_event_source_set_enabled(p->work, SD_EVENT_OFF);
 	}
 	if (r >= 0)
-		r = fabric_timer(f, &p->timer, FABRIC_ANSWER_US, on_time, p);
+		r = fabric_timer(f, &p->timer, on_time, p);
 	if (r < 0) {
 		p->call++; /* whatever it answers */
 		return err_set(err, -r, NULL, "cannot wait for the fabric %s: %s", f->settings.name,
