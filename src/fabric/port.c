@@ -334,9 +334,12 @@ static void begin_close(struct fabric_port *p)
 
 static void add_use(struct fabric_port *p, struct fabric_use *use, const struct answer *answer, bool waits)
 {
-	*use = (struct fabric_use){
-		.next = p->uses, .answer = answer ? *answer : (struct answer){0}, .waits = waits};
-	p->uses = use;
+	struct fabric_use **at = &p->uses;
+
+	while (*at)
+		at = &(*at)->next;
+	*use = (struct fabric_use){.answer = answer ? *answer : (struct answer){0}, .waits = waits};
+	*at = use;
 }
 
 int fabric_port_open(struct fabric_port *p, struct fabric_use *use, unsigned int queue_pairs,
