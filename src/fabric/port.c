@@ -390,6 +390,14 @@ static struct fabric_use *waiting(const struct fabric_port *p)
 	return u;
 }
 
+static bool in_use(const struct fabric_port *p)
+{
+	for (const struct fabric_use *u = p->uses; u; u = u->next)
+		if (!u->waits)
+			return true;
+	return false;
+}
+
 /* One of those who wait for the open port has its answer; the others with the next turn of the event loop. */
 static void answer_use(struct fabric_port *p, int r, const struct err *err)
 {
@@ -476,6 +484,12 @@ static int on_work(sd_event_source *source, void *userdata)
 			return 0;
 		sd_event_source_set_enabled(p->work, SD_EVENT_ONESHOT);
 		end_change(p, r, &err);
+		return 0;
+	}
+	if (p->is_open && p->gone && !in_use(p)) {
+		begin_close(p); /* for those who wait there will be another one */
+		if (p->work)
+			sd_event_source_set_enabled(p->work, SD_EVENT_ONESHOT);
 		return 0;
 	}
 	if (p->is_open && waiting(p)) {
