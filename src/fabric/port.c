@@ -462,9 +462,13 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
 	if (p->doing == DO_NOTHING)
 		return 0;
 	err_set(&err, ETIMEDOUT, NULL, "the fabric %s did not answer in time", p->fabric->settings.name);
-	if (p->doing == DO_OPEN)
-		(void)p->fabric->ops->port_close(p); /* what it may have made of it */
-	end(p, -ETIMEDOUT, &err);
+	if (p->doing == DO_OPEN) {
+		done(p);
+		begin_close(p); /* what there may be of it */
+		answer_use(p, -ETIMEDOUT, &err);
+	} else {
+		end(p, -ETIMEDOUT, &err);
+	}
 	return 0;
 }
 
