@@ -156,6 +156,11 @@ void fabric_port_free(struct fabric_port *p)
 		;
 	memmove(&f->ports[i], &f->ports[i + 1], (f->n_ports - i - 1) * sizeof(struct fabric_port *));
 	f->n_ports--;
+	/* The last user went while something was under way. */
+	if (p->doing == DO_OPEN || (p->is_open && p->doing != DO_CLOSE)) {
+		p->call++;
+		(void)f->ops->port_close(p);
+	}
 	f->ops->port_free(p);
 	leave_group(f, p->group);
 	while (p->changes) {

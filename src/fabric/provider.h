@@ -48,7 +48,8 @@ struct fabric_ops {
 	/* The port has its settings, policy and group, and is not in f->ports yet. -ENOMEM. */
 	int (*port_init)(struct fabric_port *p, struct counter_file *counters);
 	void (*port_added)(struct fabric_port *p); /* it is in f->ports */
-	/* It is not in f->ports any more, and closed. What is under way is ended; p itself is the core's to free. */
+	/* It is not in f->ports any more, and closed or being closed; port_close() came before, if it has to, though an
+	 * answer was due. What is under way is ended: no answer counts any more. p itself is the core's to free. */
 	void (*port_free)(struct fabric_port *p);
 	/* p->settings or p->policy changed. On failure the core puts the old ones back and calls again, `undo`: what
 	 * cannot be carried out then is for fabric_tell_trouble(). */
