@@ -178,26 +178,50 @@ void fabric_port_free(struct fabric_port *p)
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata);
 static int on_work(sd_event_source *source, void *userdata);
 
-/* What has begun is answered later. */
-static int wait_for(struct fabric_port *p, enum doing what, struct err *err)
+/* Something may have to wait for its turn. */
+static int need_work(struct fabric_port *p)
 {
-	struct fabric *f = p->fabric;
-	int r = f->config.event ? 0 : -EINVAL;
+	int r = 0;
 
-	if (!r && !p->work) {
-		r = sd_event_add_defer(f->config.event, &p->work, on_work, p);
+	if (!p->fabric->config.event)
+		return -EINVAL;
+	if (!p->work) {
+		r = sd_event_add_defer(p->fabric->config.event, &p->work, on_work, p);
 		if (r >= 0)
 			r = sd_event_source_set_enabled(p->work, SD_EVENT_OFF);
 	}
+	return r;
+}
+
+static int cannot_wait(const struct fabric_port *p, int r, struct err *err)
+{
+	return err_set(err, -r, NULL, "cannot wait for the fabric %s: %s", p->fabric->settings.name,
+		       strerror(-r));
+}
+
+/* What has begun is answered later. */
+static int wait_for(struct fabric_port *p, enum doing what, struct err *err)
+{
+	int r = need_work(p);
+
 	if (r >= 0)
-		r = fabric_timer(f, &p->timer, on_time, p);
+		r = fabric_timer(p->fabric, &p->timer, on_time, p);
 	if (r < 0) {
 		p->call++; /* whatever it answers */
-		return err_set(err, -r, NULL, "cannot wait for the fabric %s: %s", f->settings.name,
-			       strerror(-r));
+		return cannot_wait(p, r, err);
 	}
 	p->doing = what;
 	return ANSWER_LATER;
+}
+
+/* What comes while something is under way, or from within a call to the provider, waits for its turn. */
+static int wait_for_turn(struct fabric_port *p, struct err *err)
+{
+	int r = need_work(p);
+
+	if (r >= 0)
+		r = sd_event_source_set_enabled(p->work, SD_EVENT_ONESHOT);
+	return r < 0 ? cannot_wait(p, r, err) : ANSWER_LATER;
 }
 
 /* Nothing is under way any more: looks for more to do when the event loop comes round. */
@@ -266,16 +290,21 @@ int fabric_port_set(struct fabric_port *p, const struct function_settings *s, co
 	if (answer)
 		c->answer = *answer;
 	if (p->doing != DO_NOTHING || p->changes) {
+		r = wait_for_turn(p, err);
+		if (r < 0) {
+			free(c);
+			return r;
+		}
 		while (*at)
 			at = &(*at)->next;
 		*at = c;
-		return ANSWER_LATER;
+		return r;
 	}
 	p->changes = c;
 	r = begin_change(p, c, err);
 	if (r == ANSWER_LATER)
 		return r;
-	p->changes = NULL;
+	p->changes = c->next;
 	free(c);
 	return r;
 }
@@ -361,10 +390,13 @@ int fabric_port_open(struct fabric_port *p, struct fabric_use *use, unsigned int
 		return 0;
 	}
 	if (p->doing != DO_NOTHING || p->changes || p->is_open) {
+		r = wait_for_turn(p, err);
+		if (r < 0)
+			return r;
 		if (!p->uses)
 			p->queue_pairs = queue_pairs;
 		add_use(p, use, answer, true);
-		return ANSWER_LATER;
+		return r;
 	}
 	p->queue_pairs = queue_pairs;
 	r = begin_open(p, err);
