@@ -31,7 +31,8 @@ struct bt_plan { /* of all instances of a type */
 	enum bt_how how[STEPS];
 	struct bt_fake *f; /* the one that there is */
 	bool slow;         /* prepare takes the time that a stop may take */
-	unsigned int opens, prepares, starts, stops, closes, adds, removes, enables, calls, sets, checks, controls;
+	unsigned int opens, prepares, starts, stops, closes, adds, removes, enables, calls, sets, checks,
+		controls;
 };
 
 struct bt_ring {

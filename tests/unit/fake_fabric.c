@@ -168,7 +168,12 @@ static int op_port_set(struct fabric_port *p, bool undo, struct err *err)
 {
 	enum ff_op op = undo ? FF_UNDO : FF_PORT_SET;
 
+	void (*during)(struct fabric_port *) = ff.during_set;
+
 	note(op, "%s:%u", undo ? "undo" : "set", p->settings.mtu);
+	ff.during_set = NULL;
+	if (during)
+		during(p);
 	return begin(p, op, err);
 }
 
@@ -218,7 +223,6 @@ static int op_port_close(struct fabric_port *p)
 	own->open = false;
 	if (own->op == FF_OPEN)
 		own->busy = false;
-	p->call += own->call == p->call; /* for begin(): after a time-out it has the number of what it ends */
 	return begin(p, FF_CLOSE, NULL);
 }
 
