@@ -141,6 +141,96 @@ static void test_existing(void **state)
 	assert_string_equal(err.field, "bridge");
 }
 
+/* What the kernel refuses is the caller's to hear, not trouble: the port goes on with all that it had. */
+static void test_refused(void **state)
+{
+	struct br_env *e = br_begin(state, false);
+	unsigned int a = br_add(e, NULL), b = br_add(e, NULL), links;
+	struct function_settings s = br_settings(a), before = e->p[a]->settings;
+	struct pf_policy policy = e->policy;
+	struct err err = {0};
+
+	br_settle(e);
+	links = e->links;
+	s.mtu = UINT16_MAX; /* a tap has not got that */
+	s.spoofchk = false;
+	memcpy(s.admin_mac, (uint8_t[6]){2, 0, 0, 0, 0, 0x71}, 6);
+	policy.max_rate_total = 1;
+	assert_int_equal(fabric_port_set(e->p[a], &s, &policy, NULL, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "set its link, tap vpf-pf0-pf"));
+	assert_memory_equal(&e->p[a]->settings, &before, sizeof(before));
+	assert_int_equal(e->p[a]->group->max_rate_total, 0);
+	br_settle(e);
+	assert_int_equal(e->troubles, 0);
+	assert_int_equal(e->links, links);
+	assert_true(e->p[a]->link_up);
+	assert_true(br_sh("ip link show vpf-pf0-pf up | grep -q 'mtu 1500 .*master " BR_NAME "'"));
+	br_send_from(e, a, b, 1);
+	br_expect_at(e, b, b, a, 1);
+	br_send_from(e, b, a, 2);
+	br_expect_at(e, a, a, b, 2);
+	br_put(e->at[a].tap.fd[0], br_make(b, 0x70, 3, NULL)); /* as if it had the other address */
+	br_expect_nothing(e);
+	assert_int_equal(br_stats(e, a).tx_drop[DROP_SPOOF_MAC], 1);
+	/* One that is not refused, and one of a port that is closed: it is found out when it is opened. */
+	s = br_settings(a);
+	s.mtu = 3000;
+	br_set(e, a, &s);
+	br_close_port(e, a);
+	s.mtu = UINT16_MAX;
+	br_set(e, a, &s);
+	assert_int_equal(fabric_port_open(e->p[a], &e->use[a], 1, NULL, &err), -EINVAL);
+	assert_int_equal(e->troubles, 0);
+	/* Of another port's change it is no part. */
+	br_set(e, b, &e->p[b]->settings);
+	assert_int_equal(e->troubles, 0);
+}
+
+/* Where the bridge is gone, or the port in trouble by itself, nothing is refused: it is brought to its settings when
+ * that is over. */
+static void test_set_in_trouble(void **state)
+{
+	static const char *const make =
+		"ip link add " BR_NAME " type bridge && ip link set " BR_NAME " addrgenmode none up";
+	struct br_env *e = *state;
+	struct function_settings s = br_settings(0);
+	unsigned int a, b;
+
+	if (!e)
+		skip();
+	assert_true(br_sh(make));
+	br_begin(state, false);
+	a = br_add(e, NULL);
+	b = br_add(e, NULL);
+	br_settle(e);
+	assert_true(br_sh("ip link del " BR_NAME));
+	br_settle(e);
+	assert_int_equal(e->troubles, 1);
+	s.mtu = UINT16_MAX;
+	br_set(e, a, &s);
+	assert_true(br_sh(make));
+	br_settle(e);
+	assert_int_equal(e->troubles, 2);
+	assert_non_null(strstr(e->why, "tap vpf-pf0-pf"));
+	memcpy(s.admin_mac, (uint8_t[6]){2, 0, 0, 0, 0, 0x71}, 6);
+	br_set(e, a, &s);
+	assert_int_equal(e->p[a]->settings.admin_mac[5], 0x71);
+	assert_int_equal(e->troubles, 2); /* told once */
+	br_send_from(e, b, 0xff, 1);      /* nothing passes */
+	br_expect_nothing(e);
+	s.mtu = 3000;
+	br_set(e, a, &s);
+	br_send_from(e, b, 0x70, 2);
+	br_expect_at(e, a, 0x70, b, 2);
+	/* That is over: refused from now on. */
+	s.mtu = UINT16_MAX;
+	assert_int_equal(fabric_port_set(e->p[a], &s, &e->policy, NULL, NULL), -EINVAL);
+	assert_int_equal(e->p[a]->settings.mtu, 3000);
+	br_send_from(e, b, 0x70, 3);
+	br_expect_at(e, a, 0x70, b, 3);
+	assert_int_equal(e->troubles, 2);
+}
+
 /* What a vpfd that was killed leaves: its bridge, and taps while somebody still has them open. */
 static void test_left_over(void **state)
 {
@@ -221,7 +311,8 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, br_setup, br_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_tap_deleted), TEST(test_tap_taken_out), TEST(test_bridge_deleted),
-		TEST(test_existing),    TEST(test_left_over),     TEST(test_uplink),
+		TEST(test_refused),     TEST(test_set_in_trouble), TEST(test_existing),
+		TEST(test_left_over),   TEST(test_uplink),
 	};
 
 	return cmocka_run_group_tests_name("bridge_trouble", tests, NULL, NULL);
