@@ -224,7 +224,7 @@ void br_add_wire(struct br_env *e)
 	assert_true(br_sh("ip link set wire addrgenmode none master " BR_NAME " && ip link set wire up"));
 	if (bridge_host() & BRIDGE_HOST_VLAN)
 		assert_true(br_sh("bridge vlan add dev wire vid 2-4094"));
-	br_settle(e);
+	BR_UNTIL(e, bridge_of(e->f)->carrier);
 }
 
 struct br_frame br_make(unsigned int dst, unsigned int src, uint8_t mark, const uint32_t *tags)

@@ -49,9 +49,18 @@ int br_teardown(void **state);
 /* The fabric, by e->s; skips the test where the kernel has too little for it. */
 struct br_env *br_begin(void **state, bool vlan);
 int br_new(struct br_env *e, struct err *err); /* the same, where that may fail */
-void br_stop(struct br_env *e); /* ports and fabric */
+void br_stop(struct br_env *e);                /* ports and fabric */
 /* Lets everything happen that is to happen, timers aside. */
 void br_settle(struct br_env *e);
+/* Carrier comes and goes in the kernel's own time. */
+#define BR_UNTIL(e, condition)                                                                               \
+	do {                                                                                                 \
+		br_settle(e);                                                                                \
+		for (unsigned int turns = 0; !(condition); turns++) {                                        \
+			assert_true(turns < 2000);                                                           \
+			assert_true(sd_event_run((e)->event, 10000) >= 0);                                   \
+		}                                                                                            \
+	} while (0)
 bool br_sh(const char *command);
 
 /* With MAC 02:00:00:00:00:n+1; and in a VLAN, or a trunk. */

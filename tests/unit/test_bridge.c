@@ -184,8 +184,7 @@ static void test_link(void **state)
 	br_set(e, a, &s);
 	assert_true(e->p[a]->link_up && !e->p[b]->link_up);
 	assert_true(br_sh("ip link set wire up"));
-	br_settle(e);
-	assert_true(e->p[b]->link_up);
+	BR_UNTIL(e, e->p[b]->link_up);
 	br_send_from(e, b, a, 3);
 	br_expect_at(e, a, a, b, 3);
 	assert_int_equal(e->troubles, 0);

@@ -21,6 +21,7 @@ static void test_tap_deleted(void **state)
 	unsigned int a = br_add(e, NULL), b = br_add(e, NULL);
 	struct fabric_use again = {0};
 	struct link_info i;
+	char command[128];
 
 	br_settle(e);
 	br_send_from(e, a, b, 1);
@@ -41,7 +42,9 @@ static void test_tap_deleted(void **state)
 	assert_int_equal(br_stats(e, a).tx_packets, 2);
 	assert_int_equal(br_stats(e, a).tx_drop[DROP_SPOOF_MAC], 1);
 	/* Taken away: it is there, but not here. */
-	assert_true(br_sh("ip netns add vpf-away && ip link set vpf-pf0-pf netns vpf-away"));
+	snprintf(command, sizeof(command),
+		 "ip netns add vpf-away-%1$d && ip link set vpf-pf0-pf netns vpf-away-%1$d", getpid());
+	assert_true(br_sh(command));
 	br_settle(e);
 	assert_int_equal(e->remade, 1);
 	assert_int_equal(e->troubles, 2);
@@ -50,7 +53,8 @@ static void test_tap_deleted(void **state)
 	assert_int_equal(link_get(bridge_of(e->f)->nl, "vpf-pf0-pf", 0, &i), -ENODEV);
 	br_close_port(e, a);
 	br_open_port(e, a, 1);
-	assert_true(br_sh("ip netns del vpf-away"));
+	snprintf(command, sizeof(command), "ip netns del vpf-away-%d", getpid());
+	assert_true(br_sh(command));
 	br_send_from(e, a, b, 5);
 	br_expect_at(e, b, b, a, 5);
 	assert_int_equal(br_stats(e, a).tx_packets, 3);
@@ -275,18 +279,16 @@ static void test_uplink(void **state)
 	a = br_add(e, NULL);
 	br_settle(e);
 	assert_true(br_sh("ip link show up0 | grep -q 'master " BR_NAME "'"));
-	assert_true(e->p[a]->link_up);
+	BR_UNTIL(e, e->p[a]->link_up);
 	assert_true(br_sh("ip link set up1 down"));
-	br_settle(e);
-	assert_false(e->p[a]->link_up);
+	BR_UNTIL(e, !e->p[a]->link_up);
 	/* Gone and back. */
 	assert_true(br_sh("ip link del up0"));
 	br_settle(e);
 	assert_false(e->p[a]->link_up);
 	assert_true(br_sh("ip link add up0 type veth peer name up1 && ip link set up0 addrgenmode none up &&"
 			  "ip link set up1 addrgenmode none up"));
-	br_settle(e);
-	assert_true(e->p[a]->link_up);
+	BR_UNTIL(e, e->p[a]->link_up);
 	/* None, and one that is not there. */
 	s = e->s;
 	s.uplink = UPLINK_NONE;
@@ -310,7 +312,7 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, br_setup, br_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_tap_deleted), TEST(test_tap_taken_out), TEST(test_bridge_deleted),
+		TEST(test_tap_deleted), TEST(test_tap_taken_out),  TEST(test_bridge_deleted),
 		TEST(test_refused),     TEST(test_set_in_trouble), TEST(test_existing),
 		TEST(test_left_over),   TEST(test_uplink),
 	};
