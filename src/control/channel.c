@@ -28,7 +28,9 @@ struct channel {
 		uint8_t type;
 		uint16_t status, first, count;
 		char text[CTL_TEXT_MAX];
+		uint64_t due; /* number of a SET whose outcome is to come; 0: it is known */
 	} last;
+	uint64_t sets; /* numbers given */
 
 	uint64_t dirty[BITMAP_WORDS];
 	struct {
@@ -234,6 +236,12 @@ static void do_range(struct channel *c, const struct ctl_range *range, unsigned 
 	finish(c, VPF_CTL_OK, "");
 }
 
+static void end_set(struct channel *c, uint16_t status, const char *text)
+{
+	c->last.count = status == VPF_CTL_OK;
+	finish(c, status, text);
+}
+
 static void do_set(struct channel *c, const struct ctl_set *set)
 {
 	char text[CTL_TEXT_MAX] = "";
@@ -249,10 +257,12 @@ static void do_set(struct channel *c, const struct ctl_set *set)
 		finish(c, VPF_CTL_NO_FUNCTION, text);
 		return;
 	}
-	status = c->config.ops->set(c->config.ctx, set, text);
 	c->last.first = set->function;
-	c->last.count = status == VPF_CTL_OK;
-	finish(c, status, text);
+	status = c->config.ops->set(c->config.ctx, set, ++c->sets, text);
+	if (status == CHANNEL_LATER)
+		c->last.due = c->sets;
+	else
+		end_set(c, status, text);
 }
 
 /* The kept outcome, with the records as they are now. */
@@ -286,7 +296,8 @@ static void on_request(struct channel *c, const struct ctl_message *m)
 {
 	if (m->sequence == c->last.sequence) {
 		c->counters.repeated++;
-		send_reply(c);
+		if (!c->last.due)
+			send_reply(c);
 		return;
 	}
 	if (m->sequence < c->last.sequence) {
@@ -311,9 +322,21 @@ static void on_request(struct channel *c, const struct ctl_message *m)
 		finish(c, VPF_CTL_UNSUPPORTED, "this vpfd does not know such a request");
 		break;
 	}
-	if (c->last.status != VPF_CTL_OK)
-		c->counters.refused++;
+	if (c->last.due)
+		return;
+	c->counters.refused += c->last.status != VPF_CTL_OK;
 	send_reply(c);
+}
+
+void channel_answer(struct channel *c, uint64_t number, uint16_t status, const char *text)
+{
+	if (!number || c->last.due != number)
+		return;
+	c->last.due = 0;
+	end_set(c, status, text);
+	c->counters.refused += c->last.status != VPF_CTL_OK;
+	if (c->started) /* else it is kept for when the request is repeated */
+		send_reply(c);
 }
 
 static void activate_pending(struct channel *c)

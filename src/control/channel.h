@@ -9,7 +9,9 @@
  *	  one with the first request that carries its id, and ends the one before. So whoever repeats a HELLO that it
  *	  has overheard ends no session: it cannot make the request. At most one session of each kind.
  *	- Requests of the active session have growing sequence numbers. The last one's outcome is kept: the
- *	  same number again is answered with it, and nothing is done twice. The records after it are read again, so
+ *	  same number again is answered with it, and nothing is done twice. A request that takes time is answered
+ *	  when it is done, and until then not when it is repeated; if its driver asks for something else meanwhile,
+ *	  it has given up waiting. The records after it are read again, so
  *	  that an answer that comes late never tells of a state older than an event did that went before.
  *	- What changes is a bit per function (channel_dirty()), sent as EVENTs with the functions' records as
  *	  they are when it is sent; one EVENT is on its way at a time, and is sent again until it is acknowledged. A
@@ -27,6 +29,7 @@
 
 #define CHANNEL_FUNCTIONS_MAX 256
 #define CHANNEL_NEVER         UINT64_MAX
+#define CHANNEL_LATER         UINT16_MAX /* no status of the format's */
 
 enum channel_news {
 	CHANNEL_HELLO, /* a session has become active */
@@ -43,8 +46,9 @@ struct channel_ops {
 	/* `function` is below the channel's `functions`; `ret` is zeroed. */
 	void (*record)(void *ctx, unsigned int function, struct vpf_ctl_function *ret);
 	void (*stats)(void *ctx, unsigned int function, struct vpf_ctl_stats *ret);
-	/* Carries out a request for the VF `set->function` (1…): VPF_CTL_*, with text unless OK. */
-	uint16_t (*set)(void *ctx, const struct ctl_set *set, char text[CTL_TEXT_MAX]);
+	/* Carries out a request for the VF `set->function` (1…): VPF_CTL_*, with text unless OK. CHANNEL_LATER: it
+	 * is under way, and channel_answer() follows with `number`. */
+	uint16_t (*set)(void *ctx, const struct ctl_set *set, uint64_t number, char text[CTL_TEXT_MAX]);
 	void (*news)(void *ctx, enum channel_news news);
 };
 
@@ -93,6 +97,8 @@ void channel_stop(struct channel *c, uint64_t now);
 void channel_set_key(struct channel *c, const uint8_t key[VPF_CTL_KEY_LEN]);
 
 void channel_receive(struct channel *c, uint64_t now, const void *frame, size_t len);
+/* The outcome of a request that was to be answered later; as of channel_ops.set. Not from within a callback. */
+void channel_answer(struct channel *c, uint64_t number, uint16_t status, const char *text);
 /* Function 0… has changed: its record will be sent with the next channel_tick(). */
 void channel_dirty(struct channel *c, unsigned int function);
 /* When there is something to do: CHANNEL_NEVER, or a time, perhaps of the past. */

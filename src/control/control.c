@@ -132,7 +132,7 @@ static void on_stats(void *ctx, unsigned int function, struct vpf_ctl_stats *ret
 	record_stats(function, &stats, ret);
 }
 
-static uint16_t on_set(void *ctx, const struct ctl_set *set, char text[CTL_TEXT_MAX])
+static uint16_t on_set(void *ctx, const struct ctl_set *set, uint64_t number, char text[CTL_TEXT_MAX])
 {
 	const struct entry *e = ctx;
 	struct model *m = e->control->config.model;
@@ -141,6 +141,7 @@ static uint16_t on_set(void *ctx, const struct ctl_set *set, char text[CTL_TEXT_
 	char why[sizeof(err.field) + sizeof(err.text) + 2] = "";
 	int r;
 
+	(void)number;
 	r = record_apply(set, &s, &err);
 	if (!r)
 		r = model_function_request(m, e->pf, set->function, set->mask, &s, &err);

@@ -33,6 +33,8 @@ static struct {
 	uint64_t now, random;
 	bool started, room, refuse, other_key;
 	struct function_settings settings[FUNCTIONS];
+	bool later;                                   /* requests are answered later */
+	uint64_t due;                                 /* number of the last of these */
 	uint64_t pending, set_session, event_session; /* ids that vpfd has told, and that it had when… */
 	uint32_t sequence, set_sequence, event_sequence;
 } t;
@@ -147,7 +149,7 @@ static void on_stats(void *ctx, unsigned int function, struct vpf_ctl_stats *ret
 	record_stats(function, &stats, ret);
 }
 
-static uint16_t on_set(void *ctx, const struct ctl_set *set, char text[CTL_TEXT_MAX])
+static uint16_t on_set(void *ctx, const struct ctl_set *set, uint64_t number, char text[CTL_TEXT_MAX])
 {
 	const struct channel_session *session = channel_session(t.channel);
 	struct function_settings s, *now = &t.settings[set->function];
@@ -171,6 +173,10 @@ static uint16_t on_set(void *ctx, const struct ctl_set *set, char text[CTL_TEXT_
 	}
 	*now = s;
 	channel_dirty(t.channel, set->function);
+	if (t.later) {
+		t.due = number;
+		return CHANNEL_LATER;
+	}
 	return VPF_CTL_OK;
 }
 
@@ -262,6 +268,9 @@ static void set_state(uint8_t bits)
 	t.room = bits & 2;
 	t.refuse = bits & 4;
 	t.other_key = bits & 8;
+	t.later = bits & 16;
+	if (bits & 32) /* also one that was given, or given up, long ago */
+		channel_answer(t.channel, t.due, bits & 64 ? VPF_CTL_OK : VPF_CTL_DENIED, "late");
 	channel_set_key(t.channel, key());
 }
 

@@ -58,12 +58,13 @@ static void on_stats(void *ctx, unsigned int function, struct vpf_ctl_stats *ret
 	ret->rx_packets = htole64(1000 + function);
 }
 
-static uint16_t on_set(void *ctx, const struct ctl_set *set, char text[CTL_TEXT_MAX])
+static uint16_t on_set(void *ctx, const struct ctl_set *set, uint64_t number, char text[CTL_TEXT_MAX])
 {
 	struct ch_env *t = ctx;
 
 	assert_true(set->function >= 1 && set->function < CH_FUNCTIONS);
 	t->sets++;
+	t->set_number = number;
 	if (t->set_status) {
 		snprintf(text, CTL_TEXT_MAX, "because");
 		return t->set_status;

@@ -22,6 +22,7 @@ struct ch_env {
 	uint32_t value[CH_FUNCTIONS]; /* a function's state: shown as max_rate */
 	unsigned int sets;
 	uint16_t set_status;
+	uint64_t set_number; /* of the last one */
 	bool dirty_in_set;
 	unsigned int news[3];
 };

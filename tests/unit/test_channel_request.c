@@ -182,6 +182,69 @@ static void test_request_of_a_newer_driver(void **state)
 	ch_take(t, VPF_CTL_RESET);
 }
 
+/* The outcome of one that takes time: once, when it is there, and kept as any other. */
+static void test_answer_that_comes_later(void **state)
+{
+	struct ch_env *t = *state;
+	uint64_t session = ch_activate(t, 7), number;
+
+	channel_start(t->channel, t->now);
+	t->set_status = CHANNEL_LATER;
+	ch_receive(t, ch_set_rate(session, 2, 5, 10));
+	number = t->set_number;
+	ch_assert_silent(t);
+	ch_receive(t, ch_set_rate(session, 2, 5, 10)); /* its driver is impatient */
+	ch_assert_silent(t);
+	assert_int_equal(t->sets, 1);
+	channel_answer(t->channel, number + 1, VPF_CTL_OK, "");
+	ch_assert_silent(t);
+
+	t->value[5] = 10;
+	channel_answer(t->channel, number, VPF_CTL_OK, "");
+	assert_int_equal(ch_record_value(ch_reply(t, session, 2), 0), 10);
+	channel_answer(t->channel, number, VPF_CTL_DENIED, "twice");
+	ch_assert_silent(t);
+	ch_receive(t, ch_set_rate(session, 2, 5, 10));
+	assert_int_equal(ch_status(t, session, 2), VPF_CTL_OK);
+	assert_int_equal(t->sets, 1);
+
+	ch_receive(t, ch_set_rate(session, 3, 5, 20));
+	channel_answer(t->channel, t->set_number, VPF_CTL_DENIED, "because");
+	assert_int_equal(ch_status(t, session, 3), VPF_CTL_DENIED);
+	assert_int_equal(ch_counters(t)->refused, 1);
+}
+
+/* A driver that asks for something else has given up, as has one with another session; neither hears of it. */
+static void test_answer_that_comes_too_late(void **state)
+{
+	struct ch_env *t = *state;
+	uint64_t session = ch_activate(t, 7), number;
+
+	channel_start(t->channel, t->now);
+	t->set_status = CHANNEL_LATER;
+	ch_receive(t, ch_set_rate(session, 2, 5, 10));
+	number = t->set_number;
+	ch_receive(t, peer_range(VPF_CTL_GET, session, 3, 0, 1));
+	assert_int_equal(ch_status(t, session, 3), VPF_CTL_OK);
+	channel_answer(t->channel, number, VPF_CTL_OK, "");
+	ch_assert_silent(t);
+
+	ch_receive(t, ch_set_rate(session, 4, 5, 10));
+	number = t->set_number;
+	session = ch_activate(t, 8);
+	channel_answer(t->channel, number, VPF_CTL_OK, "");
+	ch_assert_silent(t);
+
+	/* It is kept while function 0 is stopped, for when the request is repeated. */
+	ch_receive(t, ch_set_rate(session, 5, 5, 10));
+	channel_stop(t->channel, t->now);
+	channel_answer(t->channel, t->set_number, VPF_CTL_OK, "");
+	ch_assert_silent(t);
+	channel_start(t->channel, t->now);
+	ch_receive(t, ch_set_rate(session, 5, 5, 10));
+	assert_int_equal(ch_status(t, session, 5), VPF_CTL_OK);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, ch_setup, ch_teardown)
@@ -193,6 +256,8 @@ int main(void)
 		TEST(test_ranges),
 		TEST(test_set_of_functions_that_cannot_be_set),
 		TEST(test_request_of_a_newer_driver),
+		TEST(test_answer_that_comes_later),
+		TEST(test_answer_that_comes_too_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
