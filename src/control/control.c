@@ -104,8 +104,7 @@ static void on_describe(void *ctx, struct vpf_ctl_hello_reply *ret)
 	const struct model_pf *pf = model_pf_find(e->control->config.model, e->pf);
 
 	ret->vfs = htole16((uint16_t)pf->s.vfs);
-	ret->capabilities =
-		htole32(VPF_CTL_SETTINGS | VPF_CTL_CAP_VLAN_AD | VPF_CTL_CAP_MIN_RATE | VPF_CTL_CAP_STATS);
+	ret->capabilities = htole32(record_capabilities(model_pf_can(e->control->config.model, pf)));
 	memcpy(ret->mac, pf->fn[VPF_FUNCTION_PF].s.mac, sizeof(ret->mac));
 	ctl_text(ret->pf, sizeof(ret->pf), e->pf);
 	ctl_text(ret->daemon, sizeof(ret->daemon), VPF_VERSION);

@@ -6,6 +6,8 @@
 #include <endian.h>
 #include <string.h>
 
+#include "settings/can.h"
+
 static_assert(SETTING_MAC == VPF_CTL_MAC && SETTING_VLAN == VPF_CTL_VLAN && SETTING_RATE == VPF_CTL_RATE &&
 		      SETTING_SPOOFCHK == VPF_CTL_SPOOFCHK && SETTING_TRUST == VPF_CTL_TRUST &&
 		      SETTING_LINK == VPF_CTL_LINK && SETTING_ALL == VPF_CTL_SETTINGS,
@@ -162,4 +164,27 @@ uint16_t record_status(int r)
 	default:
 		return VPF_CTL_FAILED;
 	}
+}
+
+uint32_t record_capabilities(uint32_t can)
+{
+	static const struct {
+		uint32_t can, capability;
+	} rows[] = {
+		{CAN_ADMIN_MAC, VPF_CTL_MAC},
+		{CAN_VLAN, VPF_CTL_VLAN},
+		{CAN_VLAN_AD, VPF_CTL_VLAN | VPF_CTL_CAP_VLAN_AD},
+		{CAN_MAX_RATE, VPF_CTL_RATE},
+		{CAN_MIN_RATE, VPF_CTL_RATE | VPF_CTL_CAP_MIN_RATE},
+		{CAN_SPOOFCHK | CAN_NO_SPOOFCHK, VPF_CTL_SPOOFCHK},
+		{CAN_TRUST, VPF_CTL_TRUST},
+		{CAN_LINK, VPF_CTL_LINK},
+		{CAN_STATS, VPF_CTL_CAP_STATS},
+	};
+	uint32_t capabilities = 0;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if ((can & rows[i].can) == rows[i].can)
+			capabilities |= rows[i].capability;
+	return capabilities;
 }

@@ -19,3 +19,6 @@ int record_apply(const struct ctl_set *set, struct function_settings *s, struct 
 
 /* VPF_CTL_* for a negative errno of the model, or 0. */
 uint16_t record_status(int r);
+/* What HELLO says that the host can do, for VFs whose switches can enforce `can` (CAN_*): VPF_CTL_* of settings and
+ * VPF_CTL_CAP_*. */
+uint32_t record_capabilities(uint32_t can);

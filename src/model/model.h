@@ -144,6 +144,9 @@ int model_function_get(const struct model *m, const char *pf, unsigned int fn, s
 int model_function_binding(const struct model *m, const char *pf, unsigned int fn, struct binding_info *ret);
 /* The list in force: of what may serve it, in order. */
 struct datapath_list model_function_list(const struct model_pf *pf, unsigned int fn);
+/* Which settings the PF's VFs can have where they are served: CAN_* (settings/can.h) that every datapath of the list in
+ * force can enforce, for at least one VF. */
+uint32_t model_pf_can(const struct model *m, const struct model_pf *pf);
 /* Path of the file with the VM's key, "vpf-key=" and 32 hexadecimal digits, for QEMU; returns ret. */
 const char *model_key_path(const struct model *m, const char *pf, char ret[108]);
 /* Path of the function's socket; returns ret. */

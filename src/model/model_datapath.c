@@ -384,3 +384,22 @@ struct function_offer model_datapath_offer(const struct model *m, const struct m
 	return (struct function_offer){.list = features_of(m, pf, &effective->datapaths),
 				       .pf = features_of(m, pf, &pf->s.datapaths)};
 }
+
+uint32_t model_pf_can(const struct model *m, const struct model_pf *pf)
+{
+	struct memory memory = {0};
+	uint32_t can = 0;
+
+	for (unsigned int fn = VPF_FUNCTION_VF(0); fn <= pf->s.vfs; fn++) {
+		struct candidate c = candidate_of(pf, fn);
+		struct datapath_list list = model_function_list(pf, fn);
+		uint32_t all = UINT32_MAX;
+
+		if (ask(m, &c, &list, &memory) < 0)
+			continue;
+		for (unsigned int i = 0; i < list.n; i++)
+			all &= memory.ability.enforces[i];
+		can |= all;
+	}
+	return can;
+}
