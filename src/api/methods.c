@@ -4,8 +4,8 @@
 
 #include <string.h>
 
+#include "settings/json_build.h"
 #include "util/clock.h"
-#include "vhost/vhost_user.h"
 
 #define WORKERS_MAX 64
 
@@ -33,11 +33,10 @@ static json_t *workers_json(const struct api_env *env)
 	json_t *list = json_array();
 
 	for (unsigned int i = 0; i < n; i++)
-		json_array_append_new(
-			list,
-			json_pack("{s:I, s:I, s:I, s:I, s:I}", "polls", (json_int_t)info[i].polls, "packets",
-				  (json_int_t)info[i].packets, "sleeps", (json_int_t)info[i].sleeps, "cpu_ns",
-				  (json_int_t)info[i].cpu_ns, "queues", (json_int_t)info[i].queues));
+		json_add(&list, json_pack("{s:I, s:I, s:I, s:I, s:I}", "polls", (json_int_t)info[i].polls,
+					  "packets", (json_int_t)info[i].packets, "sleeps",
+					  (json_int_t)info[i].sleeps, "cpu_ns", (json_int_t)info[i].cpu_ns,
+					  "queues", (json_int_t)info[i].queues));
 	return list;
 }
 
@@ -52,12 +51,7 @@ static int method_status(struct api_call *call, const json_t *params, json_t **r
 	while (model_fabric_at(env->model, (unsigned int)fabrics))
 		fabrics++;
 	for (; (pf = model_pf_at(env->model, (unsigned int)pfs)); pfs++) {
-		for (unsigned int fn = 0; fn <= pf->s.vfs; fn++) {
-			struct vhost_user_info vu = {0};
-
-			if (!model_function_get(env->model, pf->s.name, fn, NULL, &vu, NULL) && vu.connected)
-				connected++;
-		}
+		connected += model_pf_connected(env->model, pf);
 		functions += pf->s.vfs + 1;
 	}
 	*ret = json_pack("{s:s, s:I, s:i, s:o, s:I, s:I, s:I, s:I, s:s, s:s}", "version", VPF_VERSION,
@@ -105,9 +99,8 @@ static int method_help(struct api_call *call, const json_t *params, json_t **ret
 	(void)params;
 	(void)err;
 	for (const struct api_method *m = api_call_methods(call); m->name; m++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s}", "method", m->name, "doc",
-						      m->doc, "params", json_fields_describe(m->params),
-						      "result", m->result));
+		json_add(&list, json_pack("{s:s, s:s, s:o, s:s}", "method", m->name, "doc", m->doc, "params",
+					  json_fields_describe(m->params), "result", m->result));
 	*ret = list;
 	return 0;
 }

@@ -2,6 +2,7 @@
 
 #include "api/methods.h"
 #include "api/objects.h"
+#include "settings/json_build.h"
 #include "settings/settings_json.h"
 
 const struct json_field params_fabric_add[] = {PARAM_NAME("of the new fabric"), FABRIC_SETTINGS_FIELDS, {0}};
@@ -76,7 +77,7 @@ int method_fabric_list(struct api_call *call, const json_t *params, json_t **ret
 	(void)params;
 	(void)err;
 	for (unsigned int i = 0; model_fabric_at(env->model, i); i++)
-		json_array_append_new(list, object_fabric(env, model_fabric_at(env->model, i)));
+		json_add(&list, object_fabric(env, model_fabric_at(env->model, i)));
 	*ret = list;
 	return 0;
 }
@@ -95,7 +96,7 @@ int method_fabric_show(struct api_call *call, const json_t *params, json_t **ret
 
 static void add_row(void *arg, const struct fdb_row *row)
 {
-	json_array_append_new(arg, object_fdb_row(row));
+	json_add(arg, object_fdb_row(row));
 }
 
 int method_fdb_show(struct api_call *call, const json_t *params, json_t **ret, struct err *err)
@@ -108,7 +109,7 @@ int method_fdb_show(struct api_call *call, const json_t *params, json_t **ret, s
 	if (r < 0)
 		return r;
 	list = json_array();
-	r = model_fabric_fdb(env->model, f->s.name, add_row, list);
+	r = model_fabric_fdb(env->model, f->s.name, add_row, &list);
 	if (r < 0) {
 		json_decref(list);
 		return err_set(err, -r, "fabric", "cannot read the forwarding table of %s", f->s.name);

@@ -3,7 +3,8 @@
 #include "api/methods.h"
 #include "api/moves.h"
 #include "api/objects.h"
-#include "settings/settings_json.h"
+#include "settings/function_fields.h"
+#include "settings/json_build.h"
 
 #define PARAM_PF                                                                                             \
 	{                                                                                                    \
@@ -59,7 +60,6 @@ int method_vf_set(struct api_call *call, const json_t *params, json_t **ret, str
 	struct function_settings s;
 	struct binding_info before = {0};
 	unsigned int fn = 0;
-	bool own_mtu;
 	int r;
 
 	r = param_pf(env, params, "pf", &pf, err);
@@ -69,12 +69,11 @@ int method_vf_set(struct api_call *call, const json_t *params, json_t **ret, str
 	if (r < 0)
 		return r;
 	s = pf->fn[fn].s;
-	own_mtu = pf->fn[fn].own_mtu;
-	r = function_settings_read(params, &s, &own_mtu, err);
+	r = function_settings_read(params, &s, err);
 	if (r < 0)
 		return r;
 	model_function_binding(env->model, pf->s.name, fn, &before);
-	r = model_function_set(env->model, pf->s.name, fn, &s, own_mtu, err);
+	r = model_function_set(env->model, pf->s.name, fn, &s, s.own_mtu, err);
 	if (r < 0)
 		return r;
 	if (json_is_true(json_object_get(params, "wait")) && env->moves) {
@@ -102,7 +101,7 @@ int method_vf_show(struct api_call *call, const json_t *params, json_t **ret, st
 	return 0;
 }
 
-static void add_function_stats(const struct api_env *env, json_t *list, const struct model_pf *pf,
+static void add_function_stats(const struct api_env *env, json_t **list, const struct model_pf *pf,
 			       unsigned int fn)
 {
 	struct port_stats stats;
@@ -111,11 +110,11 @@ static void add_function_stats(const struct api_env *env, json_t *list, const st
 	if (model_function_get(env->model, pf->s.name, fn, NULL, NULL, &stats) < 0)
 		return;
 	o = json_pack("{s:s, s:o}", "pf", pf->s.name, "vf", object_vf(fn));
-	json_object_update_new(o, object_stats(&stats));
-	json_array_append_new(list, o);
+	json_join(&o, object_stats(&stats));
+	json_add(list, o);
 }
 
-static void add_uplink_stats(const struct api_env *env, json_t *list, const struct model_fabric *f)
+static void add_uplink_stats(const struct api_env *env, json_t **list, const struct model_fabric *f)
 {
 	struct fabric_state state;
 	struct port_stats stats = {0};
@@ -124,8 +123,8 @@ static void add_uplink_stats(const struct api_env *env, json_t *list, const stru
 	if (f->s.uplink == UPLINK_NONE || model_fabric_get(env->model, f->s.name, &state, &stats) < 0)
 		return;
 	o = json_pack("{s:s, s:s}", "fabric", f->s.name, "uplink", f->s.uplink_name);
-	json_object_update_new(o, object_stats(&stats));
-	json_array_append_new(list, o);
+	json_join(&o, object_stats(&stats));
+	json_add(list, o);
 }
 
 int method_stats(struct api_call *call, const json_t *params, json_t **ret, struct err *err)
@@ -154,11 +153,11 @@ int method_stats(struct api_call *call, const json_t *params, json_t **ret, stru
 		if ((only && pf != only) || (fabric && pf->fabric != fabric))
 			continue;
 		for (unsigned int j = vf ? fn : 0; j <= (vf ? fn : pf->s.vfs); j++)
-			add_function_stats(env, list, pf, j);
+			add_function_stats(env, &list, pf, j);
 	}
 	for (unsigned int i = 0; !only && model_fabric_at(env->model, i); i++)
 		if (!fabric || model_fabric_at(env->model, i) == fabric)
-			add_uplink_stats(env, list, model_fabric_at(env->model, i));
+			add_uplink_stats(env, &list, model_fabric_at(env->model, i));
 	*ret = list;
 	return 0;
 }

@@ -4,7 +4,8 @@
 
 #include "api/methods.h"
 #include "api/objects.h"
-#include "settings/settings_json.h"
+#include "settings/json_build.h"
+#include "settings/pf_fields.h"
 #include "vhost/vhost_user.h"
 
 const struct json_field params_pf_add[] = {
@@ -115,7 +116,7 @@ int method_pf_list(struct api_call *call, const json_t *params, json_t **ret, st
 	(void)params;
 	(void)err;
 	for (unsigned int i = 0; model_pf_at(env->model, i); i++)
-		json_array_append_new(list, object_pf(env, model_pf_at(env->model, i), false));
+		json_add(&list, object_pf(env, model_pf_at(env->model, i), false));
 	*ret = list;
 	return 0;
 }

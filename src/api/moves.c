@@ -7,6 +7,7 @@
 
 #include "api/env.h"
 #include "api/objects.h"
+#include "settings/json_build.h"
 
 struct waiting {
 	struct waiting *next;
@@ -15,7 +16,7 @@ struct waiting {
 	char pf[VPF_NAME_MAX];
 	unsigned int fn;
 	struct binding_info before;
-	json_t *failed; /* [{"datapath", "reason"}] */
+	json_t *failed; /* [{"datapath", "reason"}]; NULL: there was no memory for one of them */
 	/* Looks once nothing else is to be done: what an event tells of may be in the middle of it. */
 	sd_event_source *look, *limit;
 };
@@ -52,7 +53,7 @@ static json_t *move_json(const struct waiting *w, const struct binding_info *now
 			      object_serving(now), "settled", settled(now), "failed", w->failed);
 
 	if (now->moves != w->before.moves)
-		json_object_set_new(o, "gap_us", json_integer((json_int_t)now->last_gap_us));
+		json_put(&o, "gap_us", json_integer((json_int_t)now->last_gap_us));
 	return o;
 }
 
@@ -69,8 +70,11 @@ static void answer(struct waiting *w)
 		api_deferred_done(w->call, NULL, &err);
 	} else {
 		o = object_function(env, pf, w->fn);
-		json_object_set_new(o, "move", move_json(w, &now));
-		api_deferred_done(w->call, o, NULL);
+		json_put(&o, "move", move_json(w, &now));
+		if (!o)
+			err_set(&err, ENOMEM, NULL,
+				"the settings are changed, but there is no memory to tell what follows");
+		api_deferred_done(w->call, o, o ? NULL : &err);
 	}
 	waiting_free(w);
 }
@@ -98,13 +102,15 @@ static void on_event(void *ctx, const struct model_event *e)
 {
 	struct moves *moves = ctx;
 
-	if (e->topic != TOPIC_DATAPATH && e->topic != TOPIC_PF && e->topic != TOPIC_FUNCTION)
+	enum model_topic topic = model_event_names[e->kind].topic;
+
+	if (topic != TOPIC_DATAPATH && topic != TOPIC_PF && topic != TOPIC_FUNCTION)
 		return;
 	for (struct waiting *w = moves->first; w; w = w->next) {
 		if (!e->pf || strcmp(e->pf, w->pf) != 0)
 			continue;
-		if (e->topic == TOPIC_DATAPATH && e->function == (int)w->fn && !strcmp(e->event, "failed"))
-			json_array_append(w->failed, (json_t *)e->detail);
+		if (e->kind == EVENT_DATAPATH_FAILED && e->function == (int)w->fn)
+			json_add(&w->failed, json_incref((json_t *)e->detail));
 		sd_event_source_set_enabled(w->look, SD_EVENT_ONESHOT);
 	}
 }
@@ -112,12 +118,18 @@ static void on_event(void *ctx, const struct model_event *e)
 int moves_new(sd_event *event, struct model *model, struct moves **ret)
 {
 	struct moves *moves = calloc(1, sizeof(*moves));
+	int r;
 
 	if (!moves)
 		return -ENOMEM;
 	moves->event = sd_event_ref(event);
 	moves->model = model;
-	model_listen(model, on_event, moves);
+	r = model_listen(model, on_event, moves);
+	if (r < 0) {
+		sd_event_unref(moves->event);
+		free(moves);
+		return r;
+	}
 	*ret = moves;
 	return 0;
 }
@@ -147,7 +159,7 @@ int moves_wait(struct moves *moves, struct api_call *call, const char *pf, unsig
 	w->before = *before;
 	w->failed = json_array();
 	snprintf(w->pf, sizeof(w->pf), "%s", pf);
-	r = sd_event_add_defer(moves->event, &w->look, on_look, w);
+	r = w->failed ? sd_event_add_defer(moves->event, &w->look, on_look, w) : -ENOMEM;
 	if (r >= 0)
 		r = sd_event_source_set_priority(w->look, SD_EVENT_PRIORITY_IDLE);
 	if (r >= 0)

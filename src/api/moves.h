@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Answers of vf.set that wait until the function's new list has shown who serves it. Thread-safety: main
+/* Answers of vf.set that wait until it is known which datapath of the new list serves the function. Thread-safety: main
  * thread. */
 
 #include "api/rpc.h"

@@ -8,6 +8,7 @@
 
 #include "control/control.h"
 #include "qemu/pf_qemu.h"
+#include "settings/json_build.h"
 #include "settings/mac.h"
 #include "settings/settings_json.h"
 #include "vhost/vhost_user.h"
@@ -33,7 +34,7 @@ static json_t *direction(uint64_t packets, uint64_t bytes, uint64_t broadcast, u
 	for (int i = 0; i < DROP_REASONS; i++) {
 		dropped += drop[i];
 		if (drop[i])
-			json_object_set_new(drops, drop_reason_name(i), json_integer((json_int_t)drop[i]));
+			json_put(&drops, drop_reason_name(i), json_integer((json_int_t)drop[i]));
 	}
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "packets", (json_int_t)packets, "bytes",
 			 (json_int_t)bytes, "broadcast", (json_int_t)broadcast, "multicast",
@@ -59,26 +60,41 @@ json_t *object_fdb_row(const struct fdb_row *row)
 			 fdb_kind_name(row->kind), "pf", row->pf, "vf", object_vf(row->function), "age", age);
 }
 
+static json_t *fabric_pfs_json(const struct api_env *env, const struct model_fabric *f)
+{
+	json_t *pfs = json_array();
+
+	for (unsigned int i = 0; model_pf_at(env->model, i); i++)
+		if (model_pf_at(env->model, i)->fabric == f)
+			json_add(&pfs, json_string(model_pf_at(env->model, i)->s.name));
+	return pfs;
+}
+
+/* What is known of the uplink besides its settings. */
+static json_t *uplink_json(json_t *settings, const struct model_fabric *f, const struct fabric_state *state)
+{
+	json_t *uplink = json_incref(json_object_get(settings, "uplink"));
+
+	json_put(&uplink, "carrier", json_boolean(!f->uplink_absent && state->uplink_carrier));
+	if (f->uplink_absent)
+		json_put(&uplink, "absent", rpc_text(f->uplink_error));
+	return uplink;
+}
+
 json_t *object_fabric(const struct api_env *env, const struct model_fabric *f)
 {
 	struct port_stats uplink_stats = {0};
 	struct fabric_state state = {0};
-	json_t *o = fabric_settings_json(&f->s), *uplink, *pfs = json_array();
+	json_t *o = fabric_settings_json(&f->s);
 
 	model_fabric_get(env->model, f->s.name, &state, &uplink_stats);
-	uplink = json_object_get(o, "uplink");
-	json_object_set_new(uplink, "carrier", json_boolean(!f->uplink_absent && state.uplink_carrier));
-	if (f->uplink_absent)
-		json_object_set_new(uplink, "absent", rpc_text(f->uplink_error));
-	for (unsigned int i = 0; model_pf_at(env->model, i); i++)
-		if (model_pf_at(env->model, i)->fabric == f)
-			json_array_append_new(pfs, json_string(model_pf_at(env->model, i)->s.name));
-	json_object_set_new(o, "pfs", pfs);
-	json_object_set_new(o, "ports", json_integer(state.ports));
-	json_object_set_new(o, "fdb_entries", json_integer(state.fdb_entries));
-	json_object_set_new(o, "fdb_learned", json_integer(state.fdb_learned));
+	json_put(&o, "uplink", uplink_json(o, f, &state));
+	json_put(&o, "pfs", fabric_pfs_json(env, f));
+	json_put(&o, "ports", json_integer(state.ports));
+	json_put(&o, "fdb_entries", json_integer(state.fdb_entries));
+	json_put(&o, "fdb_learned", json_integer(state.fdb_learned));
 	if (f->s.uplink != UPLINK_NONE)
-		json_object_set_new(o, "uplink_stats", object_stats(&uplink_stats));
+		json_put(&o, "uplink_stats", object_stats(&uplink_stats));
 	return o;
 }
 
@@ -90,7 +106,7 @@ static json_t *driver_json(const struct rx_filter *filter)
 		return json_pack("{s:b}", "known", 0);
 	unicast = json_array();
 	for (unsigned int i = 0; i < filter->unicast_n; i++)
-		json_array_append_new(unicast, mac_json(filter->unicast[i]));
+		json_add(&unicast, mac_json(filter->unicast[i]));
 	return json_pack("{s:b, s:o, s:b, s:b, s:o, s:b}", "known", 1, "mac", mac_json(filter->main_mac),
 			 "promiscuous", filter->promiscuous, "all_multicast", filter->all_multicast,
 			 "unicast", unicast, "unicast_overflow", filter->unicast_overflow);
@@ -122,29 +138,34 @@ static json_t *binding_json(const struct api_env *env, const struct model_pf *pf
 			 "last_error", info.last_error[0] ? rpc_text(info.last_error) : json_null());
 }
 
-json_t *object_function(const struct api_env *env, const struct model_pf *pf, unsigned int fn)
+/* What is so of a function, besides its settings. */
+static json_t *function_state_json(const struct api_env *env, const struct model_pf *pf, unsigned int fn)
 {
-	const struct function_settings *s = &pf->fn[fn].s;
 	struct function_state state = {.datapath = "none"};
 	struct vhost_user_info vu = {0};
 	char path[108], features[32];
 
 	model_function_get(env->model, pf->s.name, fn, &state, &vu, NULL);
 	snprintf(features, sizeof(features), "0x%" PRIx64, vu.features);
-	return json_pack(
-		"{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:i, s:I, s:I, s:o, s:b, s:b, s:s, s:s, s:b, s:o, s:s, s:I, s:I, s:o, s:o, s:o}",
-		"pf", pf->s.name, "vf", object_vf(fn), "mac", mac_json(s->mac), "admin_mac",
-		mac_is_zero(s->admin_mac) ? json_null() : mac_json(s->admin_mac), "vlan", vlan_json(&s->vlan),
-		"spoofchk", s->spoofchk, "trust", s->trust, "link", link_mode_name(s->link), "mtu", s->mtu,
-		"min_rate", (json_int_t)s->min_rate, "max_rate", (json_int_t)s->max_rate, "pinned",
-		pinned_json(s->pinned), "link_up", state.link_up, "mac_conflict", state.mac_conflict,
-		"datapath", state.datapath ? state.datapath : "none", "socket",
-		model_function_path(env->model, pf->s.name, fn, path), "connected", vu.connected, "peer_pid",
-		vu.connected ? json_integer(vu.peer) : json_null(), "features", features, "queues_started",
-		(json_int_t)vu.queues_started, "queues_enabled", (json_int_t)vu.queues_enabled, "driver",
-		driver_json(state.filter), "datapaths",
-		s->datapaths.n ? datapath_list_to_json(&s->datapaths) : json_null(), "binding",
-		binding_json(env, pf, fn));
+	return json_pack("{s:b, s:b, s:s, s:s, s:b, s:o, s:s, s:I, s:I, s:o, s:o}", "link_up", state.link_up,
+			 "mac_conflict", state.mac_conflict, "datapath",
+			 state.datapath ? state.datapath : "none", "socket",
+			 model_function_path(env->model, pf->s.name, fn, path), "connected", vu.connected,
+			 "peer_pid", vu.connected ? json_integer(vu.peer) : json_null(), "features", features,
+			 "queues_started", (json_int_t)vu.queues_started, "queues_enabled",
+			 (json_int_t)vu.queues_enabled, "driver", driver_json(state.filter), "binding",
+			 binding_json(env, pf, fn));
+}
+
+json_t *object_function(const struct api_env *env, const struct model_pf *pf, unsigned int fn)
+{
+	const struct function_settings *s = &pf->fn[fn].s;
+	json_t *o;
+
+	o = json_pack("{s:s, s:o, s:o}", "pf", pf->s.name, "vf", object_vf(fn), "mac", mac_json(s->mac));
+	fields_show(function_fields, s, &o);
+	json_join(&o, function_state_json(env, pf, fn));
+	return o;
 }
 
 static json_t *control_json(const struct control *control, const char *pf)
@@ -172,41 +193,44 @@ static json_t *control_json(const struct control *control, const char *pf)
 			 counters);
 }
 
-json_t *object_pf(const struct api_env *env, const struct model_pf *pf, bool functions)
+static json_t *qmp_json(const struct api_env *env, const struct model_pf *pf)
 {
-	bool qmp_connected = false, present = false;
-	char key_file[108];
-	json_t *o, *qmp;
+	bool connected = false, present = false;
 
 	if (env->qemu)
-		pf_qemu_state(env->qemu, pf->s.name, &qmp_connected, &present);
-	qmp = json_pack("{s:o, s:b, s:b}", "path", pf->s.qmp[0] ? json_string(pf->s.qmp) : json_null(),
-			"connected", qmp_connected, "present", present);
-	o = json_pack("{s:s, s:s, s:I, s:I, s:o, s:i, s:s, s:s, s:o, s:o, s:b, s:o, s:{s:I, s:I}}", "name",
-		      pf->s.name, "fabric", pf->s.fabric, "vfs", (json_int_t)pf->s.vfs, "queue_pairs",
-		      (json_int_t)pf->s.queue_pairs, "mac", mac_json(pf->mac), "mtu", pf->s.mtu, "vm",
-		      pf->s.vm, "key_file", model_key_path(env->model, pf->s.name, key_file), "qmp", qmp,
-		      "datapaths", datapath_list_to_json(&pf->s.datapaths), "failback", pf->s.failback,
-		      "policy", policy_json(&pf->s.policy), "guest_requests", "granted",
-		      (json_int_t)pf->granted, "refused", (json_int_t)pf->refused);
-	if (functions) {
-		json_t *list = json_array();
+		pf_qemu_state(env->qemu, pf->s.name, &connected, &present);
+	return json_pack("{s:o, s:b, s:b}", "path", pf->s.qmp[0] ? json_string(pf->s.qmp) : json_null(),
+			 "connected", connected, "present", present);
+}
 
-		for (unsigned int fn = 0; fn <= pf->s.vfs; fn++)
-			json_array_append_new(list, object_function(env, pf, fn));
-		json_object_set_new(o, "functions", list);
-		if (env->control)
-			json_object_set_new(o, "control", control_json(env->control, pf->s.name));
-	} else {
-		json_int_t connected = 0;
+static json_t *functions_json(const struct api_env *env, const struct model_pf *pf)
+{
+	json_t *list = json_array();
 
-		for (unsigned int fn = 0; fn <= pf->s.vfs; fn++) {
-			struct vhost_user_info vu = {0};
+	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++)
+		json_add(&list, object_function(env, pf, fn));
+	return list;
+}
 
-			if (!model_function_get(env->model, pf->s.name, fn, NULL, &vu, NULL) && vu.connected)
-				connected++;
-		}
-		json_object_set_new(o, "connected", json_integer(connected));
-	}
+json_t *object_pf(const struct api_env *env, const struct model_pf *pf, bool functions)
+{
+	char key_file[108];
+	json_t *o;
+
+	o = json_pack("{s:s, s:s, s:I, s:I, s:o}", "name", pf->s.name, "fabric", pf->s.fabric, "vfs",
+		      (json_int_t)pf->s.vfs, "queue_pairs", (json_int_t)pf->s.queue_pairs, "mac",
+		      mac_json(pf->mac));
+	fields_show(pf_fields, &pf->s, &o);
+	json_put(&o, "qmp", qmp_json(env, pf));
+	json_put(&o, "key_file", json_string(model_key_path(env->model, pf->s.name, key_file)));
+	json_put(&o, "guest_requests",
+		 json_pack("{s:I, s:I}", "granted", (json_int_t)pf->granted, "refused",
+			   (json_int_t)pf->refused));
+	if (functions)
+		json_put(&o, "functions", functions_json(env, pf));
+	else
+		json_put(&o, "connected", json_integer(model_pf_connected(env->model, pf)));
+	if (functions && env->control)
+		json_put(&o, "control", control_json(env->control, pf->s.name));
 	return o;
 }

@@ -11,7 +11,7 @@ json_t *object_fabric(const struct api_env *env, const struct model_fabric *f);
 /* `functions`: with an array of them, else with the number of connected ones. */
 json_t *object_pf(const struct api_env *env, const struct model_pf *pf, bool functions);
 json_t *object_function(const struct api_env *env, const struct model_pf *pf, unsigned int fn);
-/* Who serves a function: as text, null: nobody. */
+/* Which datapath serves a function, as text; null: none does. */
 json_t *object_serving(const struct binding_info *info);
 json_t *object_stats(const struct port_stats *s); /* without what they are of */
 json_t *object_fdb_row(const struct fdb_row *row);

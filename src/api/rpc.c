@@ -7,6 +7,7 @@
 #include <string.h>
 #include <systemd/sd-event.h>
 
+#include "settings/json_build.h"
 #include "util/log.h"
 
 struct message {
@@ -99,12 +100,12 @@ static char *error_text(json_t *id, int code, const struct err *err)
 
 	snprintf(text, sizeof(text), "%s%s%s", err->field, err->field[0] ? ": " : "", err->text);
 	if (err->field[0])
-		json_object_set_new(data, "field", rpc_text(err->field));
+		json_put(&data, "field", rpc_text(err->field));
 	if (err->code)
-		json_object_set_new(data, "errno", json_string(name ? name : "EIO"));
+		json_put(&data, "errno", json_string(name ? name : "EIO"));
 	o = json_pack("{s:s, s:o, s:{s:i, s:o, s:o}}", "jsonrpc", "2.0", "id", id ? id : json_null(), "error",
 		      "code", code, "message", rpc_text(text), "data", data);
-	s = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	s = json_text(o, JSON_COMPACT);
 	json_decref(o);
 	return s;
 }
@@ -189,7 +190,7 @@ static void reply_error(struct message *m, const json_t *id, int code, const str
 static void reply_result(struct message *m, json_t *id, json_t *result)
 {
 	json_t *o = json_pack("{s:s, s:O, s:o}", "jsonrpc", "2.0", "id", id, "result", result);
-	_cleanup_free_ char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	_cleanup_free_ char *text = json_text(o, JSON_COMPACT);
 
 	json_decref(o);
 	message_append(m, text);

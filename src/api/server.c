@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <systemd/sd-event.h>
 
+#include "settings/json_build.h"
 #include "util/buffer.h"
 #include "util/log.h"
 
@@ -331,7 +332,7 @@ unsigned int api_server_topics(const struct api_server *server)
 
 void api_server_broadcast(struct api_server *server, unsigned int topics, const json_t *message)
 {
-	_cleanup_free_ char *text = json_dumps(message, JSON_COMPACT);
+	_cleanup_free_ char *text = json_text(message, JSON_COMPACT);
 	size_t size = text ? strlen(text) : 0;
 
 	if (!text) {

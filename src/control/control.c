@@ -15,7 +15,7 @@
 /* Messages that a VM may send. */
 #define VM_INTERVAL_US 1000u /* one each */
 #define VM_BURST       256
-#define VM_RESUME      16 /* so many at once again after a pause: a flood does not wake vpfd for each frame */
+#define VM_RESUME      16 /* this many at once after a pause: a flood does not wake vpfd for each frame */
 /* What is reported of sessions, for each PF: a driver that says HELLO all the time must not fill the log. */
 #define NEWS_INTERVAL_US  10000000u
 #define NEWS_BURST        6
@@ -155,11 +155,12 @@ static uint16_t on_set(void *ctx, const struct ctl_set *set, uint64_t number, ch
 static void on_news(void *ctx, enum channel_news news)
 {
 	static const struct {
-		const char *event, *text;
+		enum model_event_kind kind;
+		const char *text;
 	} what[] = {
-		[CHANNEL_HELLO] = {"hello", "the guest's driver has taken over its control"},
-		[CHANNEL_BYE] = {"bye", "the guest's driver has given up its control"},
-		[CHANNEL_LOST] = {"lost", "the guest's driver no longer controls it"},
+		[CHANNEL_HELLO] = {EVENT_CONTROL_HELLO, "the guest's driver has taken over its control"},
+		[CHANNEL_BYE] = {EVENT_CONTROL_BYE, "the guest's driver has given up its control"},
+		[CHANNEL_LOST] = {EVENT_CONTROL_LOST, "the guest's driver no longer controls it"},
 	};
 	struct entry *e = ctx;
 	const struct channel_session *session = channel_session(e->channel);
@@ -175,8 +176,7 @@ static void on_news(void *ctx, enum channel_news news)
 			 session->kernel);
 	}
 	model_report(e->control->config.model, &(struct model_event){
-						       .topic = TOPIC_CONTROL,
-						       .event = what[news].event,
+						       .kind = what[news].kind,
 						       .level = LOG_LVL_INFO,
 						       .pf = e->pf,
 						       .function = VPF_FUNCTION_PF,
@@ -399,16 +399,28 @@ static void follow_pf(struct control *c, const char *name)
 			  "no control channel: %s", strerror(-r));
 }
 
+/* What the event tells of a function's record. */
 static void on_function_event(struct entry *e, const struct model_event *event)
 {
-	bool started = !strcmp(event->event, "started"), stopped = !strcmp(event->event, "stopped");
+	unsigned int fn = (unsigned int)event->function;
 
-	if (event->function == VPF_FUNCTION_PF && started)
-		channel_start(e->channel, clock_us());
-	if (event->function == VPF_FUNCTION_PF && stopped)
-		channel_stop(e->channel, clock_us());
-	if (started || stopped || !strcmp(event->event, "changed"))
-		channel_dirty(e->channel, (unsigned int)event->function);
+	switch (event->kind) {
+	case EVENT_FUNCTION_STARTED:
+		if (fn == VPF_FUNCTION_PF)
+			channel_start(e->channel, clock_us());
+		break;
+	case EVENT_FUNCTION_STOPPED:
+		if (fn == VPF_FUNCTION_PF)
+			channel_stop(e->channel, clock_us());
+		break;
+	case EVENT_FUNCTION_CHANGED:
+	case EVENT_LINK_UP:
+	case EVENT_LINK_DOWN:
+		break;
+	default:
+		return;
+	}
+	channel_dirty(e->channel, fn);
 }
 
 static void on_model_event(void *ctx, const struct model_event *event)
@@ -416,20 +428,14 @@ static void on_model_event(void *ctx, const struct model_event *event)
 	struct control *c = ctx;
 	struct entry *e;
 
-	if (event->topic == TOPIC_PF) {
+	if (model_event_names[event->kind].topic == TOPIC_PF) {
 		follow_pf(c, event->pf);
-		arm(c);
-		return;
-	}
-	if ((event->topic != TOPIC_FUNCTION && event->topic != TOPIC_LINK) || event->function < 0)
-		return;
-	e = find(c, event->pf);
-	if (!e)
-		return;
-	if (event->topic == TOPIC_FUNCTION)
+	} else {
+		e = event->pf && event->function >= 0 ? find(c, event->pf) : NULL;
+		if (!e)
+			return;
 		on_function_event(e, event);
-	else
-		channel_dirty(e->channel, (unsigned int)event->function);
+	}
 	arm(c);
 }
 
@@ -446,13 +452,14 @@ int control_new(const struct control_config *config, struct control **ret, struc
 		r = sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
 	for (unsigned int i = 0; r >= 0 && model_pf_at(config->model, i); i++)
 		r = entry_new(c, model_pf_at(config->model, i));
+	if (r >= 0)
+		r = model_listen(config->model, on_model_event, c);
 	if (r < 0) {
 		entries_free(c);
 		sd_event_source_disable_unref(c->timer);
 		free(c);
 		return err_set(err, -r, NULL, "cannot make the control channels: %s", strerror(-r));
 	}
-	model_listen(config->model, on_model_event, c);
 	config->ops->listen(config->dp, on_frame, c);
 	arm(c);
 	*ret = c;

@@ -9,6 +9,7 @@
 #include "ctl/value.h"
 #include "ctl/view.h"
 #include "settings/datapath_list.h"
+#include "settings/function_fields.h"
 
 #define PF_ARG .name = "PF", .flags = ARG_REQUIRED, .param = "pf", .complete = COMPLETE_PF
 
@@ -45,7 +46,7 @@ static const struct arg set_args[] = {
 	 .value = "auto|enable|disable",
 	 .param = "link",
 	 .complete = COMPLETE_WORDS,
-	 .words = words_link,
+	 .words = link_choices,
 	 .help = "Its link follows the uplink's (auto, the default), or is always up or down."},
 	{.name = "--max-rate",
 	 .value = "MBPS",
@@ -53,20 +54,20 @@ static const struct arg set_args[] = {
 	 .parse = value_rate,
 	 .complete = COMPLETE_WORDS,
 	 .words = words_none,
-	 .help = "It sends at most so many Mb/s; none: no limit but the policy's."},
+	 .help = "Limit of what it sends, in Mb/s; none: no limit but the policy's."},
 	{.name = "--min-rate",
 	 .value = "MBPS",
 	 .param = "min_rate",
 	 .parse = value_rate,
 	 .complete = COMPLETE_WORDS,
 	 .words = words_none,
-	 .help = "It can send so many Mb/s whatever the others send, out of the policy's max_rate_total; none: no such promise."},
+	 .help = "What it can send whatever the others send, in Mb/s, out of the policy's max_rate_total; none: nothing is promised."},
 	{.name = "--pinned",
 	 .value = "LIST",
 	 .param = "pinned",
 	 .parse = value_pinned,
 	 .complete = COMPLETE_LIST,
-	 .words = words_pinned,
+	 .words = pinned_choices,
 	 .help = "What the VM cannot change whatever the policy: any of mac, vlan, rate, spoofchk, trust, link, with commas between them; all; or none."},
 	{.name = "--mtu",
 	 .value = "BYTES",
@@ -147,7 +148,7 @@ void print_functions(struct out *out, const json_t *functions)
 	table_print(out, t);
 }
 
-/* Who serves it; the first of several wishes, or another one? */
+/* Which datapath serves it; the first of several wishes, or another one? */
 static void print_serving(struct out *out, const json_t *f)
 {
 	const json_t *binding = json_object_get(f, "binding");

@@ -7,6 +7,7 @@
 
 #include "ctl/ctl.h"
 #include "ctl/value.h"
+#include "settings/pf_fields.h"
 
 #define WORDS_MAX      128
 #define ANSWER_TIME_MS 1000 /* a person has pressed a key and waits */
@@ -219,26 +220,18 @@ static void offer_datapaths(struct completion *c, const char *const *words)
 			offer(c, *words);
 }
 
-static void offer_policy_value(struct completion *c, enum policy_kind kind)
+static void offer_policy_value(const struct completion *c, const struct json_field *key)
 {
-	switch (kind) {
-	case POLICY_SWITCH:
+	if (key->kind == JSON_KIND_BOOL)
 		offer_words(c, words_on_off);
-		break;
-	case POLICY_WORD:
-		offer_words(c, words_macs);
-		break;
-	case POLICY_VLANS:
+	if (key->choices)
+		offer_words(c, key->choices);
+	if (key->field->kind == &field_vlan_set)
 		offer(c, "all");
+	if (key->field->kind == &field_vlan_set || key->kind == JSON_KIND_ARRAY)
 		offer(c, "none");
-		break;
-	case POLICY_RATE:
-	case POLICY_MACS:
-		offer(c, "none");
-		break;
-	case POLICY_NUMBER:
-		break;
-	}
+	if (key->field->zero)
+		offer(c, key->field->zero);
 }
 
 static void offer_policy(struct completion *c)
@@ -248,16 +241,16 @@ static void offer_policy(struct completion *c)
 	skip_items(c);
 	item = c->word + c->value;
 	equals = strchr(item, '=');
-	for (const struct policy_key *k = policy_keys; k->name; k++) {
-		char key[32];
+	for (const struct json_field *key = policy_fields; key->name; key++) {
+		char text[32];
 
 		if (!equals) {
-			snprintf(key, sizeof(key), "%s=", k->name);
-			offer(c, key);
-		} else if (strlen(k->name) == (size_t)(equals - item) &&
-			   strncmp(k->name, item, (size_t)(equals - item)) == 0) {
+			snprintf(text, sizeof(text), "%s=", key->name);
+			offer(c, text);
+		} else if (strlen(key->name) == (size_t)(equals - item) &&
+			   strncmp(key->name, item, (size_t)(equals - item)) == 0) {
 			c->value = (size_t)(equals + 1 - c->word);
-			offer_policy_value(c, k->kind);
+			offer_policy_value(c, key);
 			return;
 		}
 	}

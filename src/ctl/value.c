@@ -7,11 +7,12 @@
 #include <string.h>
 
 #include "settings/datapath_list.h"
+#include "settings/function_fields.h"
+#include "settings/pf_fields.h"
 
 const char *const words_on_off[] = {"on", "off", NULL};
 const char *const words_default[] = {"default", NULL};
 const char *const words_color[] = {"auto", "always", "never", NULL};
-const char *const words_link[] = {"auto", "enable", "disable", NULL};
 const char *const words_shell[] = {"bash", NULL};
 const char *const words_topics[] = {"function", "link", "pf",      "fabric",   "fdb",
 				    "ring",     "qmp",  "control", "datapath", NULL};
@@ -21,18 +22,6 @@ const char *const words_datapaths[] = {
 const char *const words_fabric_type[] = {"builtin", "bridge", NULL};
 
 const char *const words_none[] = {"none", NULL};
-const char *const words_macs[] = {"own", "list", "any", NULL};
-const char *const words_pinned[] = {"mac", "vlan", "rate", "spoofchk", "trust", "link", NULL};
-
-const struct policy_key policy_keys[] = {
-	{"guest_control", POLICY_SWITCH}, {"vlans", POLICY_VLANS},
-	{"vlan_ad", POLICY_SWITCH},       {"macs", POLICY_WORD},
-	{"mac_list", POLICY_MACS},        {"trust", POLICY_SWITCH},
-	{"spoofchk_off", POLICY_SWITCH},  {"max_vfs", POLICY_NUMBER},
-	{"max_rate", POLICY_RATE},        {"max_rate_total", POLICY_RATE},
-	{"driver_mac", POLICY_SWITCH},    {"max_driver_macs", POLICY_NUMBER},
-	{"promisc", POLICY_SWITCH},       {0},
-};
 
 static int give(json_t *value, json_t **ret, struct err *err)
 {
@@ -249,7 +238,7 @@ int value_pinned(const char *text, json_t **ret, struct err *err)
 		return err_set(err, ENOMEM, NULL, "out of memory");
 	}
 	if (strcmp(text, "all") == 0)
-		for (const char *const *w = words_pinned; *w; w++)
+		for (const char *const *w = pinned_choices; *w; w++)
 			json_array_append_new(list, json_string(*w));
 	else if (strcmp(text, "none") != 0)
 		while (rest)
@@ -262,27 +251,37 @@ int value_pinned(const char *text, json_t **ret, struct err *err)
 	return 0;
 }
 
-static const struct policy_key *policy_key(const char *name)
+/* NULL: one that only a newer vpfd knows. */
+static const struct json_field *policy_key(const char *name)
 {
-	for (const struct policy_key *k = policy_keys; k->name; k++)
-		if (strcmp(k->name, name) == 0)
-			return k;
+	for (const struct json_field *row = policy_fields; row->name; row++)
+		if (strcmp(row->name, name) == 0)
+			return row;
 	return NULL;
 }
 
-/* What is not what it should be goes to vpfd as it is, which knows what it wanted; so does what only a newer
- * vpfd knows. NULL: not UTF-8. */
-static json_t *policy_value(const struct policy_key *key, const char *text)
+static bool is_vlans(const struct json_field *key)
+{
+	return key && key->field->kind == &field_vlan_set;
+}
+
+static bool is_list(const struct json_field *key)
+{
+	return key && key->kind == JSON_KIND_ARRAY;
+}
+
+/* What is not what it should be goes to vpfd as it is, which knows what it wanted. NULL: not UTF-8. */
+static json_t *policy_value(const struct json_field *key, const char *text)
 {
 	json_int_t n;
 
-	if (key && key->kind == POLICY_VLANS)
+	if (is_vlans(key))
 		return json_string(strcmp(text, "none") == 0  ? ""
 				   : strcmp(text, "all") == 0 ? "1-4094"
 							      : text);
-	if (key && key->kind == POLICY_MACS)
+	if (is_list(key))
 		return strcmp(text, "none") == 0 ? json_array() : json_pack("[s]", text);
-	if (key && key->kind == POLICY_RATE && strcmp(text, "none") == 0)
+	if (key && key->field->zero && strcmp(text, key->field->zero) == 0)
 		return json_integer(0);
 	if (strcmp(text, "on") == 0 || strcmp(text, "off") == 0)
 		return json_boolean(text[1] == 'n');
@@ -292,11 +291,11 @@ static json_t *policy_value(const struct policy_key *key, const char *text)
 }
 
 /* One more item of a list: "vlans=1,2" is one value, though the comma otherwise begins the next key. */
-static json_t *policy_more(const struct policy_key *key, const json_t *held, const char *text)
+static json_t *policy_more(const struct json_field *key, const json_t *held, const char *text)
 {
 	json_t *list;
 
-	if (key->kind == POLICY_VLANS)
+	if (is_vlans(key))
 		return json_sprintf("%s,%s", json_string_value(held), text);
 	list = json_copy((json_t *)held);
 	if (json_array_append_new(list, json_string(text)) == 0)
@@ -306,9 +305,9 @@ static json_t *policy_more(const struct policy_key *key, const json_t *held, con
 }
 
 /* `key`: that of the item before, and then of this one; NULL: unknown. */
-static int policy_item(json_t *policy, char *item, const struct policy_key **key, struct err *err)
+static int policy_item(json_t *policy, char *item, const struct json_field **key, struct err *err)
 {
-	bool list = *key && ((*key)->kind == POLICY_VLANS || (*key)->kind == POLICY_MACS);
+	bool list = is_vlans(*key) || is_list(*key);
 	char *equals = strchr(item, '=');
 	const char *name = item;
 	json_t *value;
@@ -334,7 +333,7 @@ static int policy_item(json_t *policy, char *item, const struct policy_key **key
 int value_policy(const char *text, json_t **ret, struct err *err)
 {
 	_cleanup_free_ char *copy = strdup(text);
-	const struct policy_key *key = NULL;
+	const struct json_field *key = NULL;
 	json_t *policy = json_object();
 	char *rest = copy;
 

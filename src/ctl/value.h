@@ -27,23 +27,6 @@ int value_name_or_default(const char *text, json_t **ret, struct err *err); /* "
 int value_datapaths(const char *text, json_t **ret, struct err *err);       /* "default" → null */
 int value_shell(const char *text, json_t **ret, struct err *err);
 
-/* What a policy's values look like; for keys that are not here it is guessed. */
-enum policy_kind {
-	POLICY_SWITCH, /* on, off */
-	POLICY_NUMBER,
-	POLICY_RATE,  /* a number, none */
-	POLICY_VLANS, /* a list, none, all */
-	POLICY_MACS,  /* a list, none */
-	POLICY_WORD,  /* own, list, any */
-};
-struct policy_key {
-	const char *name; /* NULL ends the table */
-	enum policy_kind kind;
-};
-extern const struct policy_key policy_keys[];
-
-extern const char *const words_datapaths[], *const words_fabric_type[];
-extern const char *const words_macs[], *const words_pinned[], *const words_none[];
+extern const char *const words_datapaths[], *const words_fabric_type[], *const words_none[];
 extern const char *const words_on_off[],
-	*const words_color[], *const words_link[], *const words_shell[], *const words_topics[],
-										 *const words_default[];
+	*const words_color[], *const words_shell[], *const words_topics[], *const words_default[];

@@ -188,8 +188,8 @@ static int daemon_start(struct daemon *d, const struct options *o, struct err *e
 			   &d->server, err);
 	if (r < 0)
 		return r;
-	model_listen(d->model, api_on_model_event, d->server);
-	return 0;
+	r = model_listen(d->model, api_on_model_event, d->server);
+	return r < 0 ? err_set(err, -r, NULL, "out of memory") : 0;
 }
 
 static void daemon_free(struct daemon *d)

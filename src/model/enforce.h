@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Which settings need a switch that carries them out, and how it is said that one cannot. What a datapath's
- * switch can enforce is CAN_* (fabric/fabric.h). Thread-safety: pure. */
+/* Which settings need a switch that carries them out (CAN_*, settings/can.h), and how it is said that one cannot.
+ * Which setting needs what is in the settings' tables. Thread-safety: pure. */
 
 #include "settings/settings.h"
 #include "util/err.h"

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model/model_private.h"
+#include "vhost/vhost_user.h"
 
 #define UPLINK_RETRY_US 3000000
 
@@ -70,6 +71,7 @@ void model_free(struct model *m)
 	model_vms_tidy(m);
 	for (unsigned int i = 0; i < m->fabrics_n; i++)
 		free(m->fabrics[i]);
+	model_forget_listeners(m);
 	sd_event_source_disable_unref(m->uplink_timer);
 	state_store_free(m->store);
 	free(m->run_dir);
@@ -166,6 +168,19 @@ int model_function_get(const struct model *m, const char *pf, unsigned int fn, s
 int model_function_binding(const struct model *m, const char *pf, unsigned int fn, struct binding_info *ret)
 {
 	return m->ops->function_binding(m->dp, pf, fn, ret);
+}
+
+unsigned int model_pf_connected(const struct model *m, const struct model_pf *pf)
+{
+	unsigned int n = 0;
+
+	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++) {
+		struct vhost_user_info vu = {0};
+
+		if (!model_function_get(m, pf->s.name, fn, NULL, &vu, NULL) && vu.connected)
+			n++;
+	}
+	return n;
 }
 
 struct datapath_list model_function_list(const struct model_pf *pf, unsigned int fn)

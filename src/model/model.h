@@ -6,14 +6,16 @@
  *
  * Theory of operation. A change goes through the same steps whatever it is:
  *	1. check everything, alone and beside the rest; an error names the field and what to do;
- *	2. do in the data plane what can fail there;
- *	3. save the new state (see state.h);
- *	4. do in the data plane what cannot fail;
- *	5. tell the listeners, then return 0.
- * A failure in 1-3 takes back what was done: a change is there in full, in memory, on disk and in the data
- * plane, or not at all. Since 3 precedes the return, what a caller has been told survives a crash.
+ *	2. compare, field by field: without a difference that is all;
+ *	3. do in the data plane what can fail there;
+ *	4. save the new state (see state.h);
+ *	5. do in the data plane what cannot fail;
+ *	6. tell the listeners, then return 0. Their JSON is made only now: without memory for it an event lacks its
+ *	   detail.
+ * A failure in 1-4 takes back what was done: a change is there in full, in memory, on disk and in the data
+ * plane, or not at all. Since 4 precedes the return, what a caller has been told survives a crash.
  *
- * An uplink that cannot be had when the state is loaded (its netdev is gone) does not keep the daemon from
+ * An uplink that is not available when the state is loaded (its netdev is gone) does not keep the daemon from
  * starting: the fabric comes up without it, its functions with link mode auto have no carrier, and it is
  * tried again every few seconds (`uplink_absent`).
  *
@@ -35,19 +37,18 @@ struct model_fabric {
 	struct fabric_settings s;
 	unsigned int pfs;       /* virtual PFs on it */
 	bool control;           /* the builtin datapath passes the control channel there */
-	bool uplink_absent;     /* the uplink could not be had at the start, and is tried again */
+	bool uplink_absent;     /* the uplink was not available at the start, and is tried again */
 	char uplink_error[256]; /* why */
 };
 
 struct model_function {
 	struct function_settings s;
-	bool own_mtu; /* s.mtu was set for it; false: follows its PF */
 	/* Preferences of the list in force (bit by position) that are left out, as they cannot enforce the
 	 * settings any more; only after loading. */
 	uint8_t refused;
-	bool list_changed; /* for the model's own use: who serves it next does so because of a new list */
-	uint32_t failed[VPF_MAX_DATAPATHS]; /* likewise: what was last said of each that failed */
-	char *saved; /* for the model's own use: its part of the state file, NULL: to be made again */
+	/* For the model's own use. */
+	bool list_changed; /* it moves because of a new list when it moves next */
+	char *saved;       /* its part of the state file, NULL: to be made again */
 };
 
 /* Virtual PFs with the same settings.vm are of one VM. It is there while it has a virtual PF, and so is its
@@ -71,30 +72,73 @@ struct model_pf {
 	} control_log;
 };
 
+/* What events are about: what the API's clients subscribe to. */
 enum model_topic {
-	TOPIC_FUNCTION, /* connected, disconnected, started, stopped, changed, filter */
-	TOPIC_LINK,     /* up, down */
-	TOPIC_PF,       /* added, changed, deleted */
-	TOPIC_FABRIC,   /* added, changed, deleted, uplink, trouble */
-	TOPIC_FDB,      /* mac_conflict */
-	TOPIC_RING,     /* error */
-	TOPIC_QMP,      /* connected, disconnected, attached, detached, error */
-	TOPIC_CONTROL,  /* granted, refused: requests of the guest; and what the channel reports */
-	TOPIC_DATAPATH, /* bound, moved, returned, released, none, failed: who serves a function's rings */
+	TOPIC_FUNCTION,
+	TOPIC_LINK,
+	TOPIC_PF,
+	TOPIC_FABRIC,
+	TOPIC_FDB,
+	TOPIC_RING,
+	TOPIC_QMP,
+	TOPIC_CONTROL,
+	TOPIC_DATAPATH,
 	MODEL_TOPICS
 };
 extern const char *const model_topic_names[MODEL_TOPICS + 1]; /* NULL-terminated */
 
+enum model_event_kind {
+	EVENT_FUNCTION_CONNECTED, /* its front-end */
+	EVENT_FUNCTION_DISCONNECTED,
+	EVENT_FUNCTION_STARTED, /* by its driver */
+	EVENT_FUNCTION_STOPPED,
+	EVENT_FUNCTION_CHANGED,  /* its settings */
+	EVENT_FUNCTION_FILTER,   /* what its driver asks to receive */
+	EVENT_FUNCTION_ANNOUNCE, /* its driver is to announce it */
+	EVENT_LINK_UP,
+	EVENT_LINK_DOWN,
+	EVENT_PF_ADDED,
+	EVENT_PF_CHANGED,
+	EVENT_PF_DELETED,
+	EVENT_FABRIC_ADDED,
+	EVENT_FABRIC_CHANGED,
+	EVENT_FABRIC_DELETED,
+	EVENT_FABRIC_UPLINK, /* its carrier, its absence, its return */
+	EVENT_FABRIC_TROUBLE,
+	EVENT_MAC_CONFLICT,
+	EVENT_RING_ERROR,
+	EVENT_QMP_CONNECTED,
+	EVENT_QMP_DISCONNECTED,
+	EVENT_QMP_ATTACHED,
+	EVENT_QMP_DETACHED,
+	EVENT_CONTROL_GRANTED, /* requests of the guest */
+	EVENT_CONTROL_REFUSED,
+	EVENT_CONTROL_HELLO, /* sessions of the guest's driver */
+	EVENT_CONTROL_BYE,
+	EVENT_CONTROL_LOST,
+	EVENT_DATAPATH_BOUND, /* which datapath serves a function's rings */
+	EVENT_DATAPATH_MOVED,
+	EVENT_DATAPATH_RETURNED,
+	EVENT_DATAPATH_RELEASED,
+	EVENT_DATAPATH_NONE,
+	EVENT_DATAPATH_FAILED,
+	MODEL_EVENTS
+};
+extern const struct model_event_name {
+	enum model_topic topic;
+	const char *name; /* within its topic */
+} model_event_names[MODEL_EVENTS];
+
 /* Something happened. Everything is borrowed for the call. */
 struct model_event {
-	enum model_topic topic;
-	const char *event;
+	enum model_event_kind kind;
 	enum log_level level; /* of the log line that the model writes about it */
 	const char *fabric;   /* NULL: not about one */
 	const char *pf;       /* NULL: not about one */
 	int function;         /* VPF_FUNCTION_*, -1: not about one */
-	const json_t *detail; /* object with what is special to the event, or NULL */
-	const char *text;     /* one sentence */
+	/* Object with what is special to the event; NULL: nothing is, or there was no memory for it. */
+	const json_t *detail;
+	const char *text; /* one sentence */
 };
 
 typedef void (*model_listener)(void *ctx, const struct model_event *event);
@@ -121,8 +165,8 @@ void model_free(struct model *m);
 /* What the data plane reports goes here, with the model as ctx. */
 extern const struct dataplane_events model_dataplane_events;
 
-/* At most 6 listeners. They may look at the model, not change it. */
-void model_listen(struct model *m, model_listener listener, void *ctx);
+/* Listeners are told in the order in which they came. They may look at the model, not change it. -ENOMEM. */
+int model_listen(struct model *m, model_listener listener, void *ctx);
 /* Not from within a listener. */
 void model_unlisten(struct model *m, model_listener listener, void *ctx);
 /* Logs the event and tells the listeners; for those who report on behalf of the model (QMP). */
@@ -142,6 +186,8 @@ int model_fabric_fdb(const struct model *m, const char *name,
 int model_function_get(const struct model *m, const char *pf, unsigned int fn, struct function_state *ret,
 		       struct vhost_user_info *ret_vu, struct port_stats *ret_stats);
 int model_function_binding(const struct model *m, const char *pf, unsigned int fn, struct binding_info *ret);
+/* How many functions of the PF have a front-end. */
+unsigned int model_pf_connected(const struct model *m, const struct model_pf *pf);
 /* The list in force: of what may serve it, in order. */
 struct datapath_list model_function_list(const struct model_pf *pf, unsigned int fn);
 /* Which settings the PF's VFs can have where they are served: CAN_* (settings/can.h) that every datapath of the list in
@@ -168,7 +214,8 @@ int model_pf_add(struct model *m, const struct pf_settings *s, const uint8_t *ma
 int model_pf_set(struct model *m, const struct pf_settings *wanted, const uint8_t *mac, struct err *err);
 int model_pf_del(struct model *m, const char *name, struct err *err); /* -EBUSY: a function is connected */
 
-/* Replaces the settings of a function, all or none; s->mac is ignored, and s->mtu unless own_mtu. */
+/* Replaces the settings of a function, all or none; s->mac and s->failback are ignored, s->mtu unless own_mtu.
+ * `own_mtu` stands for s->own_mtu. */
 int model_function_set(struct model *m, const char *pf, unsigned int fn, const struct function_settings *s,
 		       bool own_mtu, struct err *err);
 

@@ -27,7 +27,7 @@ struct candidate {
 	const struct function_settings *s; /* as set, not as in force */
 };
 
-/* Whoever checks a whole PF asks the data plane once for each list. */
+/* The check of a whole PF asks the data plane once for each list. */
 struct memory {
 	struct datapath_list list;
 	struct datapath_ability ability;
@@ -137,7 +137,7 @@ static int check(const struct model *m, const struct candidate *before, const st
 	if (!new_list)
 		return 0;
 	if (!memory->ability.features)
-		return err_set(err, ENODEV, "datapaths", "none of them is to be had: %.200s",
+		return err_set(err, ENODEV, "datapaths", "none of them is available: %.200s",
 			       memory->ability.absent);
 	return before ? check_offered(m, after, &memory->ability, err) : 0;
 }
@@ -351,7 +351,6 @@ int model_datapath_check_function(const struct model *m, const struct model_pf *
 void model_datapath_new_list(struct model_pf *pf, unsigned int fn)
 {
 	pf->fn[fn].list_changed = true;
-	memset(pf->fn[fn].failed, 0, sizeof(pf->fn[fn].failed));
 }
 
 void model_datapath_effective(const struct model_pf *pf, unsigned int fn, struct function_settings *s)

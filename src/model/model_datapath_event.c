@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Who serves a function's rings now, as the data plane tells it: what becomes an event, and what is no news.
- */
+/* Which datapath serves a function's rings now, as the data plane tells it, as events. */
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "model/model_private.h"
+#include "settings/json_build.h"
 
 static struct model_function *find(const struct model *m, const char *name, unsigned int fn,
 				   struct model_pf **ret)
@@ -43,7 +43,7 @@ static json_t *detail_of(const struct datapath_pref *from, const struct datapath
 	json_t *o = json_pack("{s:o, s:o}", "from", pref_json(from), "to", pref_json(to));
 
 	if (why)
-		json_object_set_new(o, "reason", json_string(why));
+		json_put(&o, "reason", json_string(why));
 	return o;
 }
 
@@ -69,37 +69,25 @@ void model_on_datapath_changed(void *ctx, const char *pf_name, unsigned int fn,
 	if (!to) {
 		bool lost = why != NULL;
 
-		model_reportf(m, TOPIC_DATAPATH, lost ? "none" : "released",
+		model_reportf(m, lost ? EVENT_DATAPATH_NONE : EVENT_DATAPATH_RELEASED,
 			      lost ? LOG_LVL_WARNING : LOG_LVL_DEBUG, NULL, pf_name, (int)fn, detail, "%s%s",
 			      lost ? "nothing serves it, so its link is down: "
 				   : "nothing serves it any more",
 			      lost ? why : "");
 		return;
 	}
-	if (position(pf, fn, to) >= 0)
-		f->failed[position(pf, fn, to)] = 0; /* the next failure is news again */
 	if (!from) {
 		f->list_changed = false;
-		model_reportf(m, TOPIC_DATAPATH, "bound", LOG_LVL_INFO, NULL, pf_name, (int)fn, detail,
+		model_reportf(m, EVENT_DATAPATH_BOUND, LOG_LVL_INFO, NULL, pf_name, (int)fn, detail,
 			      "served by %s", b);
 		return;
 	}
 	better = !f->list_changed && !why && position(pf, fn, from) > position(pf, fn, to);
 	f->list_changed = false;
-	json_object_set_new(detail, "gap_us", json_integer((json_int_t)gap_us));
-	model_reportf(m, TOPIC_DATAPATH, better ? "returned" : "moved", LOG_LVL_NOTICE, NULL, pf_name,
-		      (int)fn, detail, "%s from %s to %s, rings not served for %" PRIu64 " us%s%s",
+	json_put(&detail, "gap_us", json_integer((json_int_t)gap_us));
+	model_reportf(m, better ? EVENT_DATAPATH_RETURNED : EVENT_DATAPATH_MOVED, LOG_LVL_NOTICE, NULL,
+		      pf_name, (int)fn, detail, "%s from %s to %s, rings not served for %" PRIu64 " us%s%s",
 		      better ? "returned" : "moved", a, b, gap_us, why ? ": " : "", why ? why : "");
-}
-
-/* FNV-1a, 32 bits; never 0. */
-static uint32_t hash(const char *text)
-{
-	uint32_t h = 2166136261U;
-
-	for (; *text; text++)
-		h = (h ^ (unsigned char)*text) * 16777619U;
-	return h ? h : 1;
 }
 
 void model_on_datapath_failed(void *ctx, const char *pf_name, unsigned int fn,
@@ -107,19 +95,11 @@ void model_on_datapath_failed(void *ctx, const char *pf_name, unsigned int fn,
 {
 	struct model *m = ctx;
 	struct model_pf *pf = NULL;
-	struct model_function *f = find(m, pf_name, fn, &pf);
 	char text[256];
-	int at;
 
-	if (!f)
+	if (!find(m, pf_name, fn, &pf))
 		return;
-	/* It is tried again every second: only another reason is news. */
-	at = position(pf, fn, pref);
-	if (at >= 0 && f->failed[at] == hash(why))
-		return;
-	if (at >= 0)
-		f->failed[at] = hash(why);
 	datapath_pref_text(pref, text);
-	model_reportf(m, TOPIC_DATAPATH, "failed", LOG_LVL_WARNING, NULL, pf_name, (int)fn,
+	model_reportf(m, EVENT_DATAPATH_FAILED, LOG_LVL_WARNING, NULL, pf_name, (int)fn,
 		      json_pack("{s:s, s:s}", "datapath", text, "reason", why), "%s: %s", text, why);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model/model_private.h"
+#include "settings/json_build.h"
 #include "settings/settings_json.h"
 #include "settings/validate.h"
 
@@ -76,7 +77,7 @@ static int on_uplink_timer(sd_event_source *source, uint64_t usec, void *ctx)
 		f->uplink_absent = false;
 		f->uplink_error[0] = '\0';
 		fabric_functions_apply(m, f);
-		model_reportf(m, TOPIC_FABRIC, "uplink", LOG_LVL_NOTICE, f->s.name, NULL, -1,
+		model_reportf(m, EVENT_FABRIC_UPLINK, LOG_LVL_NOTICE, f->s.name, NULL, -1,
 			      json_pack("{s:b}", "absent", 0), "the uplink %s is back", f->s.uplink_name);
 	}
 	if (!again)
@@ -91,7 +92,7 @@ static void uplink_absent(struct model *m, struct model_fabric *f, const char *w
 
 	f->uplink_absent = true;
 	snprintf(f->uplink_error, sizeof(f->uplink_error), "%s", why);
-	model_reportf(m, TOPIC_FABRIC, "uplink", LOG_LVL_ERR, f->s.name, NULL, -1,
+	model_reportf(m, EVENT_FABRIC_UPLINK, LOG_LVL_ERR, f->s.name, NULL, -1,
 		      json_pack("{s:b, s:s}", "absent", 1, "reason", why),
 		      "running without its uplink %s, which will be tried again: %s", f->s.uplink_name, why);
 	if (!m->uplink_timer) {
@@ -154,7 +155,7 @@ int model_fabric_add(struct model *m, const struct fabric_settings *s, struct er
 	r = model_save(m, err);
 	if (r < 0)
 		goto take_back;
-	model_reportf(m, TOPIC_FABRIC, "added", LOG_LVL_NOTICE, s->name, NULL, -1, NULL,
+	model_reportf(m, EVENT_FABRIC_ADDED, LOG_LVL_NOTICE, s->name, NULL, -1, NULL,
 		      "fabric added, type %s%s%s, uplink %s%s%s", fabric_type_name(s->type),
 		      s->bridge[0] ? " " : "", s->bridge, uplink_type_name(s->uplink),
 		      s->uplink == UPLINK_NONE ? "" : " ", s->uplink_name);
@@ -168,7 +169,7 @@ free_object:
 	return r;
 }
 
-/* What the data plane has becomes what `f` says again. If the old uplink is not to be had any more, the
+/* What the data plane has becomes what `f` says again. If the old uplink is no longer available, the
  * fabric is as after a start without it. */
 static void fabric_put_back(struct model *m, struct model_fabric *f)
 {
@@ -186,55 +187,85 @@ static void fabric_put_back(struct model *m, struct model_fabric *f)
 	}
 }
 
-int model_fabric_set(struct model *m, const struct fabric_settings *s, struct err *err)
+/* The members of `after` that are otherwise in `before`; NULL: out of memory. */
+static json_t *fabric_difference(const struct fabric_settings *before, const struct fabric_settings *after)
 {
-	struct fabric_settings bare, before;
-	struct model_fabric *f = NULL;
-	bool was_absent, absent;
-	json_t *changed;
-	int r;
+	json_t *from = fabric_settings_json(before), *to = fabric_settings_json(after), *changed = NULL, *v;
+	const char *name;
 
-	r = model_need_fabric(m, s->name, "name", &f, err);
-	if (r < 0)
-		return r;
-	r = model_fabric_check(m, s, f, err);
+	if (from && to)
+		changed = json_object();
+	json_object_foreach (to, name, v)
+		if (changed && !json_equal(json_object_get(from, name), v))
+			json_put(&changed, name, json_incref(v));
+	json_decref(from);
+	json_decref(to);
+	return changed;
+}
+
+static int fabric_set_check(const struct model *m, const struct model_fabric *f,
+			    const struct fabric_settings *s, struct err *err)
+{
+	int r = model_fabric_check(m, s, f, err);
+
 	if (r < 0)
 		return r;
 	if (s->type != f->s.type || strcmp(s->bridge, f->s.bridge) != 0)
 		return err_set(err, EINVAL, s->type != f->s.type ? "type" : "bridge",
 			       "cannot be changed: delete the fabric and add it again");
-	changed = model_difference(fabric_settings_json(&f->s), fabric_settings_json(s));
-	if (!changed)
-		return 0;
+	return 0;
+}
 
-	/* A change that leaves the absent uplink as it is does not depend on it. */
-	was_absent = f->uplink_absent;
-	absent = was_absent && same_uplink(&f->s, s);
-	bare = without_uplink(s);
-	r = m->ops->fabric_set(m->dp, absent ? &bare : s, &(struct answer){0}, err);
-	if (r < 0)
-		goto drop;
+/* In memory and on disk, or not at all; then the data plane, which was given it already, has what it had. */
+static int fabric_save(struct model *m, struct model_fabric *f, const struct fabric_settings *s,
+		       struct err *err)
+{
+	struct fabric_settings before = f->s;
+	int r;
 
-	before = f->s;
 	f->s = *s;
 	r = model_save(m, err);
 	if (r < 0) {
 		f->s = before;
 		fabric_put_back(m, f);
-		goto drop;
 	}
+	return r;
+}
+
+int model_fabric_set(struct model *m, const struct fabric_settings *s, struct err *err)
+{
+	struct fabric_settings bare = without_uplink(s), before;
+	struct model_fabric *f = NULL;
+	bool was_absent, absent;
+	int r;
+
+	r = model_need_fabric(m, s->name, "name", &f, err);
+	if (r < 0)
+		return r;
+	r = fabric_set_check(m, f, s, err);
+	if (r < 0)
+		return r;
+	if (fabric_settings_equal(&f->s, s))
+		return 0;
+
+	/* A change that leaves the absent uplink as it is does not depend on it. */
+	was_absent = f->uplink_absent;
+	absent = was_absent && same_uplink(&f->s, s);
+	r = m->ops->fabric_set(m->dp, absent ? &bare : s, &(struct answer){0}, err);
+	if (r < 0)
+		return r;
+	before = f->s;
+	r = fabric_save(m, f, s, err);
+	if (r < 0)
+		return r;
 	f->uplink_absent = absent;
 	if (absent != was_absent) {
 		f->uplink_error[0] = '\0';
 		fabric_functions_apply(m, f);
 	}
-	model_reportf(m, TOPIC_FABRIC, "changed", LOG_LVL_NOTICE, s->name, NULL, -1, changed,
-		      "fabric changed");
+	model_reportf(m, EVENT_FABRIC_CHANGED, LOG_LVL_NOTICE, s->name, NULL, -1,
+		      model_changed_detail(fabric_difference(&before, s)), "fabric changed");
 	return 0;
-
-drop:
-	json_decref(changed);
-	return r;
 }
 
 int model_fabric_del(struct model *m, const char *name, struct err *err)
@@ -267,8 +298,7 @@ int model_fabric_del(struct model *m, const char *name, struct err *err)
 		return r;
 	}
 	m->ops->fabric_del(m->dp, f->s.name);
-	model_reportf(m, TOPIC_FABRIC, "deleted", LOG_LVL_NOTICE, f->s.name, NULL, -1, NULL,
-		      "fabric deleted");
+	model_reportf(m, EVENT_FABRIC_DELETED, LOG_LVL_NOTICE, f->s.name, NULL, -1, NULL, "fabric deleted");
 	free(f);
 	return 0;
 }

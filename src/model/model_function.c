@@ -4,8 +4,8 @@
 
 #include "model/model_private.h"
 #include "model/policy.h"
+#include "settings/function_fields.h"
 #include "settings/mac.h"
-#include "settings/settings_json.h"
 #include "settings/validate.h"
 
 struct function_settings model_function_effective(const struct model_pf *pf, unsigned int fn)
@@ -30,7 +30,7 @@ uint64_t model_sum_minimums(const struct model_pf *pf, int but)
 	return sum;
 }
 
-void model_function_apply(struct model *m, const struct model_pf *pf, unsigned int fn)
+static void function_apply(struct model *m, const struct model_pf *pf, unsigned int fn)
 {
 	struct function_settings s = model_function_effective(pf, fn);
 	struct function_offer offer = model_datapath_offer(m, pf, &s);
@@ -41,20 +41,7 @@ void model_function_apply(struct model *m, const struct model_pf *pf, unsigned i
 void model_functions_apply(struct model *m, const struct model_pf *pf)
 {
 	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++)
-		model_function_apply(m, pf, fn);
-}
-
-json_t *model_function_json(const struct model_function *f)
-{
-	char mac[MAC_TEXT_MAX];
-
-	return json_pack("{s:s, s:o, s:b, s:b, s:s, s:o, s:I, s:I, s:o, s:o}", "mac",
-			 mac_format(f->s.admin_mac, mac), "vlan", vlan_json(&f->s.vlan), "spoofchk",
-			 f->s.spoofchk, "trust", f->s.trust, "link", link_mode_name(f->s.link), "mtu",
-			 f->own_mtu ? json_integer(f->s.mtu) : json_null(), "min_rate",
-			 (json_int_t)f->s.min_rate, "max_rate", (json_int_t)f->s.max_rate, "pinned",
-			 pinned_json(f->s.pinned), "datapaths",
-			 f->s.datapaths.n ? datapath_list_to_json(&f->s.datapaths) : json_null());
+		function_apply(m, pf, fn);
 }
 
 static int need_function(const struct model *m, const char *pf_name, unsigned int fn, struct model_pf **ret,
@@ -73,58 +60,83 @@ int model_function_set(struct model *m, const char *pf_name, unsigned int fn,
 {
 	struct model_pf *pf = NULL;
 	int r = need_function(m, pf_name, fn, &pf, err);
+	struct function_settings wanted = *s;
 
-	return r < 0 ? r : model_function_change(m, pf, fn, s, own_mtu, LOG_LVL_INFO, err);
-}
-
-int model_function_change(struct model *m, struct model_pf *pf, unsigned int fn,
-			  const struct function_settings *s, bool own_mtu, enum log_level level,
-			  struct err *err)
-{
-	struct model_function after, before;
-	json_t *changed;
-	int r;
-
-	before = pf->fn[fn];
-	after = (struct model_function){.s = *s, .own_mtu = own_mtu};
-	memcpy(after.failed, before.failed, sizeof(after.failed));
-	memcpy(after.s.mac, before.s.mac, 6);
-	if (!own_mtu)
-		after.s.mtu = pf->s.mtu;
-	r = validate_function(&after.s, err);
 	if (r < 0)
 		return r;
-	if (after.s.min_rate > before.s.min_rate) {
-		r = policy_check_minimums(&pf->s.policy, model_sum_minimums(pf, (int)fn) + after.s.min_rate,
+	wanted.own_mtu = own_mtu;
+	return model_function_change(m, pf, fn, &wanted, LOG_LVL_INFO, err);
+}
+
+/* What is checked before a function changes to `after`. */
+static int function_check(const struct model *m, const struct model_pf *pf, unsigned int fn,
+			  const struct function_settings *after, struct err *err)
+{
+	int r = validate_function(after, err);
+
+	if (r < 0)
+		return r;
+	if (after->min_rate > pf->fn[fn].s.min_rate) {
+		r = policy_check_minimums(&pf->s.policy, model_sum_minimums(pf, (int)fn) + after->min_rate,
 					  "min_rate", err);
 		if (r < 0)
 			return r;
 	}
-	r = model_mac_check_admin(m, pf, fn, after.s.admin_mac, err);
-	if (r < 0)
-		return r;
-	r = model_datapath_check_function(m, pf, fn, &after.s, false, err);
-	if (r < 0)
-		return r;
-	changed = model_difference(model_function_json(&before), model_function_json(&after));
-	if (!changed)
-		return 0;
+	r = model_mac_check_admin(m, pf, fn, after->admin_mac, err);
+	return r < 0 ? r : model_datapath_check_function(m, pf, fn, after, false, err);
+}
 
-	pf->fn[fn] = after;
+/* In memory and on disk, or not at all. */
+static int function_save(struct model *m, struct model_function *f, const struct model_function *after,
+			 struct err *err)
+{
+	struct model_function before = *f;
+	int r;
+
+	*f = *after;
 	r = model_save(m, err);
 	if (r < 0) {
-		free(pf->fn[fn].saved);
-		pf->fn[fn] = before;
-		json_decref(changed);
+		free(f->saved);
+		*f = before;
 		return r;
 	}
 	free(before.saved);
-	if (before.refused)
+	return 0;
+}
+
+/* What cannot fail. */
+static void function_carry_out(struct model *m, struct model_pf *pf, unsigned int fn,
+			       const struct model_function *before)
+{
+	if (before->refused)
 		model_datapath_refused(m, pf, (int)fn);
-	if (!datapath_list_equal(&before.s.datapaths, &after.s.datapaths))
+	if (!datapath_list_equal(&before->s.datapaths, &pf->fn[fn].s.datapaths))
 		model_datapath_new_list(pf, fn);
-	model_function_apply(m, pf, fn);
-	model_reportf(m, TOPIC_FUNCTION, "changed", level, NULL, pf->s.name, (int)fn, changed,
+	function_apply(m, pf, fn);
+}
+
+int model_function_change(struct model *m, struct model_pf *pf, unsigned int fn,
+			  const struct function_settings *s, enum log_level level, struct err *err)
+{
+	struct model_function before = pf->fn[fn], after = {.s = *s};
+	int r;
+
+	memcpy(after.s.mac, before.s.mac, sizeof(after.s.mac));
+	after.s.failback = before.s.failback;
+	after.list_changed = before.list_changed;
+	if (!after.s.own_mtu)
+		after.s.mtu = pf->s.mtu;
+	r = function_check(m, pf, fn, &after.s, err);
+	if (r < 0)
+		return r;
+	if (fields_equal(function_fields, &before.s, &after.s))
+		return 0;
+	r = function_save(m, &pf->fn[fn], &after, err);
+	if (r < 0)
+		return r;
+	function_carry_out(m, pf, fn, &before);
+	model_reportf(m, EVENT_FUNCTION_CHANGED, level, NULL, pf->s.name, (int)fn,
+		      model_changed_detail(fields_difference(function_fields, &before.s, &after.s)),
 		      "settings changed");
 	return 0;
 }
@@ -139,7 +151,7 @@ void model_function_filter(struct model *m, const char *pf_name, unsigned int fn
 		return;
 	m->ops->function_filter(m->dp, pf_name, fn, filter);
 	if (filter->known)
-		model_reportf(m, TOPIC_FUNCTION, "filter", LOG_LVL_DEBUG, NULL, pf_name, (int)fn,
+		model_reportf(m, EVENT_FUNCTION_FILTER, LOG_LVL_DEBUG, NULL, pf_name, (int)fn,
 			      json_pack("{s:s, s:b, s:b, s:I}", "mac", mac_format(filter->main_mac, mac),
 					"promiscuous", filter->promiscuous, "all_multicast",
 					filter->all_multicast, "unicast", (json_int_t)filter->unicast_n),

@@ -86,7 +86,7 @@ int model_mac_check_pf(const struct model *m, const struct model_fabric *fabric,
 		mac_add(other->mac, other->s.vfs, end);
 		return err_set(
 			err, EEXIST, "mac",
-			"this MAC or one of those behind it, which the VFs get, is among %s to %s of %s on the same fabric: choose another",
+			"this MAC or one of those after it, which the VFs get, is among %s to %s of %s on the same fabric: choose another",
 			mac_format(other->mac, first), mac_format(end, last), other->s.name);
 	}
 	for (unsigned int i = 0; i < m->pfs_n; i++) {

@@ -8,17 +8,17 @@
 
 #include "model/model_private.h"
 #include "model/policy.h"
+#include "settings/json_build.h"
 #include "settings/mac.h"
-#include "settings/settings_json.h"
+#include "settings/pf_fields.h"
 #include "settings/validate.h"
-#include "vhost/vhost_user.h"
 
 /* What functions have from their PF. */
 static void inherit(struct model_pf *pf)
 {
 	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++) {
 		mac_add(pf->mac, fn, pf->fn[fn].s.mac);
-		if (!pf->fn[fn].own_mtu)
+		if (!pf->fn[fn].s.own_mtu)
 			pf->fn[fn].s.mtu = pf->s.mtu;
 	}
 }
@@ -118,8 +118,8 @@ static int make_dir(const struct model *m, const char *pf, struct err *err)
 		return err_set(err, ENOMEM, NULL, "out of memory");
 	}
 	if (!mkdir(path, 0755)) {
-		/* The sockets have modes of their own; QEMU's user must get at them whatever the umask. A
-		 * directory that is there already is as somebody wants it. */
+		/* The sockets have modes of their own; QEMU's user must get at them whatever the umask. The
+		 * mode of a directory that existed before is the administrator's choice. */
 		if (chmod(path, 0755) < 0)
 			return err_set(err, errno, NULL, "cannot set the mode of %s: %s", path,
 				       strerror(errno));
@@ -144,7 +144,7 @@ void model_pf_remove_dir(const struct model *m, const char *pf)
 		return;
 	}
 	model_key_remove(m, pf);
-	/* Only the run directory's tidiness is at stake: what else somebody put there stays. */
+	/* Only the run directory's tidiness is at stake: foreign files in there stay. */
 	rmdir(path);
 }
 
@@ -223,7 +223,7 @@ int model_pf_add(struct model *m, const struct pf_settings *s, const uint8_t *ma
 	r = model_save(m, err);
 	if (r < 0)
 		goto take_back;
-	model_reportf(m, TOPIC_PF, "added", LOG_LVL_NOTICE, s->fabric, s->name, -1, NULL,
+	model_reportf(m, EVENT_PF_ADDED, LOG_LVL_NOTICE, s->fabric, s->name, -1, NULL,
 		      "virtual PF added with %u VF%s, MAC %s", s->vfs, s->vfs == 1 ? "" : "s",
 		      mac_format(chosen, text));
 	return 0;
@@ -234,29 +234,6 @@ take_back:
 free_object:
 	model_pf_object_free(m, pf);
 	return r;
-}
-
-static unsigned int count_connected(const struct model *m, const struct model_pf *pf)
-{
-	unsigned int n = 0;
-
-	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++) {
-		struct vhost_user_info vu = {0};
-
-		if (!m->ops->function_get(m->dp, pf->s.name, fn, NULL, &vu, NULL) && vu.connected)
-			n++;
-	}
-	return n;
-}
-
-static json_t *pf_changeable_json(const struct model_pf *pf)
-{
-	char mac[MAC_TEXT_MAX];
-
-	return json_pack("{s:s, s:i, s:s, s:s, s:o, s:b, s:o}", "mac", mac_format(pf->mac, mac), "mtu",
-			 pf->s.mtu, "vm", pf->s.vm, "qmp", pf->s.qmp, "datapaths",
-			 datapath_list_to_json(&pf->s.datapaths), "failback", pf->s.failback, "policy",
-			 policy_json(&pf->s.policy));
 }
 
 /* What is checked before a virtual PF changes. */
@@ -286,7 +263,7 @@ static int pf_set_check(const struct model *m, const struct model_pf *pf, const 
 		r = model_mac_check_pf(m, pf->fabric, mac, s->vfs, pf, err);
 	if (r < 0 || !(new_mac || new_vm))
 		return r;
-	connected = count_connected(m, pf);
+	connected = model_pf_connected(m, pf);
 	if (connected)
 		return err_set(
 			err, EBUSY, new_mac ? "mac" : "vm",
@@ -295,16 +272,65 @@ static int pf_set_check(const struct model *m, const struct model_pf *pf, const 
 	return 0;
 }
 
-/* The PF belongs to `vm` from now on. */
-static void pf_move(struct model_pf *pf, struct model_vm *vm)
+/* What model_pf_set() changes. */
+struct pf_state {
+	struct pf_settings s;
+	uint8_t mac[6];
+	struct model_vm *vm;
+};
+
+static void pf_put(struct model_pf *pf, const struct pf_state *state)
 {
+	pf->s = state->s;
+	memcpy(pf->mac, state->mac, sizeof(pf->mac));
 	pf->vm->pfs--;
-	pf->vm = vm;
-	vm->pfs++;
+	pf->vm = state->vm;
+	pf->vm->pfs++;
+	inherit(pf);
 }
 
-/* Lists and what they have to enforce may be others. */
-static void after_set(struct model *m, struct model_pf *pf, const struct pf_settings *old)
+static bool pf_state_equal(const struct pf_state *a, const struct pf_state *b)
+{
+	return fields_equal(pf_fields, &a->s, &b->s) && !memcmp(a->mac, b->mac, sizeof(a->mac));
+}
+
+static json_t *pf_difference(const struct pf_state *before, const struct pf_state *after)
+{
+	json_t *changed = fields_difference(pf_fields, &before->s, &after->s);
+	char mac[MAC_TEXT_MAX];
+
+	if (memcmp(before->mac, after->mac, sizeof(after->mac)) != 0)
+		json_put(&changed, "mac", json_string(mac_format(after->mac, mac)));
+	return changed;
+}
+
+/* In memory, in the key file and on disk, or not at all. */
+static int pf_save(struct model *m, struct model_pf *pf, const struct pf_state *before,
+		   struct pf_state *after, struct err *err)
+{
+	bool new_vm;
+	int r;
+
+	r = model_vm_get(m, after->s.vm, &after->vm, err);
+	if (r < 0)
+		return r;
+	new_vm = after->vm != before->vm;
+	if (new_vm)
+		r = model_key_write(m, pf->s.name, after->vm, err);
+	if (!r) {
+		pf_put(pf, after);
+		r = model_save(m, err);
+		if (r < 0)
+			pf_put(pf, before);
+		if (r < 0 && new_vm)
+			model_key_write(m, pf->s.name, before->vm, NULL);
+	}
+	model_vms_tidy(m);
+	return r;
+}
+
+/* What cannot fail. Lists and what they have to enforce may be others. */
+static void pf_carry_out(struct model *m, struct model_pf *pf, const struct pf_settings *old)
 {
 	bool refused = false;
 
@@ -318,66 +344,34 @@ static void after_set(struct model *m, struct model_pf *pf, const struct pf_sett
 	}
 	if (refused)
 		model_datapath_refused(m, pf, -1);
+	model_functions_apply(m, pf);
 }
 
 int model_pf_set(struct model *m, const struct pf_settings *wanted, const uint8_t *mac, struct err *err)
 {
-	struct model_vm *vm = NULL, *old_vm;
-	struct pf_settings old_settings, complete = *wanted, *s = &complete;
+	struct pf_state before, after = {.s = *wanted};
 	struct model_pf *pf = NULL;
-	uint8_t old_mac[6];
-	json_t *before, *changed;
 	int r;
 
-	r = model_need_pf(m, s->name, "name", &pf, err);
+	r = model_need_pf(m, wanted->name, "name", &pf, err);
 	if (r < 0)
 		return r;
-	if (!s->datapaths.n)
-		datapath_list_init(&s->datapaths, pf->fabric->s.type);
-	r = pf_set_check(m, pf, s, mac, err);
+	before = (struct pf_state){.s = pf->s, .vm = pf->vm};
+	memcpy(before.mac, pf->mac, sizeof(before.mac));
+	memcpy(after.mac, mac ? mac : pf->mac, sizeof(after.mac));
+	if (!after.s.datapaths.n)
+		datapath_list_init(&after.s.datapaths, pf->fabric->s.type);
+	r = pf_set_check(m, pf, &after.s, mac, err);
 	if (r < 0)
 		return r;
-
-	old_vm = pf->vm;
-	r = model_vm_get(m, s->vm, &vm, err);
-	if (r < 0)
-		return r;
-	if (vm != old_vm) {
-		r = model_key_write(m, s->name, vm, err);
-		if (r < 0) {
-			model_vms_tidy(m);
-			return r;
-		}
-	}
-
-	before = pf_changeable_json(pf);
-	old_settings = pf->s;
-	memcpy(old_mac, pf->mac, 6);
-	pf->s = *s;
-	if (mac)
-		memcpy(pf->mac, mac, 6);
-	changed = model_difference(before, pf_changeable_json(pf));
-	if (!changed)
+	if (pf_state_equal(&before, &after))
 		return 0;
-	inherit(pf);
-	pf_move(pf, vm);
-	r = model_save(m, err);
-	if (r < 0) {
-		pf->s = old_settings;
-		memcpy(pf->mac, old_mac, 6);
-		inherit(pf);
-		pf_move(pf, old_vm);
-		if (vm != old_vm)
-			model_key_write(m, s->name, old_vm, NULL);
-		model_vms_tidy(m);
-		json_decref(changed);
+	r = pf_save(m, pf, &before, &after, err);
+	if (r < 0)
 		return r;
-	}
-	model_vms_tidy(m);
-	after_set(m, pf, &old_settings);
-	model_functions_apply(m, pf);
-	model_reportf(m, TOPIC_PF, "changed", LOG_LVL_NOTICE, NULL, s->name, -1, changed,
-		      "virtual PF changed");
+	pf_carry_out(m, pf, &before.s);
+	model_reportf(m, EVENT_PF_CHANGED, LOG_LVL_NOTICE, NULL, pf->s.name, -1,
+		      model_changed_detail(pf_difference(&before, &after)), "virtual PF changed");
 	return 0;
 }
 
@@ -390,7 +384,7 @@ int model_pf_del(struct model *m, const char *name, struct err *err)
 	r = model_need_pf(m, name, "name", &pf, err);
 	if (r < 0)
 		return r;
-	connected = count_connected(m, pf);
+	connected = model_pf_connected(m, pf);
 	if (connected)
 		return err_set(err, EBUSY, "name",
 			       "%u function%s of %s %s connected: stop the VM or detach the virtual PF first",
@@ -402,7 +396,7 @@ int model_pf_del(struct model *m, const char *name, struct err *err)
 		return r;
 	}
 	pf_unapply(m, pf);
-	model_reportf(m, TOPIC_PF, "deleted", LOG_LVL_NOTICE, pf->s.fabric, pf->s.name, -1, NULL,
+	model_reportf(m, EVENT_PF_DELETED, LOG_LVL_NOTICE, pf->s.fabric, pf->s.name, -1, NULL,
 		      "virtual PF deleted");
 	model_pf_object_free(m, pf);
 	return 0;

@@ -11,8 +11,6 @@
 #include "model/model.h"
 #include "model/state.h"
 
-#define MODEL_LISTENERS 6
-
 struct model {
 	sd_event *event;
 	char *run_dir;
@@ -28,12 +26,8 @@ struct model {
 	unsigned int vms_n;
 	unsigned int socket_mode;
 	uint32_t socket_group;
-	bool loading; /* model_load() is at work */
-	struct {
-		model_listener call;
-		void *ctx;
-	} listeners[MODEL_LISTENERS];
-	unsigned int listeners_n;
+	bool loading;                  /* model_load() is at work */
+	struct listener *listeners;    /* in the order in which they are told */
 	sd_event_source *uplink_timer; /* runs while a fabric's uplink is absent */
 };
 
@@ -81,17 +75,14 @@ int model_pf_apply(struct model *m, const struct model_pf *pf, struct err *err);
 void model_pf_remove_dir(const struct model *m, const char *pf);
 
 /* model_function.c: tells the data plane what each function is to do now. */
-void model_function_apply(struct model *m, const struct model_pf *pf, unsigned int fn);
 void model_functions_apply(struct model *m, const struct model_pf *pf);
 /* As set, but without carrier if the fabric lacks its uplink, and within the policy. */
 struct function_settings model_function_effective(const struct model_pf *pf, unsigned int fn);
 /* model_function_set() with a level for the log line. */
 int model_function_change(struct model *m, struct model_pf *pf, unsigned int fn,
-			  const struct function_settings *s, bool own_mtu, enum log_level level,
-			  struct err *err);
+			  const struct function_settings *s, enum log_level level, struct err *err);
 /* Sum of the minimum rates of all functions of the PF but `but` (-1: of all). */
 uint64_t model_sum_minimums(const struct model_pf *pf, int but);
-json_t *model_function_json(const struct model_function *f);
 
 /* model_datapath.c */
 /* A function's own list or its PF's. */
@@ -99,7 +90,7 @@ struct datapath_list model_list_in_force(const struct pf_settings *pf, const str
 					 unsigned int fn, const struct function_settings *s);
 /* What the model keeps about a fabric that the data plane has now. */
 void model_fabric_learn(struct model *m, struct model_fabric *f);
-/* Whether the lists can be had and keep what settings and policy promise. `pf` NULL: a new one, else it is to
+/* Whether the lists are available and keep what settings and policy promise. `pf` NULL: a new one, else it is to
  * be as `s` says; `functions`: its s->vfs + 1. What does not change is not looked at. -EOPNOTSUPP, -ENODEV,
  * -EBUSY (a front-end was offered more), -EINVAL. */
 int model_datapath_check_pf(const struct model *m, const struct pf_settings *s,
@@ -109,7 +100,7 @@ int model_datapath_check_function(const struct model *m, const struct model_pf *
 				  const struct function_settings *s, bool guest, struct err *err);
 /* Finds out, and logs, what of the lists has to be left out. `only`: one function, -1: all. */
 void model_datapath_refused(struct model *m, struct model_pf *pf, int only);
-/* Who serves the function from now on does so because of another list. */
+/* Where the function is served from now on follows from another list. */
 void model_datapath_new_list(struct model_pf *pf, unsigned int fn);
 /* What front-ends of the function are to be offered, for settings that are in force. */
 struct function_offer model_datapath_offer(const struct model *m, const struct model_pf *pf,
@@ -137,12 +128,11 @@ void model_on_datapath_failed(void *ctx, const char *pf, unsigned int fn, const 
 			      const char *why);
 
 /* model_event.c */
+void model_forget_listeners(struct model *m);
 /* Reports with a sentence; `detail` is consumed, and may be NULL. */
-void model_reportf(struct model *m, enum model_topic topic, const char *event, enum log_level level,
-		   const char *fabric, const char *pf, int function, json_t *detail, const char *fmt, ...)
-	printf_like(9, 10);
-/* {"changed": the members of `after` that `before` lacks or has otherwise}, NULL if there are none. Consumes
- * both. */
-json_t *model_difference(json_t *before, json_t *after);
+void model_reportf(struct model *m, enum model_event_kind kind, enum log_level level, const char *fabric,
+		   const char *pf, int function, json_t *detail, const char *fmt, ...) printf_like(8, 9);
+/* The detail of an event about a change: {"changed": `members`}, which is consumed. */
+json_t *model_changed_detail(json_t *members);
 /* "pf" or "vf12" */
 const char *model_function_name(unsigned int fn, char ret[16]);

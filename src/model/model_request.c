@@ -7,12 +7,11 @@
 
 #include "model/model_private.h"
 #include "model/policy.h"
-#include "settings/mac.h"
-#include "settings/settings_json.h"
+#include "settings/function_fields.h"
 #include "settings/validate.h"
 #include "util/clock.h"
 
-/* Lines that one PF's guest may cause in the log: so many in so long. The rest is counted. */
+/* Lines that one PF's guest may cause in the log within the window. The rest is counted. */
 #define LOG_LINES     10
 #define LOG_WINDOW_US (60 * 1000000ULL)
 
@@ -35,47 +34,6 @@ static enum log_level log_share(struct model_pf *pf, enum log_level level)
 	}
 	pf->control_log.left_out++;
 	return LOG_LVL_DEBUG;
-}
-
-/* Also of what was found invalid. */
-static json_t *requested_json(uint32_t mask, const struct function_settings *s)
-{
-	json_t *o = json_object();
-	char mac[MAC_TEXT_MAX];
-
-	if (mask & SETTING_MAC)
-		json_object_set_new(o, "mac", json_string(mac_format(s->admin_mac, mac)));
-	if (mask & SETTING_VLAN)
-		json_object_set_new(o, "vlan", vlan_json(&s->vlan));
-	if (mask & SETTING_RATE) {
-		json_object_set_new(o, "min_rate", json_integer(s->min_rate));
-		json_object_set_new(o, "max_rate", json_integer(s->max_rate));
-	}
-	if (mask & SETTING_SPOOFCHK)
-		json_object_set_new(o, "spoofchk", json_boolean(s->spoofchk));
-	if (mask & SETTING_TRUST)
-		json_object_set_new(o, "trust", json_boolean(s->trust));
-	if (mask & SETTING_LINK && s->link <= LINK_DISABLE)
-		json_object_set_new(o, "link", json_string(link_mode_name(s->link)));
-	return o;
-}
-
-static void merge(struct function_settings *to, uint32_t mask, const struct function_settings *from)
-{
-	if (mask & SETTING_MAC)
-		memcpy(to->admin_mac, from->admin_mac, 6);
-	if (mask & SETTING_VLAN)
-		to->vlan = from->vlan;
-	if (mask & SETTING_RATE) {
-		to->min_rate = from->min_rate;
-		to->max_rate = from->max_rate;
-	}
-	if (mask & SETTING_SPOOFCHK)
-		to->spoofchk = from->spoofchk;
-	if (mask & SETTING_TRUST)
-		to->trust = from->trust;
-	if (mask & SETTING_LINK)
-		to->link = from->link;
 }
 
 static int check(const struct model *m, const struct model_pf *pf, unsigned int fn, uint32_t mask,
@@ -118,13 +76,13 @@ static void report(struct model *m, struct model_pf *pf, unsigned int fn, json_t
 
 	if (refused) {
 		pf->refused++;
-		model_reportf(m, TOPIC_CONTROL, "refused", log_share(pf, LOG_LVL_NOTICE), NULL, pf->s.name,
+		model_reportf(m, EVENT_CONTROL_REFUSED, log_share(pf, LOG_LVL_NOTICE), NULL, pf->s.name,
 			      function,
 			      json_pack("{s:o, s:s}", "requested", requested, "rule", refused->field),
 			      "refused to the guest: %s: %s", refused->field, refused->text);
 	} else {
 		pf->granted++;
-		model_reportf(m, TOPIC_CONTROL, "granted", log_share(pf, LOG_LVL_INFO), NULL, pf->s.name,
+		model_reportf(m, EVENT_CONTROL_GRANTED, log_share(pf, LOG_LVL_INFO), NULL, pf->s.name,
 			      function, json_pack("{s:o}", "requested", requested),
 			      "settings changed by the guest");
 	}
@@ -142,21 +100,21 @@ int model_function_request(struct model *m, const char *pf_name, unsigned int fn
 	if (r < 0)
 		return r;
 	wanted = pf->fn[MIN(fn, pf->s.vfs)].s;
-	merge(&wanted, mask, s);
+	fields_guest_merge(function_fields, mask, s, &wanted);
 	r = check(m, pf, fn, mask, &wanted, &why);
 	if (r < 0) {
-		report(m, pf, fn, requested_json(mask, s), &why);
+		report(m, pf, fn, fields_guest_json(function_fields, mask, s), &why);
 		if (err)
 			*err = why;
 		return r;
 	}
-	if (!policy_changes(&pf->fn[fn].s, &wanted)) {
+	if (!fields_guest_changes(function_fields, &pf->fn[fn].s, &wanted)) {
 		pf->granted++;
 		return 0;
 	}
-	r = model_function_change(m, pf, fn, &wanted, pf->fn[fn].own_mtu, LOG_LVL_DEBUG, err);
+	r = model_function_change(m, pf, fn, &wanted, LOG_LVL_DEBUG, err);
 	if (r < 0)
 		return r;
-	report(m, pf, fn, requested_json(mask, s), NULL);
+	report(m, pf, fn, fields_guest_json(function_fields, mask, s), NULL);
 	return 0;
 }

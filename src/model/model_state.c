@@ -23,6 +23,7 @@
 
 #include "model/model_private.h"
 #include "model/policy.h"
+#include "settings/json_build.h"
 #include "settings/mac.h"
 #include "settings/settings_json.h"
 #include "settings/validate.h"
@@ -31,19 +32,19 @@
 
 #define KEY_DIGITS (2 * MODEL_KEY_LEN)
 
-static const struct json_field fabric_fields[] = {
+static const struct json_field fabric_rows[] = {
 	{.name = "name", .kind = JSON_KIND_STRING, .flags = JSON_REQUIRED, .max = VPF_NAME_MAX - 1},
 	FABRIC_SETTINGS_FIELDS,
 	{0},
 };
 
-static const struct json_field function_fields[] = {
+static const struct json_field function_rows[] = {
 	{.name = "vf", .kind = JSON_KIND_INT, .flags = JSON_REQUIRED | JSON_NULLABLE, .max = VPF_MAX_VFS - 1},
 	FUNCTION_SETTINGS_FIELDS,
 	{0},
 };
 
-static const struct json_field pf_fields[] = {
+static const struct json_field pf_rows[] = {
 	{.name = "name", .kind = JSON_KIND_STRING, .flags = JSON_REQUIRED, .max = VPF_NAME_MAX - 1},
 	{.name = "fabric", .kind = JSON_KIND_STRING, .flags = JSON_REQUIRED, .max = VPF_NAME_MAX - 1},
 	{.name = "vfs", .kind = JSON_KIND_INT, .flags = JSON_REQUIRED, .max = VPF_MAX_VFS},
@@ -53,11 +54,11 @@ static const struct json_field pf_fields[] = {
 	 .min = 1,
 	 .max = VHOST_USER_MAX_QUEUE_PAIRS},
 	PF_SETTINGS_FIELDS,
-	{.name = "functions", .kind = JSON_KIND_ARRAY, .max = VPF_MAX_FUNCTIONS, .fields = function_fields},
+	{.name = "functions", .kind = JSON_KIND_ARRAY, .max = VPF_MAX_FUNCTIONS, .fields = function_rows},
 	{0},
 };
 
-static const struct json_field vm_fields[] = {
+static const struct json_field vm_rows[] = {
 	{.name = "name", .kind = JSON_KIND_STRING, .flags = JSON_REQUIRED, .max = VPF_NAME_MAX - 1},
 	{.name = "key",
 	 .kind = JSON_KIND_STRING,
@@ -67,59 +68,53 @@ static const struct json_field vm_fields[] = {
 	{0},
 };
 
-static const struct json_field root_fields[] = {
+static const struct json_field root_rows[] = {
 	{.name = "format", .kind = JSON_KIND_STRING, .flags = JSON_REQUIRED},
 	{.name = "version", .kind = JSON_KIND_INT, .flags = JSON_REQUIRED, .min = 1, .max = STATE_VERSION},
 	{.name = "fabrics",
 	 .kind = JSON_KIND_ARRAY,
 	 .flags = JSON_REQUIRED,
 	 .max = VPF_MAX_FABRICS,
-	 .fields = fabric_fields},
-	{.name = "vms", .kind = JSON_KIND_ARRAY, .max = VPF_MAX_PFS, .fields = vm_fields},
+	 .fields = fabric_rows},
+	{.name = "vms", .kind = JSON_KIND_ARRAY, .max = VPF_MAX_PFS, .fields = vm_rows},
 	{.name = "pfs",
 	 .kind = JSON_KIND_ARRAY,
 	 .flags = JSON_REQUIRED,
 	 .max = VPF_MAX_PFS,
-	 .fields = pf_fields},
+	 .fields = pf_rows},
 	{0},
 };
-
-/* A new object, empty but for "vf" if all settings are the defaults. */
-static json_t *function_state_json(const struct model_function *f, unsigned int fn)
-{
-	json_t *o = json_pack("{s:o}", "vf", fn == VPF_FUNCTION_PF ? json_null() : json_integer(fn - 1));
-	char mac[MAC_TEXT_MAX];
-
-	if (!mac_is_zero(f->s.admin_mac))
-		json_object_set_new(o, "mac", json_string(mac_format(f->s.admin_mac, mac)));
-	if (f->s.vlan.mode != VLAN_NONE)
-		json_object_set_new(o, "vlan", vlan_json(&f->s.vlan));
-	if (!f->s.spoofchk)
-		json_object_set_new(o, "spoofchk", json_false());
-	if (f->s.trust)
-		json_object_set_new(o, "trust", json_true());
-	if (f->s.link != LINK_AUTO)
-		json_object_set_new(o, "link", json_string(link_mode_name(f->s.link)));
-	if (f->own_mtu)
-		json_object_set_new(o, "mtu", json_integer(f->s.mtu));
-	if (f->s.min_rate)
-		json_object_set_new(o, "min_rate", json_integer(f->s.min_rate));
-	if (f->s.max_rate)
-		json_object_set_new(o, "max_rate", json_integer(f->s.max_rate));
-	if (f->s.pinned)
-		json_object_set_new(o, "pinned", pinned_json(f->s.pinned));
-	if (f->s.datapaths.n)
-		json_object_set_new(o, "datapaths", datapath_list_to_json(&f->s.datapaths));
-	return o;
-}
 
 /* The text of a JSON value that is given away, NULL: out of memory. */
 static char *text_of(json_t *o)
 {
-	char *text = o ? json_dumps(o, 0) : NULL;
+	char *text = json_text(o, 0);
 
 	json_decref(o);
 	return text;
+}
+
+/* The settings that are not the defaults; NULL: out of memory. */
+static json_t *function_state_json(const struct model_function *f)
+{
+	struct function_settings defaults;
+
+	function_settings_init(&defaults);
+	return fields_difference(function_fields, &defaults, &f->s);
+}
+
+/* The function's line, empty if all settings are the defaults. */
+static char *function_text(const struct model_function *f, unsigned int fn)
+{
+	json_t *settings = function_state_json(f), *line;
+
+	if (settings && !json_object_size(settings)) {
+		json_decref(settings);
+		return strdup("");
+	}
+	line = json_pack("{s:o}", "vf", fn == VPF_FUNCTION_PF ? json_null() : json_integer(fn - 1));
+	json_join(&line, settings);
+	return text_of(line);
 }
 
 static int append_text(struct buffer *b, const char *text)
@@ -133,16 +128,10 @@ static int append_function(struct buffer *b, struct model_function *f, unsigned 
 {
 	int r;
 
-	if (!f->saved) {
-		json_t *o = function_state_json(f, fn);
-
-		if (!o)
-			return -ENOMEM;
-		f->saved = json_object_size(o) > 1 ? text_of(json_incref(o)) : strdup("");
-		json_decref(o);
-		if (!f->saved)
-			return -ENOMEM;
-	}
+	if (!f->saved)
+		f->saved = function_text(f, fn);
+	if (!f->saved)
+		return -ENOMEM;
 	if (!f->saved[0])
 		return 0;
 	r = append_text(b, *first ? "\n  " : ",\n  ");
@@ -150,15 +139,22 @@ static int append_function(struct buffer *b, struct model_function *f, unsigned 
 	return r < 0 ? r : append_text(b, f->saved);
 }
 
-static int append_pf(struct buffer *b, struct model_pf *pf)
+/* All of the virtual PF but its functions. */
+static json_t *pf_state_json(const struct model_pf *pf)
 {
 	char mac[MAC_TEXT_MAX];
-	_cleanup_free_ char *head = text_of(json_pack(
-		"{s:s, s:s, s:I, s:I, s:s, s:i, s:s, s:s, s:o, s:b, s:o}", "name", pf->s.name, "fabric",
-		pf->s.fabric, "vfs", (json_int_t)pf->s.vfs, "queue_pairs", (json_int_t)pf->s.queue_pairs,
-		"mac", mac_format(pf->mac, mac), "mtu", pf->s.mtu, "vm", pf->s.vm, "qmp", pf->s.qmp,
-		"datapaths", datapath_list_to_json(&pf->s.datapaths), "failback", pf->s.failback, "policy",
-		policy_json(&pf->s.policy)));
+	json_t *o;
+
+	o = json_pack("{s:s, s:s, s:I, s:I, s:s}", "name", pf->s.name, "fabric", pf->s.fabric, "vfs",
+		      (json_int_t)pf->s.vfs, "queue_pairs", (json_int_t)pf->s.queue_pairs, "mac",
+		      mac_format(pf->mac, mac));
+	json_join(&o, fields_json(pf_fields, &pf->s));
+	return o;
+}
+
+static int append_pf(struct buffer *b, struct model_pf *pf)
+{
+	_cleanup_free_ char *head = text_of(pf_state_json(pf));
 	bool first = true;
 	int r;
 
@@ -279,7 +275,7 @@ static int read_functions(struct model_pf *pf, const json_t *list, struct err *e
 				       fn > pf->s.vfs ? "no such" : "one more entry for the", i);
 		seen[fn] = true;
 		f = &pf->fn[fn];
-		r = function_settings_read(o, &f->s, &f->own_mtu, err);
+		r = function_settings_read(o, &f->s, err);
 		if (r < 0)
 			return r;
 		r = validate_function(&f->s, err);
@@ -365,7 +361,7 @@ int model_read_state(struct model *m, bool *ret_changed, struct err *err)
 	r = state_store_load(m->store, &root, err);
 	if (r < 0 || !root)
 		return r;
-	r = json_fields_check(root, root_fields, "", &why);
+	r = json_fields_check(root, root_rows, "", &why);
 	if (r < 0) {
 		r = err_set(err, EBADMSG, NULL, "%s cannot be used: %s: %s", state_store_path(m->store),
 			    why.field, why.text);

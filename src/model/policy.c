@@ -2,69 +2,17 @@
 
 #include "model/policy.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "settings/function_fields.h"
 #include "settings/mac.h"
 #include "settings/vlan_set.h"
 
 /* What a sentence to the guest has room for. */
 #define LIST_TEXT_MAX 56
-
-const char *policy_setting_text(uint32_t setting)
-{
-	switch (setting) {
-	case SETTING_MAC:
-		return "MAC";
-	case SETTING_VLAN:
-		return "VLAN";
-	case SETTING_RATE:
-		return "rates";
-	case SETTING_SPOOFCHK:
-		return "spoof check";
-	case SETTING_TRUST:
-		return "trust";
-	case SETTING_LINK:
-		return "link mode";
-	default:
-		return "settings";
-	}
-}
-
-static bool vlan_equal(const struct vlan_settings *a, const struct vlan_settings *b)
-{
-	if (a->mode != b->mode)
-		return false;
-	switch (a->mode) {
-	case VLAN_ACCESS:
-		return a->vid == b->vid && a->pcp == b->pcp && a->tpid == b->tpid;
-	case VLAN_TRUNK:
-		return !memcmp(a->trunk, b->trunk, sizeof(a->trunk));
-	case VLAN_NONE:
-		break;
-	}
-	return true;
-}
-
-uint32_t policy_changes(const struct function_settings *a, const struct function_settings *b)
-{
-	uint32_t set = 0;
-
-	if (memcmp(a->admin_mac, b->admin_mac, 6) != 0)
-		set |= SETTING_MAC;
-	if (!vlan_equal(&a->vlan, &b->vlan))
-		set |= SETTING_VLAN;
-	if (a->min_rate != b->min_rate || a->max_rate != b->max_rate)
-		set |= SETTING_RATE;
-	if (a->spoofchk != b->spoofchk)
-		set |= SETTING_SPOOFCHK;
-	if (a->trust != b->trust)
-		set |= SETTING_TRUST;
-	if (a->link != b->link)
-		set |= SETTING_LINK;
-	return set;
-}
 
 static int check_pinned(const struct policy_request *q, uint32_t changed, struct err *err)
 {
@@ -73,7 +21,7 @@ static int check_pinned(const struct policy_request *q, uint32_t changed, struct
 	if (!forbidden)
 		return 0;
 	return err_set(err, EPERM, "pinned", "the host has pinned the %s of this VF",
-		       policy_setting_text(forbidden & -forbidden));
+		       setting_text(forbidden & -forbidden));
 }
 
 static bool in_ranges(const struct pf_policy *p, const uint8_t mac[6])
@@ -186,10 +134,41 @@ static int check_rate(const struct policy_request *q, struct err *err)
 	return 0;
 }
 
+static int check_spoofchk(const struct policy_request *q, struct err *err)
+{
+	if (q->wanted->spoofchk || q->pf->policy.spoofchk_off)
+		return 0;
+	return err_set(err, EPERM, "policy.spoofchk_off",
+		       "the host's policy spoofchk_off does not allow turning the spoof check off");
+}
+
+static int check_trust(const struct policy_request *q, struct err *err)
+{
+	if (!q->wanted->trust || q->pf->policy.trust)
+		return 0;
+	return err_set(err, EPERM, "policy.trust", "the host's policy trust does not allow trusted VFs");
+}
+
+static int always(const struct policy_request *q, struct err *err)
+{
+	(void)q;
+	(void)err;
+	return 0;
+}
+
+/* What is asked of a setting that would change, by number of the bit SETTING_*. */
+static int (*const rules[])(const struct policy_request *q, struct err *err) = {
+	[__builtin_ctz(SETTING_MAC)] = check_mac,     [__builtin_ctz(SETTING_VLAN)] = check_vlan,
+	[__builtin_ctz(SETTING_RATE)] = check_rate,   [__builtin_ctz(SETTING_SPOOFCHK)] = check_spoofchk,
+	[__builtin_ctz(SETTING_TRUST)] = check_trust, [__builtin_ctz(SETTING_LINK)] = always,
+};
+static_assert((1U << ARRAY_SIZE(rules)) - 1 == SETTING_ALL,
+	      "each setting that a guest may ask for has a rule");
+
 int policy_check_request(const struct policy_request *q, struct err *err)
 {
 	const struct pf_policy *p = &q->pf->policy;
-	uint32_t changed = policy_changes(q->now, q->wanted) & q->mask;
+	uint32_t changed = fields_guest_changes(function_fields, q->now, q->wanted) & q->mask;
 	int r;
 
 	if (!p->guest_control)
@@ -205,17 +184,9 @@ int policy_check_request(const struct policy_request *q, struct err *err)
 		return err_set(err, EPERM, "policy.max_vfs",
 			       "the host's policy max_vfs lets this guest use no VFs");
 	r = check_pinned(q, changed, err);
-	if (!r && changed & SETTING_MAC)
-		r = check_mac(q, err);
-	if (!r && changed & SETTING_VLAN)
-		r = check_vlan(q, err);
-	if (!r && changed & SETTING_RATE)
-		r = check_rate(q, err);
-	if (!r && changed & SETTING_SPOOFCHK && !q->wanted->spoofchk && !p->spoofchk_off)
-		r = err_set(err, EPERM, "policy.spoofchk_off",
-			    "the host's policy spoofchk_off does not allow to turn the spoof check off");
-	if (!r && changed & SETTING_TRUST && q->wanted->trust && !p->trust)
-		r = err_set(err, EPERM, "policy.trust", "the host's policy trust does not allow trusted VFs");
+	for (unsigned int i = 0; !r && i < ARRAY_SIZE(rules); i++)
+		if (changed >> i & 1)
+			r = rules[i](q, err);
 	return r;
 }
 

@@ -32,8 +32,3 @@ void policy_limit(const struct pf_policy *policy, unsigned int fn, struct functi
 
 /* Whether all minimum rates of a virtual PF together, `sum`, can be given. -EINVAL about `field`. */
 int policy_check_minimums(const struct pf_policy *policy, uint64_t sum, const char *field, struct err *err);
-
-/* SETTING_*: those in which the two differ. */
-uint32_t policy_changes(const struct function_settings *a, const struct function_settings *b);
-/* "MAC", "VLAN", … of one bit SETTING_*, for sentences. */
-const char *policy_setting_text(uint32_t setting);

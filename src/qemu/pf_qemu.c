@@ -7,8 +7,6 @@
 #include <systemd/sd-event.h>
 #include <time.h>
 
-#include "vhost/vhost_user.h"
-
 #define PATH_SIZE 108
 /* QEMU closes the sockets of a chardev it has removed a moment after it said so. */
 #define CLOSE_USEC (5 * 1000000ull)
@@ -44,16 +42,15 @@ static struct entry *find(const struct pf_qemu *q, const char *pf)
 	return NULL;
 }
 
-static void report(const struct entry *e, const char *event, enum log_level level, const char *reason,
-		   const char *text)
+static void report(const struct entry *e, enum model_event_kind kind, enum log_level level,
+		   const char *reason, const char *text)
 {
 	json_t *detail = reason ? json_pack("{s:s}", "reason", reason) : NULL;
 	char line[400];
 
 	snprintf(line, sizeof(line), "%s%s%s", text, reason ? ": " : "", reason ? reason : "");
 	model_report(e->q->model, &(struct model_event){
-					  .topic = TOPIC_QMP,
-					  .event = event,
+					  .kind = kind,
 					  .level = level,
 					  .pf = e->pf,
 					  .function = -1,
@@ -66,9 +63,9 @@ static void report(const struct entry *e, const char *event, enum log_level leve
 static void on_connected(void *ctx, bool connected, const char *why)
 {
 	if (connected)
-		report(ctx, "connected", LOG_LVL_INFO, NULL, "QMP is connected");
+		report(ctx, EVENT_QMP_CONNECTED, LOG_LVL_INFO, NULL, "QMP is connected");
 	else
-		report(ctx, "disconnected", LOG_LVL_INFO, why, "QMP is not connected");
+		report(ctx, EVENT_QMP_DISCONNECTED, LOG_LVL_INFO, why, "QMP is not connected");
 }
 
 static void on_filter(void *ctx, unsigned int fn, const struct rx_filter *filter)
@@ -80,7 +77,7 @@ static void on_filter(void *ctx, unsigned int fn, const struct rx_filter *filter
 
 static void on_present(void *ctx, bool present)
 {
-	report(ctx, present ? "attached" : "detached", LOG_LVL_NOTICE, NULL,
+	report(ctx, present ? EVENT_QMP_ATTACHED : EVENT_QMP_DETACHED, LOG_LVL_NOTICE, NULL,
 	       present ? "the VM has the virtual PF" : "the VM no longer has the virtual PF");
 }
 
@@ -111,7 +108,8 @@ static void finish_detach(struct entry *e, int code)
 	e->detach.done = NULL;
 	sd_event_source_disable_unref(steal_ptr(&e->detach.timeout));
 	if (code < 0)
-		err_set(&err, -code, NULL, "%s was detached; its end was not awaited", e->pf);
+		err_set(&err, -code, NULL,
+			"%s was detached; gave up waiting until QEMU closes its connections", e->pf);
 	done(e->detach.arg, code, code < 0 ? &err : NULL);
 }
 
@@ -119,21 +117,15 @@ static bool any_connected(const struct entry *e)
 {
 	const struct model_pf *pf = model_pf_find(e->q->model, e->pf);
 
-	for (unsigned int fn = 0; pf && fn <= pf->s.vfs; fn++) {
-		struct vhost_user_info info = {0};
-
-		if (!model_function_get(e->q->model, e->pf, fn, NULL, &info, NULL) && info.connected)
-			return true;
-	}
-	return false;
+	return pf && model_pf_connected(e->q->model, pf);
 }
 
 static int on_close_timeout(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	(void)source;
 	(void)usec;
-	finish_detach(userdata,
-		      0); /* somebody else may have connected: that is not the detach's to wait for */
+	/* What is connected now may be another front-end, which the detach does not wait for. */
+	finish_detach(userdata, 0);
 	return 0;
 }
 
@@ -205,7 +197,7 @@ static void follow_pf(struct pf_qemu *q, const char *name)
 		bool was_connected = qemu_link_connected(e->link);
 
 		if (pf && was_connected)
-			report(e, "disconnected", LOG_LVL_INFO, "its QMP socket was changed",
+			report(e, EVENT_QMP_DISCONNECTED, LOG_LVL_INFO, "its QMP socket was changed",
 			       "QMP is not connected");
 		entry_free(e);
 		e = NULL;
@@ -219,6 +211,30 @@ static void follow_pf(struct pf_qemu *q, const char *name)
 			  err.text);
 }
 
+static void on_function_event(struct entry *e, const struct model_event *event)
+{
+	unsigned int fn = (unsigned int)event->function;
+
+	switch (event->kind) {
+	case EVENT_LINK_UP:
+	case EVENT_LINK_DOWN:
+		qemu_link_set_carrier(e->link, fn, event->kind == EVENT_LINK_UP);
+		break;
+	case EVENT_FUNCTION_STARTED: /* a driver that was reset has another filter, and QEMU does not say so */
+		qemu_link_refresh(e->link, fn);
+		break;
+	case EVENT_FUNCTION_ANNOUNCE:
+		qemu_link_announce(e->link, fn);
+		break;
+	case EVENT_FUNCTION_DISCONNECTED:
+		if (e->detach.timeout && !any_connected(e))
+			finish_detach(e, 0);
+		break;
+	default:
+		break;
+	}
+}
+
 static void on_model_event(void *ctx, const struct model_event *event)
 {
 	struct pf_qemu *q = ctx;
@@ -226,28 +242,13 @@ static void on_model_event(void *ctx, const struct model_event *event)
 
 	if (q->closing)
 		return;
-	if (event->topic == TOPIC_PF) {
+	if (model_event_names[event->kind].topic == TOPIC_PF) {
 		follow_pf(q, event->pf);
-	} else if (event->topic == TOPIC_LINK && event->function >= 0) {
-		e = find(q, event->pf);
-		if (e)
-			qemu_link_set_carrier(e->link, (unsigned int)event->function,
-					      !strcmp(event->event, "up"));
-	} else if (event->topic == TOPIC_FUNCTION && event->function >= 0 &&
-		   !strcmp(event->event, "started")) {
-		e = find(q, event->pf);
-		if (e) /* a driver that was reset has another filter, and QEMU does not say so */
-			qemu_link_refresh(e->link, (unsigned int)event->function);
-	} else if (event->topic == TOPIC_FUNCTION && event->function >= 0 &&
-		   !strcmp(event->event, "announce")) {
-		e = find(q, event->pf);
-		if (e)
-			qemu_link_announce(e->link, (unsigned int)event->function);
-	} else if (event->topic == TOPIC_FUNCTION && !strcmp(event->event, "disconnected")) {
-		e = find(q, event->pf);
-		if (e && e->detach.timeout && !any_connected(e))
-			finish_detach(e, 0);
+		return;
 	}
+	e = event->pf && event->function >= 0 ? find(q, event->pf) : NULL;
+	if (e)
+		on_function_event(e, event);
 }
 
 int pf_qemu_new(struct sd_event *event, struct model *m, struct pf_qemu **ret, struct err *err)
@@ -260,13 +261,15 @@ int pf_qemu_new(struct sd_event *event, struct model *m, struct pf_qemu **ret, s
 	q->event = event;
 	q->model = m;
 	r = qmp_pool_new(event, &q->pool);
+	if (!r)
+		r = model_listen(m, on_model_event, q);
 	if (r < 0) {
+		qmp_pool_free(q->pool);
 		free(q);
 		return err_set(err, -r, NULL, "cannot prepare for QMP: %s", strerror(-r));
 	}
 	for (unsigned int i = 0; model_pf_at(m, i); i++)
 		follow_pf(q, model_pf_at(m, i)->s.name);
-	model_listen(m, on_model_event, q);
 	*ret = q;
 	return 0;
 }

@@ -38,13 +38,23 @@ static void proceed(struct plug *p);
 
 static void on_reply(void *arg, int code, const json_t *ret, const struct err *err);
 
-int plug_send(struct plug *p, const char *command, json_t *args)
+static int send_command(struct plug *p, const char *command, json_t *args, bool has_args)
 {
-	int r = qmp_command(p->qmp, command, args, on_reply, p);
+	int r = args || !has_args ? qmp_command(p->qmp, command, args, on_reply, p) : -ENOMEM;
 
 	if (r < 0)
 		return err_set(&p->err, -r, "", "cannot send %s to QEMU: %s", command, strerror(-r));
 	return STEP_SENT;
+}
+
+int plug_send(struct plug *p, const char *command, json_t *args)
+{
+	return send_command(p, command, args, true);
+}
+
+int plug_query(struct plug *p, const char *command)
+{
+	return send_command(p, command, NULL, false);
 }
 
 int plug_send_id(struct plug *p, const char *command, enum qemu_part part, unsigned int fn)

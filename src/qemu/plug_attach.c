@@ -58,7 +58,7 @@ static int list_ports(struct plug *p)
 {
 	if (p->bus_known || p->index++ > 0)
 		return STEP_DONE;
-	return plug_send(p, "query-pci", NULL);
+	return plug_query(p, "query-pci");
 }
 
 /* Collects bridges that can be named and have nothing behind them. True: the one asked for has something. */
@@ -178,7 +178,7 @@ static int await_connected(struct plug *p)
 		return plug_wait(p, CONNECT_POLL_MS);
 	p->asked = true;
 	p->tries++;
-	return plug_send(p, "query-chardev", NULL);
+	return plug_query(p, "query-chardev");
 }
 
 static int poll_connected(struct plug *p, int code, const json_t *ret, const struct err *err)

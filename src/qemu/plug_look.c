@@ -37,7 +37,7 @@ int plug_list_chardevs(struct plug *p)
 {
 	if (p->index++ > 0)
 		return STEP_DONE;
-	return plug_send(p, "query-chardev", NULL);
+	return plug_query(p, "query-chardev");
 }
 
 /* Marks the chardevs that exist, and counts those of them that are not connected. */

@@ -53,8 +53,10 @@ struct plug {
 	bool chardev[VPF_MAX_FUNCTIONS]; /* same */
 };
 
-/* What an issue() returns. plug_send_id() names a part of function fn in the argument "id". */
+/* What an issue() returns. `args` NULL: out of memory. plug_query() has no arguments, plug_send_id() names a part of
+ * function fn in the argument "id". */
 int plug_send(struct plug *p, const char *command, json_t *args);
+int plug_query(struct plug *p, const char *command);
 int plug_send_id(struct plug *p, const char *command, enum qemu_part part, unsigned int fn);
 int plug_wait(struct plug *p, unsigned int ms);
 void plug_set_bus(struct plug *p, const char *bus);

@@ -134,6 +134,7 @@ static json_t *object_word(json_t *object, const char *implied)
 	_cleanup_free_ char *text = NULL;
 	json_t *value, *word = NULL;
 	const char *key;
+	bool complete;
 	size_t size;
 	FILE *f = object ? open_memstream(&text, &size) : NULL;
 
@@ -151,7 +152,8 @@ static json_t *object_word(json_t *object, const char *implied)
 		else
 			put_value(f, json_string_value(value));
 	}
-	if (fclose(f) == 0)
+	complete = !ferror(f);
+	if (fclose(f) == 0 && complete)
 		word = json_string(text);
 out:
 	json_decref(object);

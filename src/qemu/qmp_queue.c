@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "settings/json_build.h"
+
 struct command {
 	struct command *next;
 	const void *owner;
@@ -27,7 +29,7 @@ static int command_new(const char *command, uint64_t number, json_t *args, struc
 	object = json_pack("{s:s, s:s, s:o*}", "execute", command, "id", id, "arguments", args);
 	if (!object)
 		return -ENOMEM; /* "o" has taken the reference to args all the same */
-	text = json_dumps(object, JSON_COMPACT);
+	text = json_text(object, JSON_COMPACT);
 	json_decref(object);
 	if (!text)
 		return -ENOMEM;

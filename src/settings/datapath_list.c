@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "settings/json_build.h"
+
 #define FIELD "datapaths"
 
 static const char *const type_names[DATAPATH_TYPES] = {
@@ -339,11 +341,11 @@ json_t *datapath_list_to_json(const struct datapath_list *list)
 			if (!(p->types >> pref.type & 1))
 				continue;
 			if (p->size && *text_of(&pref, p))
-				json_object_set_new(o, p->key, json_string(text_of(&pref, p)));
+				json_put(&o, p->key, json_string(text_of(&pref, p)));
 			else if (!p->size && *bool_of(&pref, p))
-				json_object_set_new(o, p->key, json_true());
+				json_put(&o, p->key, json_true());
 		}
-		json_array_append_new(array, o);
+		json_add(&array, o);
 	}
 	return array;
 }

@@ -55,6 +55,7 @@ json_t *datapath_list_to_json(const struct datapath_list *list);
 char *datapath_list_text(const struct datapath_list *list);
 bool datapath_pref_equal(const struct datapath_pref *a, const struct datapath_pref *b);
 bool datapath_list_equal(const struct datapath_list *a, const struct datapath_list *b);
+bool datapath_pref_equal(const struct datapath_pref *a, const struct datapath_pref *b);
 /* "vdpa", or "vhost-user:path=…": one preference as text, for messages. Returns buf. */
 const char *datapath_pref_text(const struct datapath_pref *pref, char buf[256]);
 /* Path of the vhost-user socket of one function, {pf} and {vf} filled in. fn: VPF_FUNCTION_*. -EINVAL: too

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "settings/json_build.h"
 #include "settings/mac.h"
 
 #define STRING_MAX 4096
@@ -16,24 +17,31 @@ static const char *const kind_names[] = {
 
 static const struct json_field *find(const struct json_field *fields, const char *name)
 {
-	for (; fields->name; fields++)
-		if (!strcmp(fields->name, name))
-			return fields;
+	for (; fields->name; fields++) {
+		const struct json_field *found = fields;
+
+		if (fields->rows)
+			found = find(fields->rows, name);
+		else if (strcmp(fields->name, name) != 0)
+			continue;
+		if (found)
+			return found;
+	}
 	return NULL;
 }
 
-/* "a, b, c" for error texts; cut where the text ends. */
-static const char *list_names(const struct json_field *fields, char *buf, size_t size)
+/* Appends ", a, b, c" for error texts, cut where the text ends; returns its length. */
+static size_t add_names(const struct json_field *fields, char *buf, size_t n, size_t size)
 {
-	size_t n = 0;
-
-	buf[0] = '\0';
 	for (; fields->name && n < size; fields++)
-		n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? ", " : "", fields->name);
-	return buf;
+		if (fields->rows)
+			n = add_names(fields->rows, buf, n, size);
+		else
+			n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? ", " : "", fields->name);
+	return n;
 }
 
-static const char *list_choices(const char *const *choices, char *buf, size_t size)
+const char *json_choices_text(const char *const *choices, char *buf, size_t size)
 {
 	size_t n = 0;
 
@@ -57,7 +65,8 @@ static int check_string(const json_t *v, const struct json_field *f, const char 
 		for (const char *const *c = f->choices; *c; c++)
 			if (!strcmp(*c, s))
 				return 0;
-		return err_set(err, EINVAL, path, "must be %s", list_choices(f->choices, buf, sizeof(buf)));
+		return err_set(err, EINVAL, path, "must be %s",
+			       json_choices_text(f->choices, buf, sizeof(buf)));
 	}
 	if (len < (size_t)f->min || len > max)
 		return err_set(err, EINVAL, path, "must have %lld to %zu characters", (long long)f->min, max);
@@ -131,6 +140,24 @@ static int check_value(const json_t *v, const struct json_field *f, const char *
 	return err_set(err, EINVAL, path, "has no known kind");
 }
 
+static int check_required(const json_t *o, const struct json_field *fields, const char *prefix,
+			  struct err *err)
+{
+	char path[sizeof(err->field)];
+
+	for (const struct json_field *f = fields; f->name; f++) {
+		int r = f->rows ? check_required(o, f->rows, prefix, err) : 0;
+
+		if (r < 0)
+			return r;
+		if (!(f->flags & JSON_REQUIRED) || json_object_get(o, f->name))
+			continue;
+		snprintf(path, sizeof(path), "%s%s%s", prefix, *prefix ? "." : "", f->name);
+		return err_set(err, EINVAL, path, "is missing");
+	}
+	return 0;
+}
+
 int json_fields_check(const json_t *o, const struct json_field *fields, const char *prefix, struct err *err)
 {
 	const char *dot = *prefix ? "." : "", *name;
@@ -144,51 +171,62 @@ int json_fields_check(const json_t *o, const struct json_field *fields, const ch
 	/* jansson's iterators take a mutable object, which they do not change. */
 	json_object_foreach ((json_t *)o, name, v) {
 		const struct json_field *f = find(fields, name);
-		char known[160];
+		char known[160] = "";
 
 		snprintf(path, sizeof(path), "%s%s%.40s", prefix, dot, name);
 		if (!f && !fields->name)
 			return err_set(err, EINVAL, path, "is unknown; there are no parameters here");
-		if (!f)
-			return err_set(err, EINVAL, path, "is unknown; known are %s",
-				       list_names(fields, known, sizeof(known)));
+		if (!f) {
+			add_names(fields, known, 0, sizeof(known));
+			return err_set(err, EINVAL, path, "is unknown; known are %s", known);
+		}
 		r = check_value(v, f, path, err);
 		if (r < 0)
 			return r;
 	}
-	for (const struct json_field *f = fields; f->name; f++) {
-		if (!(f->flags & JSON_REQUIRED) || json_object_get(o, f->name))
-			continue;
-		snprintf(path, sizeof(path), "%s%s%s", prefix, dot, f->name);
-		return err_set(err, EINVAL, path, "is missing");
+	return check_required(o, fields, prefix, err);
+}
+
+static json_t *choices_json(const char *const *choices)
+{
+	json_t *list = json_array();
+
+	for (const char *const *c = choices; *c; c++)
+		json_add(&list, json_string(*c));
+	return list;
+}
+
+static json_t *describe(const struct json_field *f)
+{
+	json_t *o = json_pack("{s:s, s:s, s:b, s:s}", "name", f->name, "type", kind_names[f->kind],
+			      "required", !!(f->flags & JSON_REQUIRED), "doc", f->doc ? f->doc : "");
+
+	if (f->flags & JSON_NULLABLE)
+		json_put(&o, "nullable", json_true());
+	if (f->kind == JSON_KIND_INT) {
+		json_put(&o, "min", json_integer(f->min));
+		json_put(&o, "max", json_integer(f->max));
 	}
-	return 0;
+	if (f->choices)
+		json_put(&o, "choices", choices_json(f->choices));
+	if (f->fields)
+		json_put(&o, "fields", json_fields_describe(f->fields));
+	return o;
+}
+
+static void add_descriptions(json_t **list, const struct json_field *fields)
+{
+	for (const struct json_field *f = fields; f->name; f++)
+		if (f->rows)
+			add_descriptions(list, f->rows);
+		else
+			json_add(list, describe(f));
 }
 
 json_t *json_fields_describe(const struct json_field *fields)
 {
 	json_t *list = json_array();
 
-	for (const struct json_field *f = fields; f->name; f++) {
-		json_t *o = json_pack("{s:s, s:s, s:b, s:s}", "name", f->name, "type", kind_names[f->kind],
-				      "required", !!(f->flags & JSON_REQUIRED), "doc", f->doc ? f->doc : "");
-
-		if (f->flags & JSON_NULLABLE)
-			json_object_set_new(o, "nullable", json_true());
-		if (f->kind == JSON_KIND_INT) {
-			json_object_set_new(o, "min", json_integer(f->min));
-			json_object_set_new(o, "max", json_integer(f->max));
-		}
-		if (f->choices) {
-			json_t *choices = json_array();
-
-			for (const char *const *c = f->choices; *c; c++)
-				json_array_append_new(choices, json_string(*c));
-			json_object_set_new(o, "choices", choices);
-		}
-		if (f->fields)
-			json_object_set_new(o, "fields", json_fields_describe(f->fields));
-		json_array_append_new(list, o);
-	}
+	add_descriptions(&list, fields);
 	return list;
 }

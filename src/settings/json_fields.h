@@ -21,6 +21,8 @@ enum json_kind {
 #define JSON_REQUIRED 1U /* must be present */
 #define JSON_NULLABLE 2U /* may be null */
 
+struct field; /* settings/fields.h */
+
 struct json_field {
 	const char *name; /* NULL ends a table */
 	enum json_kind kind;
@@ -30,12 +32,24 @@ struct json_field {
 	const struct json_field
 		*fields; /* OBJECT: its own table; ARRAY: NULL (items are strings) or that of the items */
 	const char *doc;
+	const struct field *field; /* settings: how the value is kept; NULL: its reader's affair */
+	const struct json_field
+		*rows; /* not NULL: the rows of that table belong here, and this is none itself */
 };
+
+/* All rows of another table, as a row. */
+#define JSON_ROWS(table)                                                                                     \
+	{                                                                                                    \
+		.name = "", .rows = (table)                                                                  \
+	}
 
 /* Checks `o` against `fields`: that it is an object, that every member is known and of its kind and range,
  * that none is missing. -EINVAL with `err` naming the member, nested ones as "vlan.vid", behind `prefix` (""
  * for none). */
 int json_fields_check(const json_t *o, const struct json_field *fields, const char *prefix, struct err *err);
+
+/* "a, b or c" for error texts; cut where `buf` ends. Returns buf. */
+const char *json_choices_text(const char *const *choices, char *buf, size_t size);
 
 /* The table as JSON: [{"name", "type", "required", "nullable", "min", "max", "choices", "fields", "doc"}]. */
 json_t *json_fields_describe(const struct json_field *fields);

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "settings/function_fields.h"
+#include "settings/pf_fields.h"
+
 void fabric_settings_init(struct fabric_settings *s, const char *name)
 {
 	*s = (struct fabric_settings){.uplink = UPLINK_NONE, .ageing = 300, .max_learned = 256};
@@ -13,15 +16,8 @@ void fabric_settings_init(struct fabric_settings *s, const char *name)
 
 void pf_settings_init(struct pf_settings *s, const char *name)
 {
-	*s = (struct pf_settings){
-		.queue_pairs = 1,
-		.mtu = 1500,
-		.spoofchk = true,
-		.policy = {.guest_control = true,
-			   .max_vfs = VPF_MAX_VFS,
-			   .driver_mac = true,
-			   .max_driver_macs = 32},
-	};
+	*s = (struct pf_settings){.queue_pairs = 1, .spoofchk = true};
+	fields_init(pf_fields, s);
 	datapath_list_init(&s->datapaths, FABRIC_BUILTIN);
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	snprintf(s->vm, sizeof(s->vm), "%s", name);
@@ -29,12 +25,8 @@ void pf_settings_init(struct pf_settings *s, const char *name)
 
 void function_settings_init(struct function_settings *s)
 {
-	*s = (struct function_settings){
-		.vlan = {.mode = VLAN_NONE, .tpid = ETHER_TPID_Q},
-		.spoofchk = true,
-		.link = LINK_AUTO,
-		.mtu = 1500,
-	};
+	*s = (struct function_settings){0};
+	fields_init(function_fields, s);
 }
 
 void datapath_list_init(struct datapath_list *list, enum fabric_type type)

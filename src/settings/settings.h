@@ -70,6 +70,7 @@ enum link_mode { LINK_AUTO /* follows the uplink's carrier */, LINK_ENABLE, LINK
 #define SETTING_LINK     0x20U
 #define SETTING_ALL      0x3fU
 
+/* What is here has a row in function_fields.c, but for mac and failback, which the PF's settings say. */
 struct function_settings {
 	uint8_t mac[6];       /* the permanent MAC, which QEMU gives the guest; unicast, not zero */
 	uint8_t admin_mac[6]; /* set by the administrator: all zeros: none (the driver may choose its own) */
@@ -81,7 +82,8 @@ struct function_settings {
 			      it */
 	uint32_t max_rate; /* Mb/s sent, 0: no limit; not below min_rate */
 	uint32_t pinned;   /* SETTING_*: what only the host can change */
-	uint16_t mtu;      /* VPF_MTU_MIN…VPF_MTU_MAX: longest L3 packet that passes, default: the PF's */
+	uint16_t mtu;      /* VPF_MTU_MIN…VPF_MTU_MAX: longest L3 packet that passes */
+	bool own_mtu;      /* default false: mtu is the PF's, whatever that is */
 	struct datapath_list datapaths; /* n 0 (default): as pf_settings.datapaths */
 	bool failback;                  /* pf_settings.failback, as the data plane gets it */
 };
@@ -89,7 +91,7 @@ struct function_settings {
 enum mac_policy {
 	MAC_POLICY_OWN,  /* the permanent MACs of the virtual PF's own functions (default) */
 	MAC_POLICY_LIST, /* those, and the ranges of the list */
-	MAC_POLICY_ANY,  /* any unicast MAC that nobody on the fabric has */
+	MAC_POLICY_ANY,  /* any unicast MAC that is free on the fabric */
 };
 
 struct mac_range { /* first ≤ last */
@@ -127,12 +129,11 @@ struct pf_settings {
 	uint16_t mtu;          /* default of its functions, and what the guest is told (host_mtu); 1500 */
 	char vm[VPF_NAME_MAX]; /* of the VM it is for: its virtual PFs share a key; default: the PF's name */
 	char qmp[108];         /* QMP socket of the VM for vpfd's own use; empty: none */
-	/* Who may serve the functions' rings. n is never 0: where nothing is said, the default of the kind of
+	/* What may serve the functions' rings. n is never 0: where nothing is said, the default of the kind of
 	 * fabric. */
 	struct datapath_list datapaths;
-	bool failback; /* default false: back to a better one of the list when it is to be had again */
-	bool spoofchk; /* what its functions begin with when it is added, default true; then each has its own
-			*/
+	bool failback; /* default false: back to a better datapath of the list when it is available again */
+	bool spoofchk; /* what its functions begin with when it is added, default true; then each has its own */
 	struct pf_policy policy;
 };
 

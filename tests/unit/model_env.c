@@ -20,8 +20,8 @@ static void on_event(void *ctx, const struct model_event *e)
 
 	if (t->events_n == ME_EVENTS)
 		t->events_n = 0;
-	snprintf(t->events[t->events_n], sizeof(t->events[0]), "%s %s %s %d", model_topic_names[e->topic],
-		 e->event, e->pf ? e->pf : e->fabric, e->function);
+	snprintf(t->events[t->events_n], sizeof(t->events[0]), "%s %s %s %d", model_topic_names[model_event_names[e->kind].topic],
+		 model_event_names[e->kind].name, e->pf ? e->pf : e->fabric, e->function);
 	snprintf(t->details[t->events_n++], sizeof(t->details[0]), "%s", detail ? detail : "");
 	assert_non_null(e->text);
 	free(detail);

@@ -221,7 +221,6 @@ static void what_cannot_be_enforced(void **state)
 		json_t *o = json_loads(cases[i].settings, 0, NULL);
 		struct model_function *f = &model_pf_find(t->model, "a")->fn[1];
 		unsigned int sets;
-		bool own_mtu = false;
 		struct err err = {0};
 
 		/* from the opposite */
@@ -235,7 +234,7 @@ static void what_cannot_be_enforced(void **state)
 		}
 		before = f->s;
 		sets = t->dp.function_sets;
-		assert_int_equal(function_settings_read(o, &s, &own_mtu, &err), 0);
+		assert_int_equal(function_settings_read(o, &s, &err), 0);
 		json_decref(o);
 		t->dp.cannot[DATAPATH_BUILTIN] = cases[i].can;
 		assert_int_equal(model_function_set(t->model, "a", 1, &s, false, &err), -EOPNOTSUPP);
@@ -528,20 +527,10 @@ static void events(void **state)
 	assert_string_equal(me_last_event(t), "datapath bound a 1");
 	assert_string_equal(last_detail(t), "{\"from\":null,\"to\":\"builtin\"}");
 
-	/* It is tried again every second. */
-	n = t->events_n;
-	e->datapath_failed(t->model, "a", 1, other, "nobody listens");
-	assert_int_equal(t->events_n, n);
-	e->datapath_failed(t->model, "a", 1, other, "too old");
-	assert_int_equal(t->events_n, n + 1);
-	e->datapath_failed(t->model, "a", 2, other, "too old");
-	assert_int_equal(t->events_n, n + 2);
 	e->datapath_changed(t->model, "a", 1, builtin, other, 123, NULL);
 	assert_string_equal(me_last_event(t), "datapath returned a 1");
 	assert_string_equal(last_detail(t),
 			    "{\"from\":\"builtin\",\"to\":\"" VHOST_USER "\",\"gap_us\":123}");
-	e->datapath_failed(t->model, "a", 1, other, "too old");
-	assert_string_equal(me_last_event(t), "datapath failed a 1"); /* news again, now that it worked */
 	e->datapath_changed(t->model, "a", 1, other, builtin, 9, "too old");
 	assert_string_equal(me_last_event(t), "datapath moved a 1");
 	assert_non_null(strstr(last_detail(t), "\"reason\":\"too old\""));

@@ -256,12 +256,11 @@ static void vlan_members(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		json_t *o = json_loads(cases[i].json, 0, NULL), *back;
 		struct function_settings s;
-		bool own_mtu = false;
 		struct err err = {0};
 		int r;
 
 		function_settings_init(&s);
-		r = function_settings_read(o, &s, &own_mtu, &err);
+		r = function_settings_read(o, &s, &err);
 		assert_int_equal(r, cases[i].field ? -EINVAL : 0);
 		if (cases[i].field) {
 			assert_string_equal(err.field, cases[i].field);
@@ -270,8 +269,8 @@ static void vlan_members(void **state)
 			/* What was read is what is written. */
 			struct function_settings again = s;
 
-			back = json_pack("{s:o}", "vlan", vlan_json(&s.vlan));
-			assert_int_equal(function_settings_read(back, &again, &own_mtu, NULL), 0);
+			back = fields_json(function_fields, &s);
+			assert_int_equal(function_settings_read(back, &again, NULL), 0);
 			assert_same_vlan(&s.vlan, &again.vlan);
 			json_decref(back);
 		}
@@ -312,7 +311,7 @@ static void policy_members(void **state)
 		{"{\"max_rate_total\": 1000001}", "policy.max_rate_total"},
 		{"{\"trust\": 1}", "policy.trust"},
 	};
-	static const struct json_field pf_fields[] = {PF_SETTINGS_FIELDS, {0}};
+	static const struct json_field rows[] = {PF_SETTINGS_FIELDS, {0}};
 	struct pf_settings s, again;
 	json_t *list = json_array(), *o;
 	bool has_mac = false;
@@ -326,7 +325,7 @@ static void policy_members(void **state)
 		o = json_pack("{s:o}", "policy", json_loads(cases[i].json, 0, NULL));
 		assert_non_null(o);
 		pf_settings_init(&s, "p");
-		r = json_fields_check(o, pf_fields, "", &err);
+		r = json_fields_check(o, rows, "", &err);
 		if (!r)
 			r = pf_settings_read(o, &s, mac, &has_mac, &err);
 		if (r != (cases[i].field ? -EINVAL : 0) ||
@@ -337,7 +336,7 @@ static void policy_members(void **state)
 			continue;
 		/* What was read is what is written. */
 		pf_settings_init(&again, "p");
-		o = json_pack("{s:o}", "policy", policy_json(&s.policy));
+		o = json_pack("{s:o}", "policy", fields_json(policy_fields, &s.policy));
 		assert_int_equal(pf_settings_read(o, &again, mac, &has_mac, NULL), 0);
 		assert_same_pf(&s, &again);
 		json_decref(o);
@@ -347,11 +346,11 @@ static void policy_members(void **state)
 	for (int i = 0; i < VPF_MAX_POLICY_MACS; i++)
 		json_array_append_new(list, json_string(longest));
 	o = json_pack("{s:{s:O}}", "policy", "mac_list", list);
-	assert_int_equal(json_fields_check(o, pf_fields, "", NULL), 0);
+	assert_int_equal(json_fields_check(o, rows, "", NULL), 0);
 	assert_int_equal(pf_settings_read(o, &s, mac, &has_mac, NULL), 0);
 	assert_int_equal(s.policy.mac_ranges_n, VPF_MAX_POLICY_MACS);
 	json_array_append_new(list, json_string(longest));
-	assert_int_equal(json_fields_check(o, pf_fields, "", NULL), -EINVAL);
+	assert_int_equal(json_fields_check(o, rows, "", NULL), -EINVAL);
 	json_decref(o);
 	json_decref(list);
 }
@@ -389,18 +388,17 @@ static void pinned_names(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bits); i++) {
-		json_t *list = pinned_json(bits[i].bit), *o = json_pack("{s:O}", "pinned", list);
+		json_t *o = fields_json(function_fields, &(struct function_settings){.pinned = bits[i].bit});
+		json_t *list = json_object_get(o, "pinned");
 		struct function_settings s = {.pinned = SETTING_ALL};
-		bool own_mtu = false;
 
 		assert_int_equal(bits[i].bit, bits[i].wire);
 		assert_int_equal(json_array_size(list), 1);
 		assert_string_equal(json_string_value(json_array_get(list, 0)), bits[i].name);
-		assert_int_equal(function_settings_read(o, &s, &own_mtu, NULL), 0);
+		assert_int_equal(function_settings_read(o, &s, NULL), 0);
 		assert_int_equal(s.pinned, bits[i].bit);
 		all |= bits[i].bit;
 		json_decref(o);
-		json_decref(list);
 	}
 	assert_int_equal(all, SETTING_ALL);
 	assert_int_equal(SETTING_ALL, VPF_CTL_SETTINGS);

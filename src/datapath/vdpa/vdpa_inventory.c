@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "datapath/vdpa/vdpa_pool.h"
+#include "settings/json_build.h"
 
 static json_t *mgmtdev_json(const struct vdpa_mgmtdev *m)
 {
@@ -43,9 +44,9 @@ int vdpa_inventory(json_t **ret, struct err *err)
 	mgmtdevs = json_array();
 	devices = json_array();
 	for (unsigned int i = 0; i < list.n_mgmtdev; i++)
-		json_array_append_new(mgmtdevs, mgmtdev_json(&list.mgmtdev[i]));
+		json_add(&mgmtdevs, mgmtdev_json(&list.mgmtdev[i]));
 	for (unsigned int i = 0; i < list.n_dev; i++)
-		json_array_append_new(devices, device_json(&list.dev[i]));
+		json_add(&devices, device_json(&list.dev[i]));
 	vdpa_list_free(&list);
 	*ret = json_pack("{s:o, s:o}", "mgmtdevs", mgmtdevs, "devices", devices);
 	return *ret ? 0 : err_set(err, ENOMEM, NULL, "not enough memory for the list");
