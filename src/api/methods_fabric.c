@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include "api/change.h"
 #include "api/methods.h"
 #include "api/objects.h"
 #include "settings/json_build.h"
@@ -24,38 +25,56 @@ int param_fabric(const struct api_env *env, const json_t *params, const char *fi
 	return 0;
 }
 
+static int reply_fabric(struct api_change *c, json_t **ret, struct err *err)
+{
+	const struct model_fabric *f = model_fabric_find(c->env->model, c->name);
+
+	if (!f)
+		return err_set(err, ENOENT, "name", "the fabric %.40s was deleted again", c->name);
+	*ret = object_fabric(c->env, f);
+	return 0;
+}
+
 int method_fabric_add(struct api_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-	const struct api_env *env = api_call_env(call);
+	struct api_change *c = NULL;
 	struct fabric_settings s;
+	struct answer answer;
 	int r;
 
 	fabric_settings_init(&s, param_string(params, "name"));
 	fabric_settings_read(params, &s);
-	r = model_fabric_add(env->model, &s, err);
+	r = api_change_new(call, params, s.name, reply_fabric, &c, err);
 	if (r < 0)
 		return r;
-	*ret = object_fabric(env, model_fabric_find(env->model, s.name));
+	answer = api_change_answer(c);
+	return api_change_done(c, model_fabric_add(c->env->model, &s, &answer, err), ret, err);
+}
+
+static int edit_fabric(void *ctx, struct fabric_settings *s, struct err *err)
+{
+	const struct api_change *c = ctx;
+
+	(void)err;
+	fabric_settings_read(c->params, s);
 	return 0;
 }
 
 int method_fabric_set(struct api_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-	const struct api_env *env = api_call_env(call);
 	const struct model_fabric *f = NULL;
-	struct fabric_settings s;
+	struct api_change *c = NULL;
+	struct answer answer;
 	int r;
 
-	r = param_fabric(env, params, "name", &f, err);
+	r = param_fabric(api_call_env(call), params, "name", &f, err);
+	if (!r)
+		r = api_change_new(call, params, f->s.name, reply_fabric, &c, err);
 	if (r < 0)
 		return r;
-	s = f->s;
-	fabric_settings_read(params, &s);
-	r = model_fabric_set(env->model, &s, err);
-	if (r < 0)
-		return r;
-	*ret = object_fabric(env, f);
-	return 0;
+	answer = api_change_answer(c);
+	r = model_fabric_edit(c->env->model, c->name, edit_fabric, c, &answer, err);
+	return api_change_done(c, r, ret, err);
 }
 
 int method_fabric_del(struct api_call *call, const json_t *params, json_t **ret, struct err *err)

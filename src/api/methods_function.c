@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include "api/change.h"
 #include "api/methods.h"
 #include "api/moves.h"
 #include "api/objects.h"
@@ -53,35 +54,49 @@ int param_function(const struct model_pf *pf, const json_t *params, unsigned int
 	return 0;
 }
 
+static int reply_vf_set(struct api_change *c, json_t **ret, struct err *err)
+{
+	const struct model_pf *pf = model_pf_find(c->env->model, c->name);
+
+	if (!pf)
+		return err_set(err, ENOENT, "pf", "the virtual PF %.40s was deleted again", c->name);
+	if (json_is_true(json_object_get(c->params, "wait")) && c->env->moves) {
+		int r = moves_wait(c->env->moves, c->call, c->name, c->fn, &c->before, err);
+
+		return r < 0 ? r : RPC_DEFERRED;
+	}
+	*ret = object_function(c->env, pf, c->fn);
+	return 0;
+}
+
+static int edit_function(void *ctx, struct function_settings *s, struct err *err)
+{
+	const struct api_change *c = ctx;
+
+	return function_settings_read(c->params, s, err);
+}
+
 int method_vf_set(struct api_call *call, const json_t *params, json_t **ret, struct err *err)
 {
 	const struct api_env *env = api_call_env(call);
 	const struct model_pf *pf = NULL;
-	struct function_settings s;
-	struct binding_info before = {0};
+	struct api_change *c = NULL;
+	struct answer answer;
 	unsigned int fn = 0;
 	int r;
 
 	r = param_pf(env, params, "pf", &pf, err);
+	if (!r)
+		r = param_function(pf, params, &fn, err);
+	if (!r)
+		r = api_change_new(call, params, pf->s.name, reply_vf_set, &c, err);
 	if (r < 0)
 		return r;
-	r = param_function(pf, params, &fn, err);
-	if (r < 0)
-		return r;
-	s = pf->fn[fn].s;
-	r = function_settings_read(params, &s, err);
-	if (r < 0)
-		return r;
-	model_function_binding(env->model, pf->s.name, fn, &before);
-	r = model_function_set(env->model, pf->s.name, fn, &s, s.own_mtu, err);
-	if (r < 0)
-		return r;
-	if (json_is_true(json_object_get(params, "wait")) && env->moves) {
-		r = moves_wait(env->moves, call, pf->s.name, fn, &before, err);
-		return r < 0 ? r : RPC_DEFERRED;
-	}
-	*ret = object_function(env, pf, fn);
-	return 0;
+	c->fn = fn;
+	model_function_binding(env->model, c->name, fn, &c->before);
+	answer = api_change_answer(c);
+	r = model_function_edit(env->model, c->name, fn, edit_function, c, &answer, err);
+	return api_change_done(c, r, ret, err);
 }
 
 int method_vf_show(struct api_call *call, const json_t *params, json_t **ret, struct err *err)

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "api/change.h"
 #include "api/methods.h"
 #include "api/objects.h"
 #include "settings/json_build.h"
@@ -46,12 +47,23 @@ int param_pf(const struct api_env *env, const json_t *params, const char *field,
 	return 0;
 }
 
+static int reply_pf(struct api_change *c, json_t **ret, struct err *err)
+{
+	const struct model_pf *pf = model_pf_find(c->env->model, c->name);
+
+	if (!pf)
+		return err_set(err, ENOENT, "name", "the virtual PF %.40s was deleted again", c->name);
+	*ret = object_pf(c->env, pf, true);
+	return 0;
+}
+
 int method_pf_add(struct api_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-	const struct api_env *env = api_call_env(call);
 	const json_t *queue_pairs = json_object_get(params, "queue_pairs");
 	const json_t *spoofchk = json_object_get(params, "spoofchk");
+	struct api_change *c = NULL;
 	struct pf_settings s;
+	struct answer answer;
 	bool has_mac = false;
 	uint8_t mac[6];
 	int r;
@@ -65,36 +77,37 @@ int method_pf_add(struct api_call *call, const json_t *params, json_t **ret, str
 	if (queue_pairs)
 		s.queue_pairs = (uint32_t)json_integer_value(queue_pairs);
 	r = pf_settings_read(params, &s, mac, &has_mac, err);
+	if (!r)
+		r = api_change_new(call, params, s.name, reply_pf, &c, err);
 	if (r < 0)
 		return r;
-	r = model_pf_add(env->model, &s, has_mac ? mac : NULL, err);
-	if (r < 0)
-		return r;
-	*ret = object_pf(env, model_pf_find(env->model, s.name), true);
-	return 0;
+	answer = api_change_answer(c);
+	r = model_pf_add(c->env->model, &s, has_mac ? mac : NULL, &answer, err);
+	return api_change_done(c, r, ret, err);
+}
+
+static int edit_pf(void *ctx, struct pf_settings *s, uint8_t mac[6], bool *ret_has_mac, struct err *err)
+{
+	const struct api_change *c = ctx;
+
+	return pf_settings_read(c->params, s, mac, ret_has_mac, err);
 }
 
 int method_pf_set(struct api_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-	const struct api_env *env = api_call_env(call);
 	const struct model_pf *pf = NULL;
-	struct pf_settings s;
-	bool has_mac = false;
-	uint8_t mac[6];
+	struct api_change *c = NULL;
+	struct answer answer;
 	int r;
 
-	r = param_pf(env, params, "name", &pf, err);
+	r = param_pf(api_call_env(call), params, "name", &pf, err);
+	if (!r)
+		r = api_change_new(call, params, pf->s.name, reply_pf, &c, err);
 	if (r < 0)
 		return r;
-	s = pf->s;
-	r = pf_settings_read(params, &s, mac, &has_mac, err);
-	if (r < 0)
-		return r;
-	r = model_pf_set(env->model, &s, has_mac ? mac : NULL, err);
-	if (r < 0)
-		return r;
-	*ret = object_pf(env, pf, true);
-	return 0;
+	answer = api_change_answer(c);
+	r = model_pf_edit(c->env->model, c->name, edit_pf, c, &answer, err);
+	return api_change_done(c, r, ret, err);
 }
 
 int method_pf_del(struct api_call *call, const json_t *params, json_t **ret, struct err *err)

@@ -264,6 +264,8 @@ int api_call_defer(struct api_call *call, struct err *err)
 	struct rpc *rpc = call->rpc;
 	int r;
 
+	if (call->deferred)
+		return 0;
 	if (rpc->deferred >= RPC_DEFERRED_MAX)
 		return err_set(err, EBUSY, NULL,
 			       "too many operations are under way: repeat the request later");
@@ -286,7 +288,7 @@ void api_deferred_done(struct api_call *call, json_t *result, const struct err *
 	call_free(call);
 }
 
-/* A handler may fail after api_call_defer(): there is then no reply to give later. */
+/* A handler may fail, or succeed, after api_call_defer(): there is then no reply to give later. */
 static void call_run(struct message *m, const struct api_method *method, const json_t *id,
 		     const json_t *params)
 {

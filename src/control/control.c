@@ -38,6 +38,13 @@ struct entry {
 	struct channel *channel;
 	struct bucket news;
 	uint64_t limited;
+	struct pending *pending; /* requests that the model answers later */
+};
+
+struct pending {
+	struct pending *next;
+	struct entry *e; /* NULL: it is gone */
+	uint64_t number;
 };
 
 struct control {
@@ -131,25 +138,66 @@ static void on_stats(void *ctx, unsigned int function, struct vpf_ctl_stats *ret
 	record_stats(function, &stats, ret);
 }
 
-static uint16_t on_set(void *ctx, const struct ctl_set *set, uint64_t number, char text[CTL_TEXT_MAX])
-{
-	const struct entry *e = ctx;
-	struct model *m = e->control->config.model;
-	struct function_settings s = model_pf_find(m, e->pf)->fn[set->function].s;
-	struct err err = {0};
-	char why[sizeof(err.field) + sizeof(err.text) + 2] = "";
-	int r;
+static void arm(struct control *c);
 
-	(void)number;
-	r = record_apply(set, &s, &err);
-	if (!r)
-		r = model_function_request(m, e->pf, set->function, set->mask, &s, &err);
-	/* What is no question of policy speaks of its field, as to the API: "max_rate: must be ...". */
+/* What the guest is told. What is no question of policy speaks of its field, as to the API: "max_rate: must be ...". */
+static uint16_t outcome(int r, const struct err *err, char text[CTL_TEXT_MAX])
+{
+	char why[sizeof(err->field) + sizeof(err->text) + 2] = "";
+
 	if (r < 0)
-		snprintf(why, sizeof(why), "%s%s%s", r == -EPERM ? "" : err.field,
-			 r == -EPERM || !err.field[0] ? "" : ": ", err.text);
+		snprintf(why, sizeof(why), "%s%s%s", r == -EPERM ? "" : err->field,
+			 r == -EPERM || !err->field[0] ? "" : ": ", err->text);
 	ctl_text(text, CTL_TEXT_MAX, why);
 	return record_status(r);
+}
+
+static void forget_pending(struct pending *p)
+{
+	struct pending **at = &p->e->pending;
+
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+}
+
+static void on_answer(void *ctx, int r, const struct err *err)
+{
+	struct pending *p = ctx;
+	char text[CTL_TEXT_MAX];
+
+	if (p->e) {
+		forget_pending(p);
+		channel_answer(p->e->channel, p->number, outcome(r, err, text), text);
+		arm(p->e->control);
+	}
+	free(p);
+}
+
+static uint16_t on_set(void *ctx, const struct ctl_set *set, uint64_t number, char text[CTL_TEXT_MAX])
+{
+	struct entry *e = ctx;
+	struct model *m = e->control->config.model;
+	struct function_settings s = model_pf_find(m, e->pf)->fn[set->function].s;
+	struct pending *p = calloc(1, sizeof(*p));
+	struct answer answer = {on_answer, p};
+	struct err err = {0};
+	int r;
+
+	if (!p) {
+		r = err_set(&err, ENOMEM, NULL, "out of memory");
+		return outcome(r, &err, text);
+	}
+	*p = (struct pending){.next = e->pending, .e = e, .number = number};
+	e->pending = p;
+	r = record_apply(set, &s, &err);
+	if (!r)
+		r = model_function_request(m, e->pf, set->function, set->mask, &s, &answer, &err);
+	if (r == ANSWER_LATER)
+		return CHANNEL_LATER;
+	forget_pending(p);
+	free(p);
+	return outcome(r, &err, text);
 }
 
 static void on_news(void *ctx, enum channel_news news)
@@ -305,6 +353,8 @@ static void on_frame(void *ctx, const char *pf, const uint8_t *frame, size_t len
 /* Not in the list, or no longer. */
 static void entry_free(struct entry *e)
 {
+	for (struct pending *p = e->pending; p; p = p->next)
+		p->e = NULL; /* its answer frees it */
 	if (e->vm)
 		vm_put(e->control, e->vm);
 	channel_free(e->channel);

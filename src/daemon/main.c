@@ -194,6 +194,8 @@ static int daemon_start(struct daemon *d, const struct options *o, struct err *e
 
 static void daemon_free(struct daemon *d)
 {
+	if (d->model)
+		model_cancel(d->model);
 	pf_qemu_free(d->qemu); /* ends deferred API calls, and so does the next */
 	moves_free(d->moves);
 	control_free(d->control);

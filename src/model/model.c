@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/model_change.h"
 #include "model/model_private.h"
 #include "vhost/vhost_user.h"
 
@@ -22,6 +23,13 @@ int model_new(const struct model_config *config, struct model **ret, struct err 
 	m->run_dir = strdup(config->run_dir);
 	r = m->run_dir ? state_store_open(config->state_dir, &m->store, err)
 		       : err_set(err, ENOMEM, NULL, "out of memory");
+	if (r >= 0 && m->event) { /* without, nothing is answered later */
+		r = sd_event_add_defer(m->event, &m->changes_work, model_changes_on_work, m);
+		if (r >= 0)
+			r = sd_event_source_set_enabled(m->changes_work, SD_EVENT_OFF);
+		if (r < 0)
+			err_set(err, -r, NULL, "cannot set up the event loop: %s", strerror(-r));
+	}
 	if (r < 0) {
 		model_free(m);
 		return r;
@@ -38,10 +46,10 @@ static int load(struct model *m, struct err *err)
 	/* Keys made for a state that had none are given out in a moment. */
 	if (!r && changed)
 		r = model_save(m, err);
-	for (unsigned int i = 0; !r && i < m->fabrics_n; i++)
-		r = model_fabric_apply_loaded(m, m->fabrics[i], err);
+	if (!r)
+		r = model_fabrics_load(m, err);
 	for (unsigned int i = 0; !r && i < m->pfs_n; i++) {
-		model_datapath_refused(m, m->pfs[i], -1);
+		model_datapath_refused(m, m->pfs[i]);
 		r = model_pf_apply(m, m->pfs[i], err);
 	}
 	return r;
@@ -63,6 +71,7 @@ void model_free(struct model *m)
 {
 	if (!m)
 		return;
+	model_changes_forget(m);
 	for (unsigned int i = 0; i < m->pfs_n; i++) {
 		m->pfs[i]->vm->pfs--;
 		model_pf_remove_dir(m, m->pfs[i]->s.name);
@@ -72,6 +81,7 @@ void model_free(struct model *m)
 	for (unsigned int i = 0; i < m->fabrics_n; i++)
 		free(m->fabrics[i]);
 	model_forget_listeners(m);
+	sd_event_source_disable_unref(m->changes_work);
 	sd_event_source_disable_unref(m->uplink_timer);
 	state_store_free(m->store);
 	free(m->run_dir);
@@ -92,7 +102,7 @@ const char *model_run_dir(const struct model *m)
 struct model_fabric *model_lookup_fabric(const struct model *m, const char *name)
 {
 	for (unsigned int i = 0; i < m->fabrics_n; i++)
-		if (!strcmp(m->fabrics[i]->s.name, name))
+		if (!m->fabrics[i]->coming && !strcmp(m->fabrics[i]->s.name, name))
 			return m->fabrics[i];
 	return NULL;
 }
@@ -129,7 +139,10 @@ int model_need_pf(const struct model *m, const char *name, const char *field, st
 
 const struct model_fabric *model_fabric_at(const struct model *m, unsigned int i)
 {
-	return i < m->fabrics_n ? m->fabrics[i] : NULL;
+	for (unsigned int k = 0; k < m->fabrics_n; k++)
+		if (!m->fabrics[k]->coming && !i--)
+			return m->fabrics[k];
+	return NULL;
 }
 
 const struct model_fabric *model_fabric_find(const struct model *m, const char *name)
@@ -187,7 +200,7 @@ struct datapath_list model_function_list(const struct model_pf *pf, unsigned int
 {
 	struct function_settings s = pf->fn[fn].s;
 
-	model_datapath_effective(pf, fn, &s);
+	model_datapath_effective(pf, fn, &pf->fn[fn], &s);
 	return s.datapaths;
 }
 

@@ -25,6 +25,7 @@
 #include <jansson.h>
 
 #include "dataplane/dataplane.h"
+#include "model/model_change.h"
 #include "settings/settings.h"
 #include "util/log.h"
 
@@ -39,6 +40,10 @@ struct model_fabric {
 	bool control;           /* the builtin datapath passes the control channel there */
 	bool uplink_absent;     /* the uplink was not available at the start, and is tried again */
 	char uplink_error[256]; /* why */
+	/* For the model's own use. */
+	struct model_change *adding; /* it is being made, if `coming` */
+	bool coming;
+	struct model_changes changes;
 };
 
 struct model_function {
@@ -64,7 +69,9 @@ struct model_pf {
 	uint8_t mac[6];       /* of the PF; function n has this plus n (mac.h) */
 	struct model_fabric *fabric;
 	struct model_vm *vm;
-	struct model_function *fn; /* s.vfs + 1, by VPF_FUNCTION_* */
+	struct model_function *fn;    /* s.vfs + 1, by VPF_FUNCTION_* */
+	struct model_changes changes; /* for the model's own use; likewise: */
+	bool reapply;              /* when they are over the data plane is to hear of all functions again */
 	uint64_t granted, refused; /* requests of the guest, since it was added or loaded */
 	struct {                   /* for the model's own use: a guest cannot flood the log */
 		uint64_t since_us;
@@ -159,6 +166,8 @@ int model_new(const struct model_config *config, struct model **ret, struct err 
 /* Makes everything of the state file through the data plane, which must outlive the model or be freed just
  * before it. Call once, before any change. On failure the data plane is left half filled: free it. */
 int model_load(struct model *m, const struct dataplane_ops *ops, void *dp, struct err *err);
+/* Before those who wait for answers of changes end: each is answered, with -ECANCELED. */
+void model_cancel(struct model *m);
 /* Forgets the model, not the state. Takes NULL. Removes the PFs' directories, if their sockets are gone. */
 void model_free(struct model *m);
 
@@ -200,24 +209,43 @@ const char *model_function_path(const struct model *m, const char *pf, unsigned 
 
 /* Errors of all that follow: -EOPNOTSUPP (no datapath of a list may be unable to enforce a setting), -EINVAL
  * (see `err->field`), -ENOENT, -EEXIST (name or MAC taken), -EBUSY (in use), -ENOSPC and others from saving,
- * those of the data plane. */
-int model_fabric_add(struct model *m, const struct fabric_settings *s, struct err *err);
-int model_fabric_set(struct model *m, const struct fabric_settings *s,
-		     struct err *err);                                    /* s->name tells which */
+ * those of the data plane.
+ *
+ * Those with an `answer` may be answered later (util/answer.h; NULL: nobody waits). Changes of one virtual PF with its
+ * functions are made in the order in which they were asked for, and so are those of one fabric, to which the adding of
+ * virtual PFs belongs. -ENOENT is the answer if the object is deleted before. An edit function is called when the
+ * change has its turn, with the settings as they are then, to change them; its error is the change's. What it needs
+ * (`ctx`) has to live until the answer. */
+int model_fabric_add(struct model *m, const struct fabric_settings *s, const struct answer *answer,
+		     struct err *err);
+/* s->name tells which. */
+int model_fabric_set(struct model *m, const struct fabric_settings *s, const struct answer *answer,
+		     struct err *err);
+typedef int model_fabric_edit_fn(void *ctx, struct fabric_settings *s, struct err *err);
+int model_fabric_edit(struct model *m, const char *name, model_fabric_edit_fn *edit, void *ctx,
+		      const struct answer *answer, struct err *err);
 int model_fabric_del(struct model *m, const char *name, struct err *err); /* -EBUSY: has PFs */
 
 /* s->datapaths empty, here and in model_pf_set(): the default for the fabric. */
 int model_pf_add(struct model *m, const struct pf_settings *s, const uint8_t *mac /* NULL: generate */,
-		 struct err *err);
+		 const struct answer *answer, struct err *err);
 /* wanted->name tells which; `fabric`, `vfs`, `queue_pairs` must be as they are. `mac` NULL: keep; else no
  * function may be connected (-EBUSY), since QEMU has told the guest. */
-int model_pf_set(struct model *m, const struct pf_settings *wanted, const uint8_t *mac, struct err *err);
+int model_pf_set(struct model *m, const struct pf_settings *wanted, const uint8_t *mac,
+		 const struct answer *answer, struct err *err);
+typedef int model_pf_edit_fn(void *ctx, struct pf_settings *s, uint8_t mac[6], bool *ret_has_mac,
+			     struct err *err);
+int model_pf_edit(struct model *m, const char *name, model_pf_edit_fn *edit, void *ctx,
+		  const struct answer *answer, struct err *err);
 int model_pf_del(struct model *m, const char *name, struct err *err); /* -EBUSY: a function is connected */
 
 /* Replaces the settings of a function, all or none; s->mac and s->failback are ignored, s->mtu unless own_mtu.
  * `own_mtu` stands for s->own_mtu. */
 int model_function_set(struct model *m, const char *pf, unsigned int fn, const struct function_settings *s,
-		       bool own_mtu, struct err *err);
+		       bool own_mtu, const struct answer *answer, struct err *err);
+typedef int model_function_edit_fn(void *ctx, struct function_settings *s, struct err *err);
+int model_function_edit(struct model *m, const char *pf, unsigned int fn, model_function_edit_fn *edit,
+			void *ctx, const struct answer *answer, struct err *err);
 
 /* What the guest asks for through its PF's driver: the fields of `s` that `mask` (SETTING_*) names, all or
  * none. Checked against the policy and what the host has pinned (policy.h), then as model_function_set().
@@ -228,7 +256,7 @@ int model_function_set(struct model *m, const char *pf, unsigned int fn, const s
  * -EEXIST: the MAC is taken; -EOPNOTSUPP: a datapath cannot enforce it; others: it could not be saved, and
  * counts as neither. */
 int model_function_request(struct model *m, const char *pf, unsigned int fn, uint32_t mask,
-			   const struct function_settings *s, struct err *err);
+			   const struct function_settings *s, const struct answer *answer, struct err *err);
 
 /* What the driver asked for, from QMP; passed to the data plane. Not saved: QEMU knows it. */
 void model_function_filter(struct model *m, const char *pf, unsigned int fn, const struct rx_filter *filter);

@@ -173,7 +173,26 @@ static struct candidate candidate_of(const struct model_pf *pf, unsigned int fn)
 	return (struct candidate){.pf = &pf->s, .fabric = pf->fabric, .fn = fn, .s = &pf->fn[fn].s};
 }
 
-void model_datapath_refused(struct model *m, struct model_pf *pf, int only)
+static void log_refused(const struct model_pf *pf, const char *why)
+{
+	log_write(LOG_LVL_ERR, &(struct log_scope){.pf = pf->s.name, .vf = LOG_VF_NONE},
+		  "a datapath that is set is left out, or the link is down where there is no other: %s", why);
+}
+
+uint8_t model_datapath_left_out(const struct model *m, const struct model_pf *pf, unsigned int fn,
+				const struct function_settings *s)
+{
+	struct candidate c = {.pf = &pf->s, .fabric = pf->fabric, .fn = fn, .s = s};
+	struct memory memory = {0};
+	const char *why = NULL;
+	uint8_t refused = (uint8_t)refused_of(m, &c, &memory, &why);
+
+	if (refused)
+		log_refused(pf, why);
+	return refused;
+}
+
+void model_datapath_refused(const struct model *m, struct model_pf *pf)
 {
 	struct memory memory = {0};
 	const char *why = NULL;
@@ -183,16 +202,11 @@ void model_datapath_refused(struct model *m, struct model_pf *pf, int only)
 		struct candidate c = candidate_of(pf, fn);
 		const char *this_why = NULL;
 
-		if (only >= 0 && fn != (unsigned int)only)
-			continue;
 		pf->fn[fn].refused = (uint8_t)refused_of(m, &c, &memory, &this_why);
 		if (!pf->fn[fn].refused)
 			continue;
 		if (!n++)
-			log_write(
-				LOG_LVL_ERR, &(struct log_scope){.pf = pf->s.name, .vf = LOG_VF_NONE},
-				"a datapath that is set is left out, or the link is down where there is no other: %s",
-				this_why);
+			log_refused(pf, this_why);
 		why = this_why;
 	}
 	if (why && n > 1)
@@ -353,12 +367,13 @@ void model_datapath_new_list(struct model_pf *pf, unsigned int fn)
 	pf->fn[fn].list_changed = true;
 }
 
-void model_datapath_effective(const struct model_pf *pf, unsigned int fn, struct function_settings *s)
+void model_datapath_effective(const struct model_pf *pf, unsigned int fn, const struct model_function *f,
+			      struct function_settings *s)
 {
-	struct datapath_list all = model_list_in_force(&pf->s, pf->fabric, fn, &pf->fn[fn].s), left = {0};
+	struct datapath_list all = model_list_in_force(&pf->s, pf->fabric, fn, &f->s), left = {0};
 
 	for (unsigned int i = 0; i < all.n; i++)
-		if (!(pf->fn[fn].refused >> i & 1))
+		if (!(f->refused >> i & 1))
 			left.pref[left.n++] = all.pref[i];
 	s->failback = pf->s.failback;
 	s->datapaths = left.n ? left : all;

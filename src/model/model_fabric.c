@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/model_change.h"
 #include "model/model_private.h"
 #include "settings/json_build.h"
 #include "settings/settings_json.h"
@@ -57,6 +58,68 @@ static void fabric_functions_apply(struct model *m, const struct model_fabric *f
 			model_functions_apply(m, m->pfs[i]);
 }
 
+/* Another attempt at an absent uplink: a change that nobody waits for. */
+struct uplink_try {
+	struct model_change base;
+	struct model_fabric *f;
+};
+
+static struct uplink_try *try_of(struct model_change *c)
+{
+	return container_of(c, struct uplink_try, base);
+}
+
+static int try_commit(struct model_change *c, struct err *err)
+{
+	struct model_fabric *f = try_of(c)->f;
+
+	(void)err;
+	f->uplink_absent = false;
+	f->uplink_error[0] = '\0';
+	fabric_functions_apply(c->m, f);
+	model_reportf(c->m, EVENT_FABRIC_UPLINK, LOG_LVL_NOTICE, f->s.name, NULL, -1,
+		      json_pack("{s:b}", "absent", 0), "the uplink %s is back", f->s.uplink_name);
+	return 0;
+}
+
+static int try_begin(struct model_change *c, struct err *err)
+{
+	struct model_fabric *f = try_of(c)->f;
+	struct answer answer = model_change_answer(c);
+
+	if (!f->uplink_absent)
+		return 0;
+	c->step = try_commit;
+	return c->m->ops->fabric_set(c->m->dp, &f->s, &answer, err);
+}
+
+static void on_tried(void *ctx, int r, const struct err *err)
+{
+	struct model_fabric *f = ctx;
+
+	if (r < 0)
+		snprintf(f->uplink_error, sizeof(f->uplink_error), "%s", err->text);
+}
+
+static void try_uplink(struct model *m, struct model_fabric *f)
+{
+	static const struct model_change_ops ops = {.begin = try_begin};
+	struct answer answer = {on_tried, f};
+	struct err err = {0};
+	struct uplink_try *t;
+	int r;
+
+	if (f->changes.first) /* the next time */
+		return;
+	t = model_change_new(m, sizeof(*t), &ops, &answer, &err);
+	if (!t)
+		return;
+	t->f = f;
+	r = model_change_begin(&f->changes, &t->base, &err);
+	if (r != ANSWER_LATER)
+		on_tried(f, r, &err);
+}
+
 static int on_uplink_timer(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct model *m = ctx;
@@ -64,21 +127,9 @@ static int on_uplink_timer(sd_event_source *source, uint64_t usec, void *ctx)
 
 	(void)usec;
 	for (unsigned int i = 0; i < m->fabrics_n; i++) {
-		struct model_fabric *f = m->fabrics[i];
-		struct err err = {0};
-
-		if (!f->uplink_absent)
-			continue;
-		if (m->ops->fabric_set(m->dp, &f->s, &(struct answer){0}, &err) < 0) {
-			snprintf(f->uplink_error, sizeof(f->uplink_error), "%s", err.text);
-			again = true;
-			continue;
-		}
-		f->uplink_absent = false;
-		f->uplink_error[0] = '\0';
-		fabric_functions_apply(m, f);
-		model_reportf(m, EVENT_FABRIC_UPLINK, LOG_LVL_NOTICE, f->s.name, NULL, -1,
-			      json_pack("{s:b}", "absent", 0), "the uplink %s is back", f->s.uplink_name);
+		if (m->fabrics[i]->uplink_absent)
+			try_uplink(m, m->fabrics[i]);
+		again |= m->fabrics[i]->uplink_absent;
 	}
 	if (!again)
 		return sd_event_source_set_enabled(source, SD_EVENT_OFF);
@@ -106,34 +157,157 @@ static void uplink_absent(struct model *m, struct model_fabric *f, const char *w
 		log_error("cannot start the timer for absent uplinks: %s", strerror(-r));
 }
 
-int model_fabric_apply_loaded(struct model *m, struct model_fabric *f, struct err *err)
-{
-	struct fabric_settings bare;
-	struct err why = {0};
+/* A fabric of the state file, given to the data plane: a first time, and if that fails, without its uplink. */
+struct load {
+	struct model *m;
+	struct model_fabric *f;
+	unsigned int *outstanding;
+	bool bare;
+	char why[sizeof(((struct err *)NULL)->text)]; /* the first failed */
 	int r;
+	struct err err;
+};
 
-	r = m->ops->fabric_add(m->dp, &f->s, &(struct answer){0}, &why);
-	if (r == 0) {
-		model_fabric_learn(m, f);
-		return 0;
+static void on_loaded(void *ctx, int r, const struct err *err);
+
+/* The outcome of an attempt. */
+static void loaded(struct load *l, int r, const struct err *err)
+{
+	struct fabric_settings bare = without_uplink(&l->f->s);
+	struct answer answer = {on_loaded, l};
+	struct err why = {0};
+
+	if (r < 0 && !l->bare && l->f->s.uplink != UPLINK_NONE) {
+		l->bare = true;
+		snprintf(l->why, sizeof(l->why), "%s", err->text);
+		r = l->m->ops->fabric_add(l->m->dp, &bare, &answer, &why);
+		err = &why;
 	}
-	if (f->s.uplink == UPLINK_NONE) {
+	if (r == ANSWER_LATER) {
+		++*l->outstanding;
+		return;
+	}
+	l->r = r;
+	if (r < 0) {
+		l->err = *err;
+		return;
+	}
+	l->f->coming = false;
+	model_fabric_learn(l->m, l->f);
+	if (l->bare)
+		uplink_absent(l->m, l->f, l->why);
+}
+
+static void on_loaded(void *ctx, int r, const struct err *err)
+{
+	struct load *l = ctx;
+
+	--*l->outstanding;
+	loaded(l, r, err);
+}
+
+int model_fabrics_load(struct model *m, struct err *err)
+{
+	_cleanup_free_ struct load *loads = calloc(m->fabrics_n + 1, sizeof(*loads));
+	unsigned int outstanding = 0;
+
+	if (!loads)
+		return err_set(err, ENOMEM, NULL, "out of memory");
+	for (unsigned int i = 0; i < m->fabrics_n; i++) {
+		struct load *l = &loads[i];
+		struct answer answer = {on_loaded, l};
+		struct err why = {0};
+		int r;
+
+		*l = (struct load){.m = m, .f = m->fabrics[i], .outstanding = &outstanding};
+		l->f->coming = true;
+		r = m->ops->fabric_add(m->dp, &l->f->s, &answer, &why);
+		loaded(l, r, &why);
+	}
+	while (outstanding)
+		if (sd_event_get_state(m->event) == SD_EVENT_FINISHED ||
+		    sd_event_run(m->event, UINT64_MAX) < 0)
+			return err_set(err, ECANCELED, NULL, "ended before all fabrics were there");
+	for (unsigned int i = 0; i < m->fabrics_n; i++) {
+		if (loads[i].r >= 0)
+			continue;
 		if (err)
-			*err = why;
-		return r;
+			*err = loads[i].err;
+		return loads[i].r;
 	}
-	bare = without_uplink(&f->s);
-	r = m->ops->fabric_add(m->dp, &bare, &(struct answer){0}, err);
-	if (r < 0)
-		return r;
-	model_fabric_learn(m, f);
-	uplink_absent(m, f, why.text);
 	return 0;
 }
 
-int model_fabric_add(struct model *m, const struct fabric_settings *s, struct err *err)
+static void fabric_take_out(struct model *m, const struct model_fabric *f)
 {
+	unsigned int at = 0;
+
+	while (m->fabrics[at] != f)
+		at++;
+	m->fabrics_n--;
+	memmove(&m->fabrics[at], &m->fabrics[at + 1], (m->fabrics_n - at) * sizeof(m->fabrics[0]));
+	m->fabrics[m->fabrics_n] = NULL;
+}
+
+/* A fabric in the making. Its object is there already, so that its name and its uplink are taken; the change is in a
+ * queue of its own, which goes with it. */
+struct fabric_add {
+	struct model_change base;
+	struct model_changes queue;
+	struct model_fabric *f; /* NULL: it is there */
+};
+
+static struct fabric_add *add_of(struct model_change *c)
+{
+	return container_of(c, struct fabric_add, base);
+}
+
+static int add_commit(struct model_change *c, struct err *err)
+{
+	struct model_fabric *f = add_of(c)->f;
+	struct model *m = c->m;
+	int r;
+
+	f->coming = false;
+	model_fabric_learn(m, f);
+	r = model_save(m, err);
+	if (r < 0) {
+		m->ops->fabric_del(m->dp, f->s.name);
+		return r;
+	}
+	add_of(c)->f = NULL;
+	f->adding = NULL;
+	model_reportf(m, EVENT_FABRIC_ADDED, LOG_LVL_NOTICE, f->s.name, NULL, -1, NULL,
+		      "fabric added, type %s%s%s, uplink %s%s%s", fabric_type_name(f->s.type),
+		      f->s.bridge[0] ? " " : "", f->s.bridge, uplink_type_name(f->s.uplink),
+		      f->s.uplink == UPLINK_NONE ? "" : " ", f->s.uplink_name);
+	return 0;
+}
+
+static int add_begin(struct model_change *c, struct err *err)
+{
+	struct answer answer = model_change_answer(c);
+
+	c->step = add_commit;
+	return c->m->ops->fabric_add(c->m->dp, &add_of(c)->f->s, &answer, err);
+}
+
+static void add_end(struct model_change *c)
+{
+	struct model_fabric *f = add_of(c)->f;
+
+	if (!f)
+		return;
+	fabric_take_out(c->m, f);
+	free(f);
+}
+
+int model_fabric_add(struct model *m, const struct fabric_settings *s, const struct answer *answer,
+		     struct err *err)
+{
+	static const struct model_change_ops ops = {.begin = add_begin, .end = add_end};
 	struct model_fabric *f;
+	struct fabric_add *a;
 	int r;
 
 	r = model_fabric_check(m, s, NULL, err);
@@ -142,49 +316,20 @@ int model_fabric_add(struct model *m, const struct fabric_settings *s, struct er
 	if (m->fabrics_n == VPF_MAX_FABRICS)
 		return err_set(err, ENOSPC, "name", "there are already %d fabrics, the most there can be",
 			       VPF_MAX_FABRICS);
+	a = model_change_new(m, sizeof(*a), &ops, answer, err);
+	if (!a)
+		return -ENOMEM;
 	f = calloc(1, sizeof(*f));
-	if (!f)
+	if (!f) {
+		free(a);
 		return err_set(err, ENOMEM, NULL, "out of memory");
-	f->s = *s;
-
-	r = m->ops->fabric_add(m->dp, s, &(struct answer){0}, err);
-	if (r < 0)
-		goto free_object;
-	model_fabric_learn(m, f);
-	m->fabrics[m->fabrics_n++] = f;
-	r = model_save(m, err);
-	if (r < 0)
-		goto take_back;
-	model_reportf(m, EVENT_FABRIC_ADDED, LOG_LVL_NOTICE, s->name, NULL, -1, NULL,
-		      "fabric added, type %s%s%s, uplink %s%s%s", fabric_type_name(s->type),
-		      s->bridge[0] ? " " : "", s->bridge, uplink_type_name(s->uplink),
-		      s->uplink == UPLINK_NONE ? "" : " ", s->uplink_name);
-	return 0;
-
-take_back:
-	m->fabrics[--m->fabrics_n] = NULL;
-	m->ops->fabric_del(m->dp, s->name);
-free_object:
-	free(f);
-	return r;
-}
-
-/* What the data plane has becomes what `f` says again. If the old uplink is no longer available, the
- * fabric is as after a start without it. */
-static void fabric_put_back(struct model *m, struct model_fabric *f)
-{
-	struct fabric_settings bare = without_uplink(&f->s);
-	struct err err = {0};
-
-	if (!m->ops->fabric_set(m->dp, f->uplink_absent ? &bare : &f->s, &(struct answer){0}, &err))
-		return;
-	if (m->ops->fabric_set(m->dp, &bare, &(struct answer){0}, NULL) < 0)
-		log_write(LOG_LVL_ERR, &(struct log_scope){.fabric = f->s.name, .vf = LOG_VF_NONE},
-			  "could not be put back as it was: %s", err.text);
-	if (f->s.uplink != UPLINK_NONE) {
-		uplink_absent(m, f, err.text);
-		fabric_functions_apply(m, f);
 	}
+	f->s = *s;
+	f->coming = true;
+	f->adding = &a->base;
+	m->fabrics[m->fabrics_n++] = f;
+	a->f = f;
+	return model_change_begin(&a->queue, &a->base, err);
 }
 
 /* The members of `after` that are otherwise in `before`; NULL: out of memory. */
@@ -216,61 +361,132 @@ static int fabric_set_check(const struct model *m, const struct model_fabric *f,
 	return 0;
 }
 
-/* In memory and on disk, or not at all; then the data plane, which was given it already, has what it had. */
-static int fabric_save(struct model *m, struct model_fabric *f, const struct fabric_settings *s,
-		       struct err *err)
-{
-	struct fabric_settings before = f->s;
-	int r;
+/* A change of a fabric. */
+struct fabric_change {
+	struct model_change base;
+	struct model_fabric *f;
+	model_fabric_edit_fn *edit; /* NULL: `wanted` */
+	void *ctx;
+	struct fabric_settings wanted, before;
+	bool absent; /* the uplink, which the change leaves as it is */
+};
 
-	f->s = *s;
-	r = model_save(m, err);
-	if (r < 0) {
-		f->s = before;
-		fabric_put_back(m, f);
-	}
-	return r;
+static struct fabric_change *change_of(struct model_change *c)
+{
+	return container_of(c, struct fabric_change, base);
 }
 
-int model_fabric_set(struct model *m, const struct fabric_settings *s, struct err *err)
+static void is_bare(struct model *m, struct model_fabric *f, const char *why)
 {
-	struct fabric_settings bare = without_uplink(s), before;
-	struct model_fabric *f = NULL;
-	bool was_absent, absent;
-	int r;
+	if (f->s.uplink == UPLINK_NONE)
+		return;
+	uplink_absent(m, f, why);
+	fabric_functions_apply(m, f);
+}
 
-	r = model_need_fabric(m, s->name, "name", &f, err);
-	if (r < 0)
-		return r;
-	r = fabric_set_check(m, f, s, err);
-	if (r < 0)
-		return r;
-	if (fabric_settings_equal(&f->s, s))
-		return 0;
+/* What the data plane has becomes what the fabric's settings say again. */
+static void put_back(struct model *m, struct model_fabric *f)
+{
+	static const struct answer unheard;
+	struct fabric_settings bare = without_uplink(&f->s);
+	struct err err = {0};
 
-	/* A change that leaves the absent uplink as it is does not depend on it. */
-	was_absent = f->uplink_absent;
-	absent = was_absent && same_uplink(&f->s, s);
-	r = m->ops->fabric_set(m->dp, absent ? &bare : s, &(struct answer){0}, err);
-	if (r < 0)
+	if (m->ops->fabric_set(m->dp, f->uplink_absent ? &bare : &f->s, &unheard, &err) >= 0)
+		return;
+	if (m->ops->fabric_set(m->dp, &bare, &unheard, NULL) < 0)
+		log_write(LOG_LVL_ERR, &(struct log_scope){.fabric = f->s.name, .vf = LOG_VF_NONE},
+			  "could not be put back as it was: %s", err.text);
+	is_bare(m, f, err.text);
+}
+
+/* The data plane has it. What other fabrics have become meanwhile may stand against it. */
+static int commit(struct model_change *c, struct err *err)
+{
+	struct fabric_change *p = change_of(c);
+	struct model_fabric *f = p->f;
+	struct model *m = c->m;
+	bool was_absent = f->uplink_absent;
+	int r = fabric_set_check(m, f, &p->wanted, err);
+
+	if (!r) {
+		f->s = p->wanted;
+		r = model_save(m, err);
+	}
+	if (r < 0) {
+		f->s = p->before;
+		put_back(m, f);
 		return r;
-	before = f->s;
-	r = fabric_save(m, f, s, err);
-	if (r < 0)
-		return r;
-	f->uplink_absent = absent;
-	if (absent != was_absent) {
+	}
+	f->uplink_absent = p->absent;
+	if (p->absent != was_absent) {
 		f->uplink_error[0] = '\0';
 		fabric_functions_apply(m, f);
 	}
-	model_reportf(m, EVENT_FABRIC_CHANGED, LOG_LVL_NOTICE, s->name, NULL, -1,
-		      model_changed_detail(fabric_difference(&before, s)), "fabric changed");
+	model_reportf(m, EVENT_FABRIC_CHANGED, LOG_LVL_NOTICE, f->s.name, NULL, -1,
+		      model_changed_detail(fabric_difference(&p->before, &f->s)), "fabric changed");
 	return 0;
+}
+
+static int begin(struct model_change *c, struct err *err)
+{
+	struct fabric_change *p = change_of(c);
+	struct model_fabric *f = p->f;
+	struct answer answer = model_change_answer(c);
+	struct fabric_settings bare;
+	int r = 0;
+
+	if (p->edit) {
+		p->wanted = f->s;
+		r = p->edit(p->ctx, &p->wanted, err);
+	}
+	if (!r)
+		r = fabric_set_check(c->m, f, &p->wanted, err);
+	if (r < 0 || fabric_settings_equal(&f->s, &p->wanted))
+		return r;
+	p->before = f->s;
+	/* A change that leaves the absent uplink as it is does not depend on it. */
+	p->absent = f->uplink_absent && same_uplink(&f->s, &p->wanted);
+	bare = without_uplink(&p->wanted);
+	c->step = commit;
+	return c->m->ops->fabric_set(c->m->dp, p->absent ? &bare : &p->wanted, &answer, err);
+}
+
+static int change_fabric(struct model *m, const char *name, const struct fabric_change *how,
+			 const struct answer *answer, struct err *err)
+{
+	static const struct model_change_ops ops = {.begin = begin};
+	struct model_fabric *f = NULL;
+	struct fabric_change *p;
+	int r = model_need_fabric(m, name, "name", &f, err);
+
+	if (r < 0)
+		return r;
+	p = model_change_new(m, sizeof(*p), &ops, answer, err);
+	if (!p)
+		return -ENOMEM;
+	p->f = f;
+	p->edit = how->edit;
+	p->ctx = how->ctx;
+	p->wanted = how->wanted;
+	return model_change_begin(&f->changes, &p->base, err);
+}
+
+int model_fabric_set(struct model *m, const struct fabric_settings *s, const struct answer *answer,
+		     struct err *err)
+{
+	return change_fabric(m, s->name, &(struct fabric_change){.wanted = *s}, answer, err);
+}
+
+int model_fabric_edit(struct model *m, const char *name, model_fabric_edit_fn *edit, void *ctx,
+		      const struct answer *answer, struct err *err)
+{
+	return change_fabric(m, name, &(struct fabric_change){.edit = edit, .ctx = ctx}, answer, err);
 }
 
 int model_fabric_del(struct model *m, const char *name, struct err *err)
 {
 	struct model_fabric *f = NULL;
+	struct err gone = {0};
 	unsigned int at = 0;
 	int r;
 
@@ -298,6 +514,8 @@ int model_fabric_del(struct model *m, const char *name, struct err *err)
 		return r;
 	}
 	m->ops->fabric_del(m->dp, f->s.name);
+	err_set(&gone, ENOENT, "name", "the fabric %s was deleted", f->s.name);
+	model_changes_cancel(&f->changes, &gone);
 	model_reportf(m, EVENT_FABRIC_DELETED, LOG_LVL_NOTICE, f->s.name, NULL, -1, NULL, "fabric deleted");
 	free(f);
 	return 0;

@@ -2,21 +2,23 @@
 
 #include <string.h>
 
+#include "model/model_change.h"
 #include "model/model_private.h"
 #include "model/policy.h"
 #include "settings/function_fields.h"
 #include "settings/mac.h"
 #include "settings/validate.h"
 
-struct function_settings model_function_effective(const struct model_pf *pf, unsigned int fn)
+struct function_settings model_function_effective(const struct model_pf *pf, unsigned int fn,
+						  const struct model_function *f)
 {
-	struct function_settings s = pf->fn[fn].s;
+	struct function_settings s = f->s;
 
 	/* To the data plane a fabric that lacks its uplink is one that has none, and those have carrier. */
 	if (pf->fabric->uplink_absent && s.link == LINK_AUTO)
 		s.link = LINK_DISABLE;
 	policy_limit(&pf->s.policy, fn, &s);
-	model_datapath_effective(pf, fn, &s);
+	model_datapath_effective(pf, fn, f, &s);
 	return s;
 }
 
@@ -30,18 +32,48 @@ uint64_t model_sum_minimums(const struct model_pf *pf, int but)
 	return sum;
 }
 
-static void function_apply(struct model *m, const struct model_pf *pf, unsigned int fn)
+/* As `f` says. */
+static int function_apply(struct model *m, const struct model_pf *pf, unsigned int fn,
+			  const struct model_function *f, const struct answer *answer, struct err *err)
 {
-	struct function_settings s = model_function_effective(pf, fn);
+	struct function_settings s = model_function_effective(pf, fn, f);
 	struct function_offer offer = model_datapath_offer(m, pf, &s);
 
-	m->ops->function_set(m->dp, pf->s.name, fn, &pf->s.policy, &s, &offer, &(struct answer){0}, NULL);
+	return m->ops->function_set(m->dp, pf->s.name, fn, &pf->s.policy, &s, &offer, answer, err);
 }
 
-void model_functions_apply(struct model *m, const struct model_pf *pf)
+void model_functions_apply(struct model *m, struct model_pf *pf)
 {
+	static const struct answer unheard;
+
+	/* What a change has asked for is not known to be in force yet: it would be undone by this. */
+	if (pf->changes.first && pf->changes.first->running) {
+		pf->reapply = true;
+		return;
+	}
+	pf->reapply = false;
 	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++)
-		function_apply(m, pf, fn);
+		(void)function_apply(m, pf, fn, &pf->fn[fn], &unheard, NULL);
+}
+
+int model_function_ask(struct model *m, const struct model_pf *pf, unsigned int fn,
+		       const struct model_function *f, const struct answer *answer, struct err *err)
+{
+	struct function_settings s = model_function_effective(pf, fn, f);
+
+	return m->ops->function_check(m->dp, pf->s.fabric, &pf->s, fn, &s, answer, err);
+}
+
+int model_function_try(struct model *m, const struct model_pf *pf, unsigned int fn,
+		       const struct model_function *f, const struct answer *answer, struct err *err)
+{
+	return function_apply(m, pf, fn, f, answer, err);
+}
+
+void model_pf_settle(struct model *m, struct model_pf *pf)
+{
+	if (pf->reapply)
+		model_functions_apply(m, pf);
 }
 
 static int need_function(const struct model *m, const char *pf_name, unsigned int fn, struct model_pf **ret,
@@ -53,19 +85,6 @@ static int need_function(const struct model *m, const char *pf_name, unsigned in
 		return err_set(err, ENOENT, "vf", "%s has %u VFs, numbered from 0", (*ret)->s.name,
 			       (*ret)->s.vfs);
 	return r;
-}
-
-int model_function_set(struct model *m, const char *pf_name, unsigned int fn,
-		       const struct function_settings *s, bool own_mtu, struct err *err)
-{
-	struct model_pf *pf = NULL;
-	int r = need_function(m, pf_name, fn, &pf, err);
-	struct function_settings wanted = *s;
-
-	if (r < 0)
-		return r;
-	wanted.own_mtu = own_mtu;
-	return model_function_change(m, pf, fn, &wanted, LOG_LVL_INFO, err);
 }
 
 /* What is checked before a function changes to `after`. */
@@ -104,41 +123,163 @@ static int function_save(struct model *m, struct model_function *f, const struct
 	return 0;
 }
 
-/* What cannot fail. */
-static void function_carry_out(struct model *m, struct model_pf *pf, unsigned int fn,
-			       const struct model_function *before)
+/* A change of one function. */
+struct function_change {
+	struct model_change base;
+	struct model_pf *pf;
+	unsigned int fn;
+	enum log_level level; /* of its line in the log */
+	model_function_edit_fn *edit;
+	void *ctx;  /* … its; NULL: `wanted` */
+	bool guest; /* its request; else the host's change */
+	struct model_request request;
+	struct function_settings wanted;
+	struct model_function before, after;
+};
+
+static struct function_change *of(struct model_change *c)
 {
-	if (before->refused)
-		model_datapath_refused(m, pf, (int)fn);
-	if (!datapath_list_equal(&before->s.datapaths, &pf->fn[fn].s.datapaths))
-		model_datapath_new_list(pf, fn);
-	function_apply(m, pf, fn);
+	return container_of(c, struct function_change, base);
 }
 
-int model_function_change(struct model *m, struct model_pf *pf, unsigned int fn,
-			  const struct function_settings *s, enum log_level level, struct err *err)
+static void put_back(struct model_change *c)
 {
-	struct model_function before = pf->fn[fn], after = {.s = *s};
-	int r;
+	static const struct answer unheard;
+	struct function_change *f = of(c);
 
-	memcpy(after.s.mac, before.s.mac, sizeof(after.s.mac));
-	after.s.failback = before.s.failback;
-	after.list_changed = before.list_changed;
-	if (!after.s.own_mtu)
-		after.s.mtu = pf->s.mtu;
-	r = function_check(m, pf, fn, &after.s, err);
-	if (r < 0)
+	(void)function_apply(c->m, f->pf, f->fn, &f->pf->fn[f->fn], &unheard, NULL);
+}
+
+/* The data plane has it. What other virtual PFs have become meanwhile may stand against it. */
+static int commit(struct model_change *c, struct err *err)
+{
+	struct function_change *f = of(c);
+	struct model *m = c->m;
+	struct model_pf *pf = f->pf;
+	int r = function_check(m, pf, f->fn, &f->after.s, err);
+
+	if (!r)
+		r = function_save(m, &pf->fn[f->fn], &f->after, err);
+	if (r < 0) {
+		put_back(c);
 		return r;
-	if (fields_equal(function_fields, &before.s, &after.s))
-		return 0;
-	r = function_save(m, &pf->fn[fn], &after, err);
-	if (r < 0)
-		return r;
-	function_carry_out(m, pf, fn, &before);
-	model_reportf(m, EVENT_FUNCTION_CHANGED, level, NULL, pf->s.name, (int)fn,
-		      model_changed_detail(fields_difference(function_fields, &before.s, &after.s)),
+	}
+	if (!datapath_list_equal(&f->before.s.datapaths, &f->after.s.datapaths))
+		model_datapath_new_list(pf, f->fn);
+	model_reportf(m, EVENT_FUNCTION_CHANGED, f->level, NULL, pf->s.name, (int)f->fn,
+		      model_changed_detail(fields_difference(function_fields, &f->before.s, &f->after.s)),
 		      "settings changed");
+	if (f->guest)
+		model_request_granted(m, pf, f->fn, &f->request);
 	return 0;
+}
+
+static int carry_out(struct model_change *c, struct err *err)
+{
+	struct function_change *f = of(c);
+	struct answer answer = model_change_answer(c);
+
+	c->step = commit;
+	return function_apply(c->m, f->pf, f->fn, &f->after, &answer, err);
+}
+
+/* What is wanted, of what is now. */
+static int find_wanted(struct function_change *f, struct err *err)
+{
+	const struct function_settings *now = &f->pf->fn[f->fn].s;
+	struct function_settings s = *now;
+	int r = 0;
+
+	if (f->guest)
+		r = model_request_check(f->base.m, f->pf, f->fn, &f->request, &s, err);
+	else if (f->edit)
+		r = f->edit(f->ctx, &s, err);
+	else
+		s = f->wanted;
+	if (r < 0)
+		return r;
+	f->before = f->after = f->pf->fn[f->fn];
+	f->after.saved = NULL;
+	f->after.s = s;
+	memcpy(f->after.s.mac, now->mac, sizeof(now->mac));
+	f->after.s.failback = now->failback;
+	if (!f->after.s.own_mtu)
+		f->after.s.mtu = f->pf->s.mtu;
+	return 0;
+}
+
+static int begin(struct model_change *c, struct err *err)
+{
+	struct function_change *f = of(c);
+	struct answer answer = model_change_answer(c);
+	int r = find_wanted(f, err);
+
+	if (!r)
+		r = function_check(c->m, f->pf, f->fn, &f->after.s, err);
+	if (r < 0)
+		return r;
+	if (fields_equal(function_fields, &f->before.s, &f->after.s)) {
+		f->pf->granted += f->guest;
+		return 0;
+	}
+	if (f->before.refused)
+		f->after.refused = model_datapath_left_out(c->m, f->pf, f->fn, &f->after.s);
+	c->step = carry_out;
+	return model_function_ask(c->m, f->pf, f->fn, &f->after, &answer, err);
+}
+
+static void end(struct model_change *c)
+{
+	model_pf_settle(c->m, of(c)->pf);
+}
+
+static int change_function(struct model *m, struct model_pf *pf, unsigned int fn,
+			   const struct function_change *how, const struct answer *answer, struct err *err)
+{
+	static const struct model_change_ops ops = {.begin = begin, .end = end};
+	struct function_change *f = model_change_new(m, sizeof(*f), &ops, answer, err);
+
+	if (!f)
+		return -ENOMEM;
+	f->pf = pf;
+	f->fn = fn;
+	f->level = how->level;
+	f->edit = how->edit;
+	f->ctx = how->ctx;
+	f->guest = how->guest;
+	f->request = how->request;
+	f->wanted = how->wanted;
+	return model_change_begin(&pf->changes, &f->base, err);
+}
+
+int model_function_set(struct model *m, const char *pf_name, unsigned int fn,
+		       const struct function_settings *s, bool own_mtu, const struct answer *answer,
+		       struct err *err)
+{
+	struct function_change how = {.level = LOG_LVL_INFO, .wanted = *s};
+	struct model_pf *pf = NULL;
+	int r = need_function(m, pf_name, fn, &pf, err);
+
+	how.wanted.own_mtu = own_mtu;
+	return r < 0 ? r : change_function(m, pf, fn, &how, answer, err);
+}
+
+int model_function_edit(struct model *m, const char *pf_name, unsigned int fn, model_function_edit_fn *edit,
+			void *ctx, const struct answer *answer, struct err *err)
+{
+	struct function_change how = {.level = LOG_LVL_INFO, .edit = edit, .ctx = ctx};
+	struct model_pf *pf = NULL;
+	int r = need_function(m, pf_name, fn, &pf, err);
+
+	return r < 0 ? r : change_function(m, pf, fn, &how, answer, err);
+}
+
+int model_function_ask_for(struct model *m, struct model_pf *pf, unsigned int fn,
+			   const struct model_request *request, const struct answer *answer, struct err *err)
+{
+	struct function_change how = {.level = LOG_LVL_DEBUG, .guest = true, .request = *request};
+
+	return change_function(m, pf, fn, &how, answer, err);
 }
 
 void model_function_filter(struct model *m, const char *pf_name, unsigned int fn,

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "model/model_change.h"
 #include "model/model_private.h"
 #include "model/policy.h"
 #include "settings/json_build.h"
@@ -160,7 +161,7 @@ int model_pf_apply(struct model *m, const struct model_pf *pf, struct err *err)
 	if (r < 0)
 		goto undo;
 	for (; fn <= pf->s.vfs; fn++) {
-		struct function_settings s = model_function_effective(pf, fn);
+		struct function_settings s = model_function_effective(pf, fn, &pf->fn[fn]);
 		struct function_offer offer = model_datapath_offer(m, pf, &s);
 		char path[108];
 
@@ -184,56 +185,122 @@ static void pf_unapply(struct model *m, const struct model_pf *pf)
 	model_pf_remove_dir(m, pf->s.name);
 }
 
-int model_pf_add(struct model *m, const struct pf_settings *s, const uint8_t *mac, struct err *err)
+/* A virtual PF in the making: a change of its fabric. */
+struct pf_add {
+	struct model_change base;
+	struct model_fabric *fabric;
+	struct pf_settings s;
+	bool has_mac;
+	uint8_t mac[6];
+	struct model_pf *pf; /* NULL: not made yet, or part of the model */
+};
+
+static struct pf_add *add_of(struct model_change *c)
 {
-	struct model_fabric *fabric = NULL;
-	struct model_pf *pf = NULL;
+	return container_of(c, struct pf_add, base);
+}
+
+static int check_new(struct model *m, const struct pf_add *a, struct err *err)
+{
+	int r = model_pf_check(m, &a->s, err);
+
+	if (!r && a->has_mac)
+		r = model_mac_check_pf(m, a->fabric, a->mac, a->s.vfs, NULL, err);
+	return r;
+}
+
+/* What other fabrics' virtual PFs have become meanwhile may stand against it. */
+static int add_commit(struct model_change *c, struct err *err)
+{
+	struct pf_add *a = add_of(c);
+	struct model *m = c->m;
+	struct model_pf *pf = a->pf;
 	char text[MAC_TEXT_MAX];
-	uint8_t chosen[6];
+	int r = check_new(m, a, err);
+
+	if (!r)
+		r = model_datapath_check_pf(m, &pf->s, a->fabric, NULL, pf->fn, err);
+	if (!r) /* that of the first step may be gone, since it had no virtual PF */
+		r = model_vm_get(m, pf->s.vm, &pf->vm, err);
+	if (!r)
+		r = model_pf_apply(m, pf, err);
+	if (r < 0)
+		return r;
+	model_pf_insert(m, pf, m->pfs_n);
+	r = model_save(m, err);
+	if (r < 0) {
+		pf_take_out(m, pf);
+		pf_unapply(m, pf);
+		return r;
+	}
+	a->pf = NULL;
+	model_reportf(m, EVENT_PF_ADDED, LOG_LVL_NOTICE, pf->s.fabric, pf->s.name, -1, NULL,
+		      "virtual PF added with %u VF%s, MAC %s", pf->s.vfs, pf->s.vfs == 1 ? "" : "s",
+		      mac_format(pf->mac, text));
+	return 0;
+}
+
+/* A VF, which is as the others. */
+static int add_ask_vf(struct model_change *c, struct err *err)
+{
+	const struct pf_add *a = add_of(c);
+	struct answer answer = model_change_answer(c);
+
+	c->step = add_commit;
+	return a->s.vfs ? model_function_ask(c->m, a->pf, VPF_FUNCTION_VF(0), &a->pf->fn[VPF_FUNCTION_VF(0)],
+					     &answer, err)
+			: 0;
+}
+
+static int add_begin(struct model_change *c, struct err *err)
+{
+	struct pf_add *a = add_of(c);
+	struct model *m = c->m;
+	struct answer answer = model_change_answer(c);
+	int r = check_new(m, a, err);
+
+	if (!r && !a->has_mac)
+		r = model_mac_generate(m, a->s.name, a->s.vfs, a->mac, err);
+	if (!r)
+		r = model_pf_object_new(m, &a->s, a->mac, a->fabric, &a->pf, err);
+	if (!r)
+		r = model_datapath_check_pf(m, &a->pf->s, a->fabric, NULL, a->pf->fn, err);
+	if (r < 0)
+		return r;
+	a->has_mac = true;
+	c->step = add_ask_vf;
+	return model_function_ask(m, a->pf, VPF_FUNCTION_PF, &a->pf->fn[VPF_FUNCTION_PF], &answer, err);
+}
+
+static void add_end(struct model_change *c)
+{
+	model_pf_object_free(c->m, add_of(c)->pf);
+}
+
+int model_pf_add(struct model *m, const struct pf_settings *s, const uint8_t *mac,
+		 const struct answer *answer, struct err *err)
+{
+	static const struct model_change_ops ops = {.begin = add_begin, .end = add_end};
+	struct model_fabric *fabric = NULL;
+	struct pf_add *a;
 	int r;
 
 	r = validate_pf(s, mac, err);
+	if (!r)
+		r = model_pf_check(m, s, err);
+	if (!r)
+		r = model_need_fabric(m, s->fabric, "fabric", &fabric, err);
 	if (r < 0)
 		return r;
-	r = model_pf_check(m, s, err);
-	if (r < 0)
-		return r;
-	r = model_need_fabric(m, s->fabric, "fabric", &fabric, err);
-	if (r < 0)
-		return r;
-	if (mac) {
-		memcpy(chosen, mac, 6);
-		r = model_mac_check_pf(m, fabric, mac, s->vfs, NULL, err);
-	} else {
-		r = model_mac_generate(m, s->name, s->vfs, chosen, err);
-	}
-	if (r < 0)
-		return r;
-	r = model_pf_object_new(m, s, chosen, fabric, &pf, err);
-	if (r < 0)
-		return r;
-	r = model_datapath_check_pf(m, &pf->s, fabric, NULL, pf->fn, err);
-	if (r < 0)
-		goto free_object;
-
-	r = model_pf_apply(m, pf, err);
-	if (r < 0)
-		goto free_object;
-	model_pf_insert(m, pf, m->pfs_n);
-	r = model_save(m, err);
-	if (r < 0)
-		goto take_back;
-	model_reportf(m, EVENT_PF_ADDED, LOG_LVL_NOTICE, s->fabric, s->name, -1, NULL,
-		      "virtual PF added with %u VF%s, MAC %s", s->vfs, s->vfs == 1 ? "" : "s",
-		      mac_format(chosen, text));
-	return 0;
-
-take_back:
-	pf_take_out(m, pf);
-	pf_unapply(m, pf);
-free_object:
-	model_pf_object_free(m, pf);
-	return r;
+	a = model_change_new(m, sizeof(*a), &ops, answer, err);
+	if (!a)
+		return -ENOMEM;
+	a->fabric = fabric;
+	a->s = *s;
+	a->has_mac = mac;
+	if (mac)
+		memcpy(a->mac, mac, sizeof(a->mac));
+	return model_change_begin(&fabric->changes, &a->base, err);
 }
 
 /* What is checked before a virtual PF changes. */
@@ -329,56 +396,219 @@ static int pf_save(struct model *m, struct model_pf *pf, const struct pf_state *
 	return r;
 }
 
-/* What cannot fail. Lists and what they have to enforce may be others. */
-static void pf_carry_out(struct model *m, struct model_pf *pf, const struct pf_settings *old)
+/* A change of a virtual PF. */
+struct pf_change {
+	struct model_change base;
+	struct model_pf *pf;
+	model_pf_edit_fn *edit; /* NULL: `wanted` */
+	void *ctx;
+	struct pf_settings wanted;
+	bool has_mac;
+	uint8_t mac[6];
+	struct pf_state before, after;
+	/* The PF as it is to be, and what the data plane was asked for. */
+	struct model_pf next;
+	unsigned int outstanding;
+	int r;
+	struct err err; /* the first */
+};
+
+static struct pf_change *change_of(struct model_change *c)
 {
-	bool refused = false;
+	return container_of(c, struct pf_change, base);
+}
+
+static void put_back(struct pf_change *p)
+{
+	static const struct answer unheard;
+
+	for (unsigned int fn = 0; fn <= p->pf->s.vfs; fn++)
+		(void)model_function_try(p->base.m, p->pf, fn, &p->pf->fn[fn], &unheard, NULL);
+}
+
+static void on_lists(struct pf_change *p)
+{
+	struct model_pf *pf = p->pf;
 
 	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++) {
-		struct datapath_list was = model_list_in_force(old, pf->fabric, fn, &pf->fn[fn].s);
+		struct datapath_list was = model_list_in_force(&p->before.s, pf->fabric, fn, &pf->fn[fn].s);
 		struct datapath_list is = model_list_in_force(&pf->s, pf->fabric, fn, &pf->fn[fn].s);
 
-		refused |= pf->fn[fn].refused != 0;
+		pf->fn[fn].refused = p->next.fn[fn].refused;
 		if (!datapath_list_equal(&was, &is))
 			model_datapath_new_list(pf, fn);
 	}
-	if (refused)
-		model_datapath_refused(m, pf, -1);
-	model_functions_apply(m, pf);
 }
 
-int model_pf_set(struct model *m, const struct pf_settings *wanted, const uint8_t *mac, struct err *err)
+/* All functions have it, or one has not. What other virtual PFs have become meanwhile may stand against it. */
+static int commit(struct model_change *c, struct err *err)
 {
-	struct pf_state before, after = {.s = *wanted};
-	struct model_pf *pf = NULL;
-	int r;
+	struct pf_change *p = change_of(c);
+	struct model *m = c->m;
+	int r = p->r;
 
-	r = model_need_pf(m, wanted->name, "name", &pf, err);
-	if (r < 0)
+	if (r < 0 && err)
+		*err = p->err;
+	if (!r)
+		r = pf_set_check(m, p->pf, &p->after.s, p->has_mac ? p->after.mac : NULL, err);
+	if (!r)
+		r = pf_save(m, p->pf, &p->before, &p->after, err);
+	if (r < 0) {
+		put_back(p);
 		return r;
-	before = (struct pf_state){.s = pf->s, .vm = pf->vm};
-	memcpy(before.mac, pf->mac, sizeof(before.mac));
-	memcpy(after.mac, mac ? mac : pf->mac, sizeof(after.mac));
-	if (!after.s.datapaths.n)
-		datapath_list_init(&after.s.datapaths, pf->fabric->s.type);
-	r = pf_set_check(m, pf, &after.s, mac, err);
-	if (r < 0)
-		return r;
-	if (pf_state_equal(&before, &after))
-		return 0;
-	r = pf_save(m, pf, &before, &after, err);
-	if (r < 0)
-		return r;
-	pf_carry_out(m, pf, &before.s);
-	model_reportf(m, EVENT_PF_CHANGED, LOG_LVL_NOTICE, NULL, pf->s.name, -1,
-		      model_changed_detail(pf_difference(&before, &after)), "virtual PF changed");
+	}
+	on_lists(p);
+	model_reportf(m, EVENT_PF_CHANGED, LOG_LVL_NOTICE, NULL, p->pf->s.name, -1,
+		      model_changed_detail(pf_difference(&p->before, &p->after)), "virtual PF changed");
 	return 0;
+}
+
+static void note(struct pf_change *p, int r, const struct err *err)
+{
+	if (r >= 0 || p->r < 0)
+		return;
+	p->r = r;
+	p->err = *err;
+}
+
+static void on_part(void *ctx, int r, const struct err *err)
+{
+	struct pf_change *p = ctx;
+	struct answer answer = model_change_answer(&p->base);
+
+	note(p, r, err);
+	if (!--p->outstanding)
+		answer_give(&answer, 0, NULL);
+}
+
+static int carry_out(struct model_change *c, struct err *err)
+{
+	struct pf_change *p = change_of(c);
+	struct answer answer = {on_part, p};
+
+	(void)err;
+	for (unsigned int fn = 0; fn <= p->pf->s.vfs && !p->r; fn++) {
+		struct err why = {0};
+		int r = model_function_try(c->m, &p->next, fn, &p->next.fn[fn], &answer, &why);
+
+		p->outstanding += r == ANSWER_LATER;
+		note(p, r, &why);
+	}
+	c->step = commit;
+	return p->outstanding ? ANSWER_LATER : 0;
+}
+
+/* The PF as it is to be, beside the one that is. */
+static int make_next(struct pf_change *p, struct err *err)
+{
+	struct model_pf *pf = p->pf, *next = &p->next;
+	bool refused = false;
+
+	*next = *pf;
+	next->fn = calloc(pf->s.vfs + 1, sizeof(*next->fn));
+	if (!next->fn)
+		return err_set(err, ENOMEM, NULL, "out of memory");
+	memcpy(next->fn, pf->fn, (pf->s.vfs + 1) * sizeof(*next->fn));
+	next->s = p->after.s;
+	memcpy(next->mac, p->after.mac, sizeof(next->mac));
+	inherit(next);
+	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++)
+		refused |= pf->fn[fn].refused != 0;
+	if (refused)
+		model_datapath_refused(p->base.m, next);
+	return 0;
+}
+
+static int ask_vf(struct model_change *c, struct err *err)
+{
+	const struct pf_change *p = change_of(c);
+	struct answer answer = model_change_answer(c);
+
+	c->step = carry_out;
+	return p->pf->s.vfs ? model_function_ask(c->m, &p->next, VPF_FUNCTION_VF(0),
+						 &p->next.fn[VPF_FUNCTION_VF(0)], &answer, err)
+			    : 0;
+}
+
+static int begin(struct model_change *c, struct err *err)
+{
+	struct pf_change *p = change_of(c);
+	struct model_pf *pf = p->pf;
+	struct answer answer = model_change_answer(c);
+	int r = 0;
+
+	if (p->edit) {
+		p->wanted = pf->s;
+		r = p->edit(p->ctx, &p->wanted, p->mac, &p->has_mac, err);
+	}
+	if (r < 0)
+		return r;
+	p->before = (struct pf_state){.s = pf->s, .vm = pf->vm};
+	memcpy(p->before.mac, pf->mac, sizeof(p->before.mac));
+	p->after = (struct pf_state){.s = p->wanted};
+	memcpy(p->after.mac, p->has_mac ? p->mac : pf->mac, sizeof(p->after.mac));
+	if (!p->after.s.datapaths.n)
+		datapath_list_init(&p->after.s.datapaths, pf->fabric->s.type);
+	r = pf_set_check(c->m, pf, &p->after.s, p->has_mac ? p->mac : NULL, err);
+	if (r < 0 || pf_state_equal(&p->before, &p->after))
+		return r;
+	r = make_next(p, err);
+	if (r < 0)
+		return r;
+	c->step = ask_vf;
+	return model_function_ask(c->m, &p->next, VPF_FUNCTION_PF, &p->next.fn[VPF_FUNCTION_PF], &answer,
+				  err);
+}
+
+static void end(struct model_change *c)
+{
+	free(change_of(c)->next.fn);
+	model_pf_settle(c->m, change_of(c)->pf);
+}
+
+static int change_pf(struct model *m, const char *name, const struct pf_change *how,
+		     const struct answer *answer, struct err *err)
+{
+	static const struct model_change_ops ops = {.begin = begin, .end = end};
+	struct model_pf *pf = NULL;
+	struct pf_change *p;
+	int r = model_need_pf(m, name, "name", &pf, err);
+
+	if (r < 0)
+		return r;
+	p = model_change_new(m, sizeof(*p), &ops, answer, err);
+	if (!p)
+		return -ENOMEM;
+	p->pf = pf;
+	p->edit = how->edit;
+	p->ctx = how->ctx;
+	p->wanted = how->wanted;
+	p->has_mac = how->has_mac;
+	memcpy(p->mac, how->mac, sizeof(p->mac));
+	return model_change_begin(&pf->changes, &p->base, err);
+}
+
+int model_pf_set(struct model *m, const struct pf_settings *wanted, const uint8_t *mac,
+		 const struct answer *answer, struct err *err)
+{
+	struct pf_change how = {.wanted = *wanted, .has_mac = mac};
+
+	if (mac)
+		memcpy(how.mac, mac, sizeof(how.mac));
+	return change_pf(m, wanted->name, &how, answer, err);
+}
+
+int model_pf_edit(struct model *m, const char *name, model_pf_edit_fn *edit, void *ctx,
+		  const struct answer *answer, struct err *err)
+{
+	return change_pf(m, name, &(struct pf_change){.edit = edit, .ctx = ctx}, answer, err);
 }
 
 int model_pf_del(struct model *m, const char *name, struct err *err)
 {
 	unsigned int connected, at;
 	struct model_pf *pf = NULL;
+	struct err gone = {0};
 	int r;
 
 	r = model_need_pf(m, name, "name", &pf, err);
@@ -396,6 +626,9 @@ int model_pf_del(struct model *m, const char *name, struct err *err)
 		return r;
 	}
 	pf_unapply(m, pf);
+	pf->reapply = false;
+	err_set(&gone, ENOENT, "name", "the virtual PF %s was deleted", pf->s.name);
+	model_changes_cancel(&pf->changes, &gone);
 	model_reportf(m, EVENT_PF_DELETED, LOG_LVL_NOTICE, pf->s.fabric, pf->s.name, -1, NULL,
 		      "virtual PF deleted");
 	model_pf_object_free(m, pf);

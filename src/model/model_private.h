@@ -2,7 +2,7 @@
 #pragma once
 
 /* Shared by the files of the model: model.c (life, look-up), model_event.c (what happened), model_fabric.c,
- * model_pf.c, model_function.c (changes), model_datapath.c (what may serve functions), model_datapath_event.c
+ * model_pf.c, model_function.c (changes), model_change.c (those that take time), model_datapath.c (what may serve functions), model_datapath_event.c
  * (what does), model_request.c (what the guest asks for), model_mac.c (who owns which MAC), model_vm.c (VMs
  * and their keys), model_state.c (state file). */
 
@@ -29,6 +29,7 @@ struct model {
 	bool loading;                  /* model_load() is at work */
 	struct listener *listeners;    /* in the order in which they are told */
 	sd_event_source *uplink_timer; /* runs while a fabric's uplink is absent */
+	sd_event_source *changes_work; /* defer: a change may have its turn (model_change.h) */
 };
 
 /* model_state.c: saves the model as it is; fills the empty model from the file without asking the data plane.
@@ -61,8 +62,9 @@ void model_key_remove(const struct model *m, const char *pf);
 /* model_fabric.c; `self`: the object that `s` is to replace, NULL for a new one. */
 int model_fabric_check(const struct model *m, const struct fabric_settings *s,
 		       const struct model_fabric *self, struct err *err);
-/* To the data plane; if only the uplink is to blame and may be absent, without it. */
-int model_fabric_apply_loaded(struct model *m, struct model_fabric *f, struct err *err);
+/* All fabrics of the state file, to the data plane; if only the uplink of one is to blame, without it. Runs the event
+ * loop until all is answered. */
+int model_fabrics_load(struct model *m, struct err *err);
 
 /* model_pf.c */
 int model_pf_object_new(struct model *m, const struct pf_settings *s, const uint8_t mac[6],
@@ -74,13 +76,34 @@ int model_pf_check(const struct model *m, const struct pf_settings *s, struct er
 int model_pf_apply(struct model *m, const struct model_pf *pf, struct err *err);
 void model_pf_remove_dir(const struct model *m, const char *pf);
 
-/* model_function.c: tells the data plane what each function is to do now. */
-void model_functions_apply(struct model *m, const struct model_pf *pf);
-/* As set, but without carrier if the fabric lacks its uplink, and within the policy. */
-struct function_settings model_function_effective(const struct model_pf *pf, unsigned int fn);
-/* model_function_set() with a level for the log line. */
-int model_function_change(struct model *m, struct model_pf *pf, unsigned int fn,
-			  const struct function_settings *s, enum log_level level, struct err *err);
+/* model_function.c */
+/* Tells the data plane what each function is to do now; while the PF changes, when that is over. */
+void model_functions_apply(struct model *m, struct model_pf *pf);
+/* As `f` says, but without carrier if the fabric lacks its uplink, and within the policy. */
+struct function_settings model_function_effective(const struct model_pf *pf, unsigned int fn,
+						  const struct model_function *f);
+/* Steps of changes: whether the data plane can have it, and that it has it. */
+int model_function_ask(struct model *m, const struct model_pf *pf, unsigned int fn,
+		       const struct model_function *f, const struct answer *answer, struct err *err);
+int model_function_try(struct model *m, const struct model_pf *pf, unsigned int fn,
+		       const struct model_function *f, const struct answer *answer, struct err *err);
+/* A change of the PF or of a function has come to its end. */
+void model_pf_settle(struct model *m, struct model_pf *pf);
+
+/* What the guest asks for: the fields of `s` that `mask` (SETTING_*) names. */
+struct model_request {
+	uint32_t mask;
+	struct function_settings s;
+};
+int model_function_ask_for(struct model *m, struct model_pf *pf, unsigned int fn,
+			   const struct model_request *request, const struct answer *answer, struct err *err);
+/* model_request.c: takes it into `s`, the settings that are, if the policy allows it. Counts and tells a refusal. */
+int model_request_check(struct model *m, struct model_pf *pf, unsigned int fn,
+			const struct model_request *request, struct function_settings *s, struct err *err);
+/* It has been carried out: counts and tells it. */
+void model_request_granted(struct model *m, struct model_pf *pf, unsigned int fn,
+			   const struct model_request *request);
+
 /* Sum of the minimum rates of all functions of the PF but `but` (-1: of all). */
 uint64_t model_sum_minimums(const struct model_pf *pf, int but);
 
@@ -98,15 +121,18 @@ int model_datapath_check_pf(const struct model *m, const struct pf_settings *s,
 			    const struct model_function *functions, struct err *err);
 int model_datapath_check_function(const struct model *m, const struct model_pf *pf, unsigned int fn,
 				  const struct function_settings *s, bool guest, struct err *err);
-/* Finds out, and logs, what of the lists has to be left out. `only`: one function, -1: all. */
-void model_datapath_refused(struct model *m, struct model_pf *pf, int only);
+/* Finds out, and logs, what of the lists of all functions has to be left out; or of one that is to be as `s`. */
+void model_datapath_refused(const struct model *m, struct model_pf *pf);
+uint8_t model_datapath_left_out(const struct model *m, const struct model_pf *pf, unsigned int fn,
+				const struct function_settings *s);
 /* Where the function is served from now on follows from another list. */
 void model_datapath_new_list(struct model_pf *pf, unsigned int fn);
 /* What front-ends of the function are to be offered, for settings that are in force. */
 struct function_offer model_datapath_offer(const struct model *m, const struct model_pf *pf,
 					   const struct function_settings *effective);
 /* The list in force without what is left out, and failback. */
-void model_datapath_effective(const struct model_pf *pf, unsigned int fn, struct function_settings *s);
+void model_datapath_effective(const struct model_pf *pf, unsigned int fn, const struct model_function *f,
+			      struct function_settings *s);
 
 /* model_mac.c; -EEXIST with `err` about "mac". */
 /* A PF with `mac` on the fabric, beside everything but `self`. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/model_change.h"
 #include "model/model_private.h"
 #include "model/policy.h"
 #include "settings/function_fields.h"
@@ -88,33 +89,41 @@ static void report(struct model *m, struct model_pf *pf, unsigned int fn, json_t
 	}
 }
 
-int model_function_request(struct model *m, const char *pf_name, unsigned int fn, uint32_t mask,
-			   const struct function_settings *s, struct err *err)
+void model_request_granted(struct model *m, struct model_pf *pf, unsigned int fn,
+			   const struct model_request *q)
 {
-	struct function_settings wanted;
-	struct model_pf *pf = NULL;
+	report(m, pf, fn, fields_guest_json(function_fields, q->mask, &q->s), NULL);
+}
+
+int model_request_check(struct model *m, struct model_pf *pf, unsigned int fn, const struct model_request *q,
+			struct function_settings *s, struct err *err)
+{
 	struct err why = {0};
 	int r;
 
-	r = model_need_pf(m, pf_name, "pf", &pf, err);
-	if (r < 0)
-		return r;
-	wanted = pf->fn[MIN(fn, pf->s.vfs)].s;
-	fields_guest_merge(function_fields, mask, s, &wanted);
-	r = check(m, pf, fn, mask, &wanted, &why);
+	fields_guest_merge(function_fields, q->mask, &q->s, s);
+	r = check(m, pf, fn, q->mask, s, &why);
 	if (r < 0) {
-		report(m, pf, fn, fields_guest_json(function_fields, mask, s), &why);
+		report(m, pf, fn, fields_guest_json(function_fields, q->mask, &q->s), &why);
 		if (err)
 			*err = why;
-		return r;
 	}
-	if (!fields_guest_changes(function_fields, &pf->fn[fn].s, &wanted)) {
-		pf->granted++;
-		return 0;
-	}
-	r = model_function_change(m, pf, fn, &wanted, LOG_LVL_DEBUG, err);
+	return r;
+}
+
+int model_function_request(struct model *m, const char *pf_name, unsigned int fn, uint32_t mask,
+			   const struct function_settings *s, const struct answer *answer, struct err *err)
+{
+	struct model_request q = {.mask = mask, .s = *s};
+	struct model_pf *pf = NULL;
+	int r = model_need_pf(m, pf_name, "pf", &pf, err);
+
 	if (r < 0)
 		return r;
-	report(m, pf, fn, fields_guest_json(function_fields, mask, s), NULL);
-	return 0;
+	if (fn > pf->s.vfs) { /* nothing that could wait for its turn */
+		struct function_settings wanted = pf->fn[pf->s.vfs].s;
+
+		return model_request_check(m, pf, fn, &q, &wanted, err);
+	}
+	return model_function_ask_for(m, pf, fn, &q, answer, err);
 }

@@ -199,8 +199,8 @@ static int append_all(const struct model *m, struct buffer *b)
 	snprintf(head, sizeof(head), "{\"format\": \"%s\", \"version\": %d,\n\"fabrics\": [", STATE_FORMAT,
 		 STATE_VERSION);
 	r = append_text(b, head);
-	for (unsigned int i = 0; !r && i < m->fabrics_n; i++) {
-		_cleanup_free_ char *text = text_of(fabric_settings_json(&m->fabrics[i]->s));
+	for (unsigned int i = 0; !r && model_fabric_at(m, i); i++) {
+		_cleanup_free_ char *text = text_of(fabric_settings_json(&model_fabric_at(m, i)->s));
 
 		r = append_text(b, i ? ",\n " : "\n ");
 		if (!r)

@@ -83,7 +83,7 @@ void ce_set_policy(struct ce_env *t, const char *pf, void (*change)(struct pf_po
 	struct err err = {0};
 
 	change(&s.policy);
-	assert_int_equal(model_pf_set(t->m->model, &s, NULL, &err), 0);
+	assert_int_equal(model_pf_set(t->m->model, &s, NULL, NULL, &err), 0);
 }
 
 void ce_open_policy(struct pf_policy *p)
@@ -120,7 +120,7 @@ int ce_setup(void **state)
 	me_add_fabric(t->m, "f0", NULL);
 	me_add_pf(t->m, "pf0", "f0", 100, "02:00:00:00:10:00");
 	snprintf(s.vm, sizeof(s.vm), "pf0");
-	assert_int_equal(model_pf_add(t->m->model, &s, NULL, &err), 0);
+	assert_int_equal(model_pf_add(t->m->model, &s, NULL, NULL, &err), 0);
 	me_add_pf(t->m, "pf1", "f0", 2, "02:00:00:00:20:00");
 	ce_set_policy(t, "pf0", ce_open_policy);
 	ce_start_control(t);

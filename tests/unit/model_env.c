@@ -20,8 +20,9 @@ static void on_event(void *ctx, const struct model_event *e)
 
 	if (t->events_n == ME_EVENTS)
 		t->events_n = 0;
-	snprintf(t->events[t->events_n], sizeof(t->events[0]), "%s %s %s %d", model_topic_names[model_event_names[e->kind].topic],
-		 model_event_names[e->kind].name, e->pf ? e->pf : e->fabric, e->function);
+	snprintf(t->events[t->events_n], sizeof(t->events[0]), "%s %s %s %d",
+		 model_topic_names[model_event_names[e->kind].topic], model_event_names[e->kind].name,
+		 e->pf ? e->pf : e->fabric, e->function);
 	snprintf(t->details[t->events_n++], sizeof(t->details[0]), "%s", detail ? detail : "");
 	assert_non_null(e->text);
 	free(detail);
@@ -106,7 +107,7 @@ void me_add_fabric(struct me_env *t, const char *name, const char *netdev)
 		s.uplink = UPLINK_NETDEV;
 		snprintf(s.uplink_name, sizeof(s.uplink_name), "%s", netdev);
 	}
-	if (model_fabric_add(t->model, &s, &err) < 0)
+	if (model_fabric_add(t->model, &s, NULL, &err) < 0)
 		fail_msg("%s: %s", err.field, err.text);
 }
 
@@ -129,7 +130,7 @@ int me_try_pf(struct me_env *t, const char *name, const char *fabric, uint32_t v
 	*err = (struct err){0};
 	if (mac)
 		assert_true(mac_parse(mac, bytes));
-	return model_pf_add(t->model, &s, mac ? bytes : NULL, err);
+	return model_pf_add(t->model, &s, mac ? bytes : NULL, NULL, err);
 }
 
 void me_add_pf(struct me_env *t, const char *name, const char *fabric, uint32_t vfs, const char *mac)
@@ -151,7 +152,7 @@ int me_try_admin_mac(struct me_env *t, const char *pf, unsigned int fn, const ch
 
 	*err = (struct err){0};
 	assert_true(mac_parse(mac, s.admin_mac));
-	return model_function_set(t->model, pf, fn, &s, false, err);
+	return model_function_set(t->model, pf, fn, &s, false, NULL, err);
 }
 
 const char *me_mac_of(struct me_env *t, const char *pf, unsigned int fn)

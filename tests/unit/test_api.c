@@ -163,7 +163,7 @@ static void guest_requests(void **state)
 	json_decref(o);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.max_rate, 100);
 
-	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_VLAN, &vlan7, NULL), 0);
+	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_VLAN, &vlan7, NULL, NULL), 0);
 	o = ac_get(t, listener);
 	p = json_object_get(o, "params");
 	assert_string_equal(ac_text(p, "topic"), "control");
@@ -172,7 +172,8 @@ static void guest_requests(void **state)
 	assert_int_equal(ac_number(json_object_get(json_object_get(p, "requested"), "vlan"), "vid"), 7);
 	json_decref(o);
 	vlan7.vlan.vid = 8;
-	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_VLAN, &vlan7, NULL), -EPERM);
+	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_VLAN, &vlan7, NULL, NULL),
+			 -EPERM);
 	o = ac_get(t, listener);
 	p = json_object_get(o, "params");
 	assert_string_equal(ac_text(p, "event"), "refused");
@@ -192,13 +193,14 @@ static void guest_requests(void **state)
 	json_decref(o);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 2)->s.vlan.vid, 99);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 2)->s.max_rate, 100);
-	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_RATE, &vlan7, NULL), -EPERM);
+	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_RATE, &vlan7, NULL, NULL),
+			 -EPERM);
 	o = ac_result(t, c, "pf.show", "\"name\": \"pf0\"");
 	assert_int_equal(ac_number(json_object_get(o, "guest_requests"), "granted"), 1);
 	assert_int_equal(ac_number(json_object_get(o, "guest_requests"), "refused"), 2);
 	json_decref(o);
 	ac_done(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": 1, \"pinned\": []");
-	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_RATE, &vlan7, NULL), 0);
+	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_RATE, &vlan7, NULL, NULL), 0);
 
 	o = ac_result(t, c, "pf.qemu_args", "\"name\": \"pf0\", \"without_pf\": true");
 	p = json_object_get(o, "args");

@@ -86,7 +86,7 @@ static void test_records(void **state)
 	s.max_rate = 200;
 	s.pinned = SETTING_MAC | SETTING_LINK;
 	s.mtu = 9000;
-	assert_int_equal(model_function_set(t->m->model, "pf0", 3, &s, true, &err), 0);
+	assert_int_equal(model_function_set(t->m->model, "pf0", 3, &s, true, NULL, &err), 0);
 	fake_dp_function(&t->m->dp, "pf0", 3)->started = true;
 	r = ce_get(t, "pf0", 3);
 	assert_int_equal(r.flags, VPF_CTL_F_TRUST | VPF_CTL_F_STARTED);
@@ -99,7 +99,7 @@ static void test_records(void **state)
 
 	s.vlan = (struct vlan_settings){.mode = VLAN_TRUNK, .vid = 7, .pcp = 7, .trunk = {6}};
 	s.link = LINK_ENABLE;
-	assert_int_equal(model_function_set(t->m->model, "pf0", 3, &s, true, &err), 0);
+	assert_int_equal(model_function_set(t->m->model, "pf0", 3, &s, true, NULL, &err), 0);
 	r = ce_get(t, "pf0", 3);
 	assert_true(r.vlan_mode == VPF_CTL_VLAN_TRUNK && !r.vid && !r.pcp && le16toh(r.tpid) == 0x8100);
 	assert_int_equal(r.link, VPF_CTL_LINK_ENABLE);
@@ -169,7 +169,7 @@ static void test_pfs_come_and_go(void **state)
 	ce_driver_starts(t, "pf1");
 	s = model_pf_find(t->m->model, "pf1")->s;
 	snprintf(s.vm, sizeof(s.vm), "pf0");
-	assert_int_equal(model_pf_set(t->m->model, &s, NULL, &err), 0);
+	assert_int_equal(model_pf_set(t->m->model, &s, NULL, NULL, &err), 0);
 	assert_true(ce_info_of(t, "pf1").session->id == 0);
 	ce_driver_starts(t, "pf1");
 	assert_memory_equal(t->key, model_pf_find(t->m->model, "pf0")->vm->key, sizeof(t->key));
@@ -201,7 +201,7 @@ static void test_flood(void **state)
 		struct err err = {0};
 
 		snprintf(s.vm, sizeof(s.vm), "pf0");
-		assert_int_equal(model_pf_add(t->m->model, &s, NULL, &err), 0);
+		assert_int_equal(model_pf_add(t->m->model, &s, NULL, NULL, &err), 0);
 		assert_true(ce_is_paused(t, "pf0c"));
 	}
 	for (int i = 0; i < 20 && t->paused_n; i++)

@@ -24,7 +24,7 @@ static void test_events_of_the_host(void **state)
 	ce_driver_starts(t, "pf0");
 	ce_assert_idle(t);
 	s.trust = true;
-	assert_int_equal(model_function_set(t->m->model, "pf0", 3, &s, false, &err), 0);
+	assert_int_equal(model_function_set(t->m->model, "pf0", 3, &s, false, NULL, &err), 0);
 	assert_int_equal(ce_await_event(t, "pf0", &r), 1);
 	assert_true(le16toh(r.function) == 3 && r.flags & VPF_CTL_F_TRUST);
 	fake_dp_function(&t->m->dp, "pf0", 4)->s.link = LINK_DISABLE;
@@ -38,7 +38,7 @@ static void test_events_of_the_host(void **state)
 	/* Other PFs' changes are none of its business, nor what concerns no record. */
 	s = me_settings_of(t->m, "pf0b", 1);
 	s.trust = true;
-	assert_int_equal(model_function_set(t->m->model, "pf0b", 1, &s, false, &err), 0);
+	assert_int_equal(model_function_set(t->m->model, "pf0b", 1, &s, false, NULL, &err), 0);
 	model_dataplane_events.function_connected(t->m->model, "pf0", 5, false, NULL);
 	ce_assert_idle(t);
 	/* Everything may look otherwise after a change of the PF: as many events as that takes. */

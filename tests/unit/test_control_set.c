@@ -76,7 +76,7 @@ static void test_vlan_replaces_a_trunk(void **state)
 
 	ce_driver_starts(t, "pf0");
 	s.vlan = (struct vlan_settings){.mode = VLAN_TRUNK, .tpid = 0x8100, .trunk = {6}};
-	assert_int_equal(model_function_set(t->m->model, "pf0", 3, &s, false, &err), 0);
+	assert_int_equal(model_function_set(t->m->model, "pf0", 3, &s, false, NULL, &err), 0);
 	reply = ce_set(t, "pf0", (struct vpf_ctl_set){.trust = 1}, 3, VPF_CTL_TRUST);
 	assert_int_equal(le16toh(reply->status), VPF_CTL_OK);
 	assert_int_equal(me_settings_of(t->m, "pf0", 3).vlan.mode, VLAN_TRUNK);

@@ -78,15 +78,15 @@ static void persistence(void **state)
 	struct pf_settings p = odd_pf();
 	struct function_settings vf, pf, *got;
 
-	assert_int_equal(model_fabric_add(t->model, &f, NULL), 0);
-	assert_int_equal(model_pf_add(t->model, &p, NULL, NULL), 0);
+	assert_int_equal(model_fabric_add(t->model, &f, NULL, NULL), 0);
+	assert_int_equal(model_pf_add(t->model, &p, NULL, NULL, NULL), 0);
 	vf = me_settings_of(t, "pf0", VPF_FUNCTION_VF(254));
 	make_odd(&vf);
-	assert_int_equal(model_function_set(t->model, "pf0", VPF_FUNCTION_VF(254), &vf, true, NULL), 0);
+	assert_int_equal(model_function_set(t->model, "pf0", VPF_FUNCTION_VF(254), &vf, true, NULL, NULL), 0);
 	pf = me_settings_of(t, "pf0", VPF_FUNCTION_PF);
 	pf.vlan = (struct vlan_settings){.mode = VLAN_TRUNK, .tpid = 0x8100};
 	pf.vlan.trunk[0] = 0xff01;
-	assert_int_equal(model_function_set(t->model, "pf0", VPF_FUNCTION_PF, &pf, false, NULL), 0);
+	assert_int_equal(model_function_set(t->model, "pf0", VPF_FUNCTION_PF, &pf, false, NULL, NULL), 0);
 
 	me_restart(t);
 	assert_same_fabric(&model_fabric_find(t->model, "f0")->s, &f);
@@ -118,13 +118,13 @@ static void mtu_inherited(void **state)
 	me_add_pf(t, "pf0", "f0", 2, NULL);
 	s = me_settings_of(t, "pf0", 1);
 	s.mtu = 4000;
-	assert_int_equal(model_function_set(t->model, "pf0", 1, &s, true, NULL), 0);
+	assert_int_equal(model_function_set(t->model, "pf0", 1, &s, true, NULL, NULL), 0);
 	p = model_pf_find(t->model, "pf0")->s;
 	p.mtu = 9000;
-	assert_int_equal(model_pf_set(t->model, &p, NULL, NULL), 0);
+	assert_int_equal(model_pf_set(t->model, &p, NULL, NULL, NULL), 0);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 0)->s.mtu, 9000);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.mtu, 4000);
-	assert_int_equal(model_function_set(t->model, "pf0", 1, &s, false, NULL), 0);
+	assert_int_equal(model_function_set(t->model, "pf0", 1, &s, false, NULL, NULL), 0);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.mtu, 9000);
 }
 
@@ -141,15 +141,15 @@ static void events(void **state)
 	assert_string_equal(me_last_event(t), "pf added pf0 -1");
 	s = me_settings_of(t, "pf0", 2);
 	s.trust = true;
-	assert_int_equal(model_function_set(t->model, "pf0", 2, &s, false, NULL), 0);
+	assert_int_equal(model_function_set(t->model, "pf0", 2, &s, false, NULL, NULL), 0);
 	assert_string_equal(me_last_event(t), "function changed pf0 2");
 	assert_string_equal(t->details[t->events_n - 1], "{\"changed\":{\"trust\":true}}");
 	n = t->events_n;
-	assert_int_equal(model_function_set(t->model, "pf0", 2, &s, false, NULL), 0); /* nothing new */
+	assert_int_equal(model_function_set(t->model, "pf0", 2, &s, false, NULL, NULL), 0); /* nothing new */
 	assert_int_equal(t->events_n, n);
 	p = model_pf_find(t->model, "pf0")->s;
 	p.policy.promisc = true;
-	assert_int_equal(model_pf_set(t->model, &p, NULL, NULL), 0);
+	assert_int_equal(model_pf_set(t->model, &p, NULL, NULL, NULL), 0);
 	assert_string_equal(me_last_event(t), "pf changed pf0 -1");
 	assert_true(fake_dp_function(&t->dp, "pf0", 1)->policy.promisc);
 
@@ -228,7 +228,7 @@ static void large(void **state)
 			s.link = LINK_ENABLE;
 			s.mtu = 1400;
 			memcpy(s.admin_mac, (uint8_t[]){6, 0, 0, 0, (uint8_t)i, (uint8_t)fn}, 6);
-			assert_int_equal(model_function_set(t->model, name, fn, &s, true, NULL), 0);
+			assert_int_equal(model_function_set(t->model, name, fn, &s, true, NULL, NULL), 0);
 		}
 	}
 	print_message("%.2f ms a change\n", (seconds() - begin) / 1024 * 1e3);

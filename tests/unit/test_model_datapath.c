@@ -38,7 +38,7 @@ static void add_bridge(struct me_env *t, const char *name, const char *bridge)
 	fabric_settings_init(&s, name);
 	s.type = FABRIC_BRIDGE;
 	strcpy(s.bridge, bridge);
-	if (model_fabric_add(t->model, &s, &err) < 0)
+	if (model_fabric_add(t->model, &s, NULL, &err) < 0)
 		fail_msg("%s: %s", err.field, err.text);
 }
 
@@ -49,7 +49,7 @@ static int try_add(struct me_env *t, const char *name, const char *list, bool sp
 	*err = (struct err){0};
 	s.datapaths = list_of(list);
 	s.spoofchk = spoofchk;
-	return model_pf_add(t->model, &s, NULL, err);
+	return model_pf_add(t->model, &s, NULL, NULL, err);
 }
 
 static void add(struct me_env *t, const char *name, const char *list)
@@ -66,7 +66,7 @@ static int try_list(struct me_env *t, const char *pf, unsigned int fn, const cha
 
 	*err = (struct err){0};
 	s.datapaths = list_of(list);
-	return model_function_set(t->model, pf, fn, &s, false, err);
+	return model_function_set(t->model, pf, fn, &s, false, NULL, err);
 }
 
 static int try_pf_list(struct me_env *t, const char *pf, const char *list, struct err *err)
@@ -75,7 +75,7 @@ static int try_pf_list(struct me_env *t, const char *pf, const char *list, struc
 
 	*err = (struct err){0};
 	s.datapaths = list_of(list);
-	return model_pf_set(t->model, &s, NULL, err);
+	return model_pf_set(t->model, &s, NULL, NULL, err);
 }
 
 static void assert_list(const struct datapath_list *list, const char *text)
@@ -122,7 +122,7 @@ static void lists_in_force(void **state)
 	s = me_pf_settings_of("b", "br", 1);
 	s.datapaths.n = 0;
 	s.failback = true;
-	assert_int_equal(model_pf_add(t->model, &s, NULL, &err), 0);
+	assert_int_equal(model_pf_add(t->model, &s, NULL, NULL, &err), 0);
 	assert_gets(t, "b", 0, "builtin");
 	assert_gets(t, "b", 1, "vhost-net,builtin");
 	assert_true(fake_dp_function(&t->dp, "b", 1)->s.failback);
@@ -130,7 +130,7 @@ static void lists_in_force(void **state)
 	s = model_pf_find(t->model, "b")->s;
 	s.policy.guest_control = false;
 	s.failback = false;
-	assert_int_equal(model_pf_set(t->model, &s, NULL, &err), 0);
+	assert_int_equal(model_pf_set(t->model, &s, NULL, NULL, &err), 0);
 	assert_gets(t, "b", 0, "vhost-net,builtin");
 	assert_false(fake_dp_function(&t->dp, "b", 1)->s.failback);
 
@@ -149,7 +149,7 @@ static void lists_in_force(void **state)
 	assert_gets(t, "b", 1, "vhost-net");
 	s = model_pf_find(t->model, "b")->s;
 	s.datapaths.n = 0;
-	assert_int_equal(model_pf_set(t->model, &s, NULL, &err), 0);
+	assert_int_equal(model_pf_set(t->model, &s, NULL, NULL, &err), 0);
 	assert_gets(t, "b", 1, "vhost-net,builtin");
 	assert_string_equal(me_last_event(t), "pf changed b -1");
 }
@@ -179,11 +179,11 @@ static void control_channel_is_kept(void **state)
 	assert_says(&err, EOPNOTSUPP, "datapaths", "guest_control off");
 	s = model_pf_find(t->model, "a")->s;
 	s.policy.guest_control = false;
-	assert_int_equal(model_pf_set(t->model, &s, NULL, &err), 0);
+	assert_int_equal(model_pf_set(t->model, &s, NULL, NULL, &err), 0);
 	assert_int_equal(try_list(t, "a", 0, VHOST_USER, &err), 0);
 	/* Now it is the policy that would need what the list cannot. */
 	s.policy.guest_control = true;
-	assert_int_equal(model_pf_set(t->model, &s, NULL, &err), -EOPNOTSUPP);
+	assert_int_equal(model_pf_set(t->model, &s, NULL, NULL, &err), -EOPNOTSUPP);
 	assert_says(&err, EOPNOTSUPP, "policy.guest_control", VHOST_USER);
 	assert_false(model_pf_find(t->model, "a")->s.policy.guest_control);
 }
@@ -213,8 +213,9 @@ static void what_cannot_be_enforced(void **state)
 
 	me_add_fabric(t, "f0", NULL);
 	add(t, "a", "builtin");
-	/* One for the fabric, one for the whole of the PF, and two for the offer of each function. */
-	assert_int_equal(t->dp.list_checks, 2 + 2 * 3);
+	/* One for the fabric, one for the whole of the PF before and after the data plane was asked whether it can have
+	 * it, and two for the offer of each function. */
+	assert_int_equal(t->dp.list_checks, 3 + 2 * 3);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		bool spoof = cases[i].can == CAN_SPOOFCHK || cases[i].can == CAN_NO_SPOOFCHK;
 		struct function_settings s = me_settings_of(t, "a", 1), before;
@@ -225,26 +226,26 @@ static void what_cannot_be_enforced(void **state)
 
 		/* from the opposite */
 		s.spoofchk = cases[i].can == CAN_NO_SPOOFCHK;
-		model_function_set(t->model, "a", 1, &s, false, NULL);
+		model_function_set(t->model, "a", 1, &s, false, NULL, NULL);
 		if (cases[i].can == CAN_MIN_RATE) {
 			struct pf_settings pf = model_pf_find(t->model, "a")->s;
 
 			pf.policy.max_rate_total = 100;
-			assert_int_equal(model_pf_set(t->model, &pf, NULL, &err), 0);
+			assert_int_equal(model_pf_set(t->model, &pf, NULL, NULL, &err), 0);
 		}
 		before = f->s;
 		sets = t->dp.function_sets;
 		assert_int_equal(function_settings_read(o, &s, &err), 0);
 		json_decref(o);
 		t->dp.cannot[DATAPATH_BUILTIN] = cases[i].can;
-		assert_int_equal(model_function_set(t->model, "a", 1, &s, false, &err), -EOPNOTSUPP);
+		assert_int_equal(model_function_set(t->model, "a", 1, &s, false, NULL, &err), -EOPNOTSUPP);
 		assert_says(&err, EOPNOTSUPP, cases[i].field, "builtin of VF 0 of a cannot enforce");
 		assert_same_function(&f->s, &before);
 		assert_int_equal(t->dp.function_sets, sets);
 
 		/* With one that can it is taken, and then the other is refused. */
 		s.datapaths = list_of(VHOST_USER);
-		if (model_function_set(t->model, "a", 1, &s, false, &err) < 0)
+		if (model_function_set(t->model, "a", 1, &s, false, NULL, &err) < 0)
 			fail_msg("%s", err.text);
 		assert_int_equal(try_list(t, "a", 1, VHOST_USER ",builtin", &err), -EOPNOTSUPP);
 		assert_says(&err, EOPNOTSUPP, "datapaths", "builtin of VF 0 of a cannot enforce");
@@ -254,14 +255,14 @@ static void what_cannot_be_enforced(void **state)
 		s.datapaths = list_of("");
 		if (!spoof)
 			s.spoofchk = false;
-		assert_int_equal(model_function_set(t->model, "a", 1, &s, false, &err), 0);
+		assert_int_equal(model_function_set(t->model, "a", 1, &s, false, NULL, &err), 0);
 	}
 
 	/* A bridge has one kind of tags. */
 	t->dp.cannot[DATAPATH_BUILTIN] = CAN_VLAN;
 	ad = me_settings_of(t, "a", 1);
 	ad.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 5, .tpid = 0x88a8};
-	assert_int_equal(model_function_set(t->model, "a", 1, &ad, false, NULL), 0);
+	assert_int_equal(model_function_set(t->model, "a", 1, &ad, false, NULL, NULL), 0);
 }
 
 static void policy_cannot_be_enforced(void **state)
@@ -275,20 +276,20 @@ static void policy_cannot_be_enforced(void **state)
 	t->dp.cannot[DATAPATH_BUILTIN] = CAN_MAX_RATE | CAN_TOTAL_RATE | CAN_LINK;
 	s = model_pf_find(t->model, "a")->s;
 	s.policy.max_rate = 5;
-	assert_int_equal(model_pf_set(t->model, &s, NULL, &err), -EOPNOTSUPP);
+	assert_int_equal(model_pf_set(t->model, &s, NULL, NULL, &err), -EOPNOTSUPP);
 	assert_says(&err, EOPNOTSUPP, "max_rate", "VF 0 of a");
 	s.policy.max_rate = 0;
 	s.policy.max_rate_total = 5;
-	assert_int_equal(model_pf_set(t->model, &s, NULL, &err), -EOPNOTSUPP);
+	assert_int_equal(model_pf_set(t->model, &s, NULL, NULL, &err), -EOPNOTSUPP);
 	assert_says(&err, EOPNOTSUPP, "policy.max_rate_total", "a itself");
 	s.policy.max_rate_total = 0;
 	s.policy.max_vfs = 1;
-	assert_int_equal(model_pf_set(t->model, &s, NULL, &err), -EOPNOTSUPP);
+	assert_int_equal(model_pf_set(t->model, &s, NULL, NULL, &err), -EOPNOTSUPP);
 	assert_says(&err, EOPNOTSUPP, "link", "VF 1 of a");
 	/* What needs nothing is not refused. */
 	s.policy.max_vfs = VPF_MAX_VFS;
 	s.mtu = 9000;
-	assert_int_equal(model_pf_set(t->model, &s, NULL, &err), 0);
+	assert_int_equal(model_pf_set(t->model, &s, NULL, NULL, &err), 0);
 }
 
 static void new_pf_refused(void **state)
@@ -389,10 +390,10 @@ static void guests_request(void **state)
 	add(t, "a", VHOST_USER);
 	pf = model_pf_find(t->model, "a")->s;
 	pf.policy.vlans[0] = 1 << 5;
-	assert_int_equal(model_pf_set(t->model, &pf, NULL, &err), 0);
+	assert_int_equal(model_pf_set(t->model, &pf, NULL, NULL, &err), 0);
 	s = me_settings_of(t, "a", 1);
 	s.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 5, .tpid = 0x8100};
-	assert_int_equal(model_function_request(t->model, "a", 1, SETTING_VLAN, &s, &err), -EOPNOTSUPP);
+	assert_int_equal(model_function_request(t->model, "a", 1, SETTING_VLAN, &s, NULL, &err), -EOPNOTSUPP);
 	assert_says(&err, EOPNOTSUPP, "vlan", "the host's datapath vhost-user cannot enforce a VLAN");
 	assert_null(strstr(err.text, "/run/b")); /* none of its business */
 	assert_true(strlen(err.text) < 120);
@@ -401,9 +402,9 @@ static void guests_request(void **state)
 	assert_int_equal(me_settings_of(t, "a", 1).vlan.mode, VLAN_NONE);
 	/* Policy comes first: it would be refused anyway. */
 	s.vlan.vid = 6;
-	assert_int_equal(model_function_request(t->model, "a", 1, SETTING_VLAN, &s, &err), -EPERM);
+	assert_int_equal(model_function_request(t->model, "a", 1, SETTING_VLAN, &s, NULL, &err), -EPERM);
 	memcpy(s.admin_mac, model_pf_find(t->model, "a")->fn[1].s.mac, 6);
-	assert_int_equal(model_function_request(t->model, "a", 1, SETTING_MAC, &s, &err), 0);
+	assert_int_equal(model_function_request(t->model, "a", 1, SETTING_MAC, &s, NULL, &err), 0);
 }
 
 /* What a datapath could enforce yesterday. */
@@ -417,11 +418,11 @@ static void lost_while_away(void **state)
 	add(t, "a", "vdpa:device=x,builtin");
 	s = me_settings_of(t, "a", 1);
 	s.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 5, .tpid = 0x8100};
-	assert_int_equal(model_function_set(t->model, "a", 1, &s, false, &err), 0);
+	assert_int_equal(model_function_set(t->model, "a", 1, &s, false, NULL, &err), 0);
 	assert_int_equal(try_list(t, "a", 2, "vdpa:device=y", &err), 0);
 	s = me_settings_of(t, "a", 2);
 	s.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 6, .tpid = 0x8100};
-	assert_int_equal(model_function_set(t->model, "a", 2, &s, false, &err), 0);
+	assert_int_equal(model_function_set(t->model, "a", 2, &s, false, NULL, &err), 0);
 
 	me_stop(t);
 	me_start(t);
@@ -436,10 +437,10 @@ static void lost_while_away(void **state)
 	/* Other settings can be changed; what is in the way can be taken away. */
 	s.mtu = 1000;
 	s.max_rate = 7;
-	assert_int_equal(model_function_set(t->model, "a", 2, &s, true, &err), 0);
+	assert_int_equal(model_function_set(t->model, "a", 2, &s, true, NULL, &err), 0);
 	assert_int_equal(fake_dp_function(&t->dp, "a", 2)->s.link, LINK_DISABLE);
 	s.vlan.mode = VLAN_NONE;
-	assert_int_equal(model_function_set(t->model, "a", 2, &s, true, &err), 0);
+	assert_int_equal(model_function_set(t->model, "a", 2, &s, true, NULL, &err), 0);
 	assert_int_equal(fake_dp_function(&t->dp, "a", 2)->s.link, LINK_AUTO);
 	assert_gets(t, "a", 2, "vdpa:device=y");
 	assert_gets(t, "a", 1, "builtin");
@@ -458,7 +459,7 @@ static void saved(void **state)
 	add(t, "a", VHOST_USER ":server=on:offload=on,vdpa:device=d*:mgmtdev=pci/0000:3b:00.*,builtin");
 	s = model_pf_find(t->model, "a")->s;
 	s.failback = true;
-	assert_int_equal(model_pf_set(t->model, &s, NULL, &err), 0);
+	assert_int_equal(model_pf_set(t->model, &s, NULL, NULL, &err), 0);
 	assert_int_equal(try_list(t, "a", 2, "builtin,vdpa:mgmtdev=vduse", &err), 0);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(model_fabric_find(t->model, "br")->s.type, FABRIC_BRIDGE);
@@ -481,26 +482,26 @@ static void fabrics(void **state)
 	add_bridge(t, "br", "br0");
 	fabric_settings_init(&s, "x");
 	strcpy(s.bridge, "br1");
-	assert_error(model_fabric_add(t->model, &s, &err), EINVAL, "bridge");
+	assert_error(model_fabric_add(t->model, &s, NULL, &err), EINVAL, "bridge");
 	s.type = FABRIC_BRIDGE;
 	s.bridge[0] = '\0';
-	assert_error(model_fabric_add(t->model, &s, &err), EINVAL, "bridge");
+	assert_error(model_fabric_add(t->model, &s, NULL, &err), EINVAL, "bridge");
 	strcpy(s.bridge, "br/0");
-	assert_error(model_fabric_add(t->model, &s, &err), EINVAL, "bridge");
+	assert_error(model_fabric_add(t->model, &s, NULL, &err), EINVAL, "bridge");
 	strcpy(s.bridge, "br0");
-	assert_error(model_fabric_add(t->model, &s, &err), EBUSY, "bridge");
+	assert_error(model_fabric_add(t->model, &s, NULL, &err), EBUSY, "bridge");
 	strcpy(s.bridge, "br1");
 	s.uplink = UPLINK_NETDEV;
 	strcpy(s.uplink_name, "br1");
-	assert_error(model_fabric_add(t->model, &s, &err), EINVAL, "uplink.name");
+	assert_error(model_fabric_add(t->model, &s, NULL, &err), EINVAL, "uplink.name");
 	s.type = (enum fabric_type)7;
-	assert_error(model_fabric_add(t->model, &s, &err), EINVAL, "type");
+	assert_error(model_fabric_add(t->model, &s, NULL, &err), EINVAL, "type");
 	s = model_fabric_find(t->model, "br")->s;
 	strcpy(s.bridge, "br1");
-	assert_error(model_fabric_set(t->model, &s, &err), EINVAL, "bridge");
+	assert_error(model_fabric_set(t->model, &s, NULL, &err), EINVAL, "bridge");
 	s.bridge[0] = '\0';
 	s.type = FABRIC_BUILTIN;
-	assert_error(model_fabric_set(t->model, &s, &err), EINVAL, "type");
+	assert_error(model_fabric_set(t->model, &s, NULL, &err), EINVAL, "type");
 }
 
 static const char *last_detail(const struct me_env *t)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "model_env.h"
+#include "settings/function_fields.h"
 #include "settings_same.h"
 
 static void dataplane_refuses_pf(void **state)
@@ -53,12 +54,12 @@ static void dataplane_refuses_fabric(void **state)
 	f.uplink = UPLINK_NETDEV;
 	strcpy(f.uplink_name, "gone");
 	strcpy(t->dp.no_such_netdev, "gone");
-	assert_error(model_fabric_add(t->model, &f, &err), ENODEV, "uplink.name");
+	assert_error(model_fabric_add(t->model, &f, NULL, &err), ENODEV, "uplink.name");
 	assert_null(model_fabric_at(t->model, 0));
 	assert_null(scratch_read(t->state_file, NULL));
 
 	me_add_fabric(t, "f0", "eth0");
-	assert_error(model_fabric_set(t->model, &f, &err), ENODEV, "uplink.name");
+	assert_error(model_fabric_set(t->model, &f, NULL, &err), ENODEV, "uplink.name");
 	assert_string_equal(model_fabric_find(t->model, "f0")->s.uplink_name, "eth0");
 	me_restart(t);
 	assert_string_equal(fake_dp_fabric(&t->dp, "f0")->uplink_name, "eth0");
@@ -73,6 +74,7 @@ static void disk_full(void **state)
 	struct pf_settings p;
 	uint8_t mac[6] = {2, 0, 0, 0, 7, 0};
 	char *before, *after;
+	struct fake_function was[6];
 	unsigned int n, sets;
 	int code;
 
@@ -83,15 +85,16 @@ static void disk_full(void **state)
 	before = scratch_read(t->state_file, NULL);
 	n = t->events_n;
 	sets = t->dp.function_sets;
+	memcpy(was, t->dp.functions, sizeof(was));
 
 	code = scratch_fill(&t->scratch);
 	fabric_settings_init(&f, "f1");
-	assert_error(model_fabric_add(t->model, &f, &err), code, "");
+	assert_error(model_fabric_add(t->model, &f, NULL, &err), code, "");
 	assert_int_equal(t->dp.fabrics_n, 2);
 	f = f_before = model_fabric_find(t->model, "f0")->s;
 	f.learning = true;
 	strcpy(f.uplink_name, "eth1");
-	assert_error(model_fabric_set(t->model, &f, &err), code, "");
+	assert_error(model_fabric_set(t->model, &f, NULL, &err), code, "");
 	assert_same_fabric(fake_dp_fabric(&t->dp, "f0"), &f_before);
 	assert_same_fabric(&model_fabric_find(t->model, "f0")->s, &f_before);
 	assert_error(model_fabric_del(t->model, "empty", &err), code, "");
@@ -101,7 +104,7 @@ static void disk_full(void **state)
 	assert_int_equal(t->dp.functions_n, 6);
 	p = model_pf_find(t->model, "pf0")->s;
 	p.mtu = 9000;
-	assert_error(model_pf_set(t->model, &p, mac, &err), code, "");
+	assert_error(model_pf_set(t->model, &p, mac, NULL, &err), code, "");
 	assert_int_equal(model_pf_find(t->model, "pf0")->s.mtu, 1500);
 	assert_int_equal(me_settings_of(t, "pf0", 1).mtu, 1500);
 	assert_int_equal(me_settings_of(t, "pf0", 1).mac[5], 0x11);
@@ -111,9 +114,13 @@ static void disk_full(void **state)
 
 	s = me_settings_of(t, "pf0", 1);
 	s.trust = true;
-	assert_error(model_function_set(t->model, "pf0", 1, &s, false, &err), code, "");
+	assert_error(model_function_set(t->model, "pf0", 1, &s, false, NULL, &err), code, "");
 	assert_false(me_settings_of(t, "pf0", 1).trust);
-	assert_int_equal(t->dp.function_sets, sets);
+	/* The data plane had each change, and has what it had before: the three functions of the PF, and the one. */
+	assert_int_equal(t->dp.function_sets, sets + 2 * (3 + 1));
+	for (unsigned int i = 0; i < 6; i++)
+		assert_true(fields_equal(function_fields, &t->dp.functions[i].s, &was[i].s) &&
+			    !memcmp(t->dp.functions[i].s.mac, was[i].s.mac, 6));
 	assert_int_equal(t->events_n, n);
 	scratch_empty(&t->scratch);
 
@@ -121,9 +128,9 @@ static void disk_full(void **state)
 	assert_string_equal(before, after);
 	free(before);
 	free(after);
-	assert_int_equal(model_function_set(t->model, "pf0", 1, &s, false, NULL), 0);
-	assert_int_equal(model_fabric_set(t->model, &f, NULL), 0);
-	assert_int_equal(model_pf_set(t->model, &p, mac, NULL), 0);
+	assert_int_equal(model_function_set(t->model, "pf0", 1, &s, false, NULL, NULL), 0);
+	assert_int_equal(model_fabric_set(t->model, &f, NULL, NULL), 0);
+	assert_int_equal(model_pf_set(t->model, &p, mac, NULL, NULL), 0);
 	assert_int_equal(model_pf_del(t->model, "pf1", NULL), 0);
 	me_restart(t);
 	assert_true(me_settings_of(t, "pf0", 1).trust);
@@ -145,7 +152,7 @@ static void disk_full_and_uplink_gone(void **state)
 	strcpy(f.uplink_name, "eth1");
 	strcpy(t->dp.no_such_netdev, "eth0");
 	code = scratch_fill(&t->scratch);
-	assert_error(model_fabric_set(t->model, &f, &err), code, "");
+	assert_error(model_fabric_set(t->model, &f, NULL, &err), code, "");
 	scratch_empty(&t->scratch);
 	assert_true(model_fabric_find(t->model, "f0")->uplink_absent);
 	assert_string_equal(model_fabric_find(t->model, "f0")->s.uplink_name, "eth0");
@@ -164,7 +171,7 @@ static void uplink_absent(void **state)
 	me_add_pf(t, "pf0", "f0", 2, NULL);
 	s = me_settings_of(t, "pf0", 2);
 	s.link = LINK_ENABLE;
-	assert_int_equal(model_function_set(t->model, "pf0", 2, &s, false, NULL), 0);
+	assert_int_equal(model_function_set(t->model, "pf0", 2, &s, false, NULL, NULL), 0);
 
 	me_stop(t);
 	me_start(t);
@@ -181,12 +188,12 @@ static void uplink_absent(void **state)
 	/* Everything else can be changed meanwhile. */
 	f = model_fabric_find(t->model, "f0")->s;
 	f.learning = true;
-	assert_int_equal(model_fabric_set(t->model, &f, NULL), 0);
+	assert_int_equal(model_fabric_set(t->model, &f, NULL, NULL), 0);
 	assert_true(fake_dp_fabric(&t->dp, "f0")->learning);
 	assert_true(model_fabric_find(t->model, "f0")->uplink_absent);
 	s = me_settings_of(t, "pf0", 1);
 	s.trust = true;
-	assert_int_equal(model_function_set(t->model, "pf0", 1, &s, false, NULL), 0);
+	assert_int_equal(model_function_set(t->model, "pf0", 1, &s, false, NULL, NULL), 0);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.link, LINK_DISABLE);
 
 	/* It is tried until it is there. */
@@ -216,7 +223,7 @@ static void uplink_replaced(void **state)
 	f = model_fabric_find(t->model, "f0")->s;
 	f.uplink = UPLINK_NONE;
 	memset(f.uplink_name, 0, sizeof(f.uplink_name));
-	assert_int_equal(model_fabric_set(t->model, &f, NULL), 0);
+	assert_int_equal(model_fabric_set(t->model, &f, NULL, NULL), 0);
 	assert_false(model_fabric_find(t->model, "f0")->uplink_absent);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.link, LINK_AUTO);
 	me_restart(t);

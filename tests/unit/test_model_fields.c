@@ -25,7 +25,7 @@ static void fabric_fields(void **state)
 #define REFUSED(change, field)                                                                               \
 	s = good;                                                                                            \
 	change;                                                                                              \
-	assert_error(model_fabric_add(t->model, &s, &err), EINVAL, field)
+	assert_error(model_fabric_add(t->model, &s, NULL, &err), EINVAL, field)
 	REFUSED(strcpy(s.name, "../x"), "name");
 	REFUSED(s.name[0] = '\0', "name");
 	REFUSED(s.ageing = 0, "ageing");
@@ -39,7 +39,7 @@ static void fabric_fields(void **state)
 #undef REFUSED
 	assert_int_equal(t->dp.fabrics_n, 0);
 	assert_int_equal(t->events_n, 0);
-	assert_int_equal(model_fabric_add(t->model, &good, NULL), 0);
+	assert_int_equal(model_fabric_add(t->model, &good, NULL, NULL), 0);
 }
 
 static void pf_fields(void **state)
@@ -51,7 +51,7 @@ static void pf_fields(void **state)
 #define REFUSED(change, code, field)                                                                         \
 	s = good;                                                                                            \
 	change;                                                                                              \
-	assert_error(model_pf_add(t->model, &s, NULL, &err), code, field)
+	assert_error(model_pf_add(t->model, &s, NULL, NULL, &err), code, field)
 	REFUSED(strcpy(s.name, ".hidden"), EINVAL, "name");
 	REFUSED(strcpy(s.fabric, "f1"), ENOENT, "fabric");
 	REFUSED(s.vfs = 256, EINVAL, "vfs");
@@ -101,7 +101,7 @@ static void function_fields(void **state)
 #define REFUSED(change, field)                                                                               \
 	s = me_settings_of(t, "pf0", 1);                                                                     \
 	change;                                                                                              \
-	assert_error(model_function_set(t->model, "pf0", 1, &s, true, &err), EINVAL, field)
+	assert_error(model_function_set(t->model, "pf0", 1, &s, true, NULL, &err), EINVAL, field)
 	REFUSED(s.admin_mac[0] = 1, "mac");
 	REFUSED((s.vlan.mode = VLAN_ACCESS, s.vlan.vid = 0), "vlan.vid");
 	REFUSED((s.vlan.mode = VLAN_ACCESS, s.vlan.vid = 4095), "vlan.vid");
@@ -119,8 +119,8 @@ static void function_fields(void **state)
 	REFUSED(s.pinned = SETTING_ALL + 1, "pinned");
 #undef REFUSED
 	s = me_settings_of(t, "pf0", 1);
-	assert_error(model_function_set(t->model, "pf1", 0, &s, false, &err), ENOENT, "pf");
-	assert_error(model_function_set(t->model, "pf0", 3, &s, false, &err), ENOENT, "vf");
+	assert_error(model_function_set(t->model, "pf1", 0, &s, false, NULL, &err), ENOENT, "pf");
+	assert_error(model_function_set(t->model, "pf0", 3, &s, false, NULL, &err), ENOENT, "vf");
 	assert_int_equal(t->dp.function_sets, 0);
 	assert_int_equal(t->events_n, events);
 }
@@ -132,11 +132,11 @@ static void names_taken(void **state)
 
 	me_add_fabric(t, "f0", "eth0");
 	fabric_settings_init(&f, "f0");
-	assert_error(model_fabric_add(t->model, &f, &err), EEXIST, "name");
+	assert_error(model_fabric_add(t->model, &f, NULL, &err), EEXIST, "name");
 	fabric_settings_init(&f, "f1");
 	f.uplink = UPLINK_NETDEV;
 	strcpy(f.uplink_name, "eth0");
-	assert_error(model_fabric_add(t->model, &f, &err), EBUSY, "uplink.name");
+	assert_error(model_fabric_add(t->model, &f, NULL, &err), EBUSY, "uplink.name");
 	me_add_pf(t, "pf0", "f0", 1, NULL);
 	assert_error(me_try_pf(t, "pf0", "f0", 1, NULL, &err), EEXIST, "name");
 }
@@ -164,7 +164,7 @@ static void limits(void **state)
 		me_add_fabric(t, name, NULL);
 	}
 	fabric_settings_init(&f, "more");
-	assert_error(model_fabric_add(t->model, &f, &err), ENOSPC, "name");
+	assert_error(model_fabric_add(t->model, &f, NULL, &err), ENOSPC, "name");
 	for (int i = 0; i < VPF_MAX_PFS; i++) {
 		snprintf(name, sizeof(name), "pf%d", i);
 		me_add_pf(t, name, "f0", 0, NULL);
@@ -193,10 +193,10 @@ static void long_run_dir(void **state)
 	assert_int_equal(model_new(&config, &m, NULL), 0);
 	assert_int_equal(model_load(m, &fake_dp_ops, &dp, NULL), 0);
 	fabric_settings_init(&f, "f0");
-	assert_int_equal(model_fabric_add(m, &f, NULL), 0);
-	assert_int_equal(model_pf_add(m, &s, NULL, NULL), 0);
+	assert_int_equal(model_fabric_add(m, &f, NULL, NULL), 0);
+	assert_int_equal(model_pf_add(m, &s, NULL, NULL, NULL), 0);
 	strcpy(s.name, "ab");
-	assert_error(model_pf_add(m, &s, NULL, &err), ENAMETOOLONG, "name");
+	assert_error(model_pf_add(m, &s, NULL, NULL, &err), ENAMETOOLONG, "name");
 	model_free(m);
 	fake_dp_destroy(&dp);
 }
@@ -229,12 +229,12 @@ static void fixed_for_life(void **state)
 	me_add_fabric(t, "f1", NULL);
 	me_add_pf(t, "pf0", "f0", 2, NULL);
 	p = me_pf_settings_of("pf0", "f1", 2);
-	assert_error(model_pf_set(t->model, &p, NULL, &err), EINVAL, "fabric");
+	assert_error(model_pf_set(t->model, &p, NULL, NULL, &err), EINVAL, "fabric");
 	p = me_pf_settings_of("pf0", "f0", 3);
-	assert_error(model_pf_set(t->model, &p, NULL, &err), EINVAL, "vfs");
+	assert_error(model_pf_set(t->model, &p, NULL, NULL, &err), EINVAL, "vfs");
 	p = me_pf_settings_of("pf0", "f0", 2);
 	p.queue_pairs = 2;
-	assert_error(model_pf_set(t->model, &p, NULL, &err), EINVAL, "queue_pairs");
+	assert_error(model_pf_set(t->model, &p, NULL, NULL, &err), EINVAL, "queue_pairs");
 }
 
 int main(void)

@@ -91,19 +91,19 @@ static void pf_mac_change(void **state)
 	me_add_pf(t, "pf0", "f0", 2, "02:00:00:00:00:10");
 	me_add_pf(t, "pf1", "f0", 2, "02:00:00:00:00:20");
 	s = model_pf_find(t->model, "pf0")->s;
-	assert_error(model_pf_set(t->model, &s, taken, &err), EEXIST, "mac");
+	assert_error(model_pf_set(t->model, &s, taken, NULL, &err), EEXIST, "mac");
 	fake_dp_function(&t->dp, "pf0", 0)->connected = true;
-	assert_error(model_pf_set(t->model, &s, mac, &err), EBUSY, "mac");
+	assert_error(model_pf_set(t->model, &s, mac, NULL, &err), EBUSY, "mac");
 	fake_dp_function(&t->dp, "pf0", 0)->connected = false;
-	assert_int_equal(model_pf_set(t->model, &s, mac, &other), 0);
+	assert_int_equal(model_pf_set(t->model, &s, mac, NULL, &other), 0);
 	assert_string_equal(me_mac_of(t, "pf0", 2), "02:00:00:00:01:02");
 	/* One's own administrative MAC of old does not forbid a range that has it at the same function. */
 	assert_int_equal(me_try_admin_mac(t, "pf0", 1, "02:00:00:00:00:11", &other), 0);
 	mac[4] = 0;
 	mac[5] = 0x10;
-	assert_int_equal(model_pf_set(t->model, &s, mac, &other), 0);
+	assert_int_equal(model_pf_set(t->model, &s, mac, NULL, &other), 0);
 	mac[5] = 0x11;
-	assert_error(model_pf_set(t->model, &s, mac, &err), EEXIST, "mac");
+	assert_error(model_pf_set(t->model, &s, mac, NULL, &err), EEXIST, "mac");
 }
 
 int main(void)

@@ -3,6 +3,16 @@
 /* Changes without memory for JSON, of which the state file and events are made: each is refused and leaves nothing,
  * in memory, on disk and in the data plane, or is there in full. Every allocation fails once. */
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
 #include "model_env.h"
 #include "settings/function_fields.h"
 #include "settings/pf_fields.h"
@@ -25,7 +35,7 @@ struct picture {
 	unsigned int fabrics, pfs;
 };
 
-static void take(struct fixture *t, struct picture *ret)
+static void take(struct me_env *t, struct picture *ret)
 {
 	const struct model_fabric *f = model_fabric_find(t->model, "f0");
 	const struct model_pf *pf = model_pf_find(t->model, "pf0");
@@ -39,7 +49,7 @@ static void take(struct fixture *t, struct picture *ret)
 	assert_int_equal(t->dp.fabrics_n, ret->fabrics);
 	if (f) {
 		ret->fabric = f->s;
-		ret->dp_fabric = *fake_fabric(&t->dp, "f0");
+		ret->dp_fabric = *fake_dp_fabric(&t->dp, "f0");
 	}
 	if (!pf) {
 		assert_int_equal(t->dp.functions_n, 0);
@@ -52,7 +62,7 @@ static void take(struct fixture *t, struct picture *ret)
 	assert_int_equal(t->dp.functions_n, 3);
 	for (unsigned int fn = 0; fn < 3; fn++) {
 		ret->fn[fn] = pf->fn[fn].s;
-		ret->dp_fn[fn] = fake_function(&t->dp, "pf0", fn)->s;
+		ret->dp_fn[fn] = fake_dp_function(&t->dp, "pf0", fn)->s;
 	}
 }
 
@@ -83,17 +93,17 @@ static void drop(struct picture *p)
 	free(p->key);
 }
 
-static int fabric_set(struct fixture *t, struct err *err)
+static int do_fabric_set(struct me_env *t, struct err *err)
 {
 	struct fabric_settings s = model_fabric_find(t->model, "f0")->s;
 
 	s.uplink = UPLINK_TAP;
 	strcpy(s.uplink_name, "tap7");
 	s.ageing = 77;
-	return model_fabric_set(t->model, &s, err);
+	return model_fabric_set(t->model, &s, NULL, err);
 }
 
-static int pf_set(struct fixture *t, struct err *err)
+static int pf_set(struct me_env *t, struct err *err)
 {
 	struct pf_settings s = model_pf_find(t->model, "pf0")->s;
 	const uint8_t mac[6] = {2, 0, 0, 0, 7, 0};
@@ -108,21 +118,21 @@ static int pf_set(struct fixture *t, struct err *err)
 	assert_int_equal(datapath_list_parse("vhost-user:path=/x/{pf}-{vf}.sock:server=on,builtin",
 					     &s.datapaths, NULL),
 			 0);
-	return model_pf_set(t->model, &s, mac, err);
+	return model_pf_set(t->model, &s, mac, NULL, err);
 }
 
 /* One member only: the least that may be lost. */
-static int pf_set_policy(struct fixture *t, struct err *err)
+static int pf_set_policy(struct me_env *t, struct err *err)
 {
 	struct pf_settings s = model_pf_find(t->model, "pf0")->s;
 
 	s.policy.max_rate = 100;
-	return model_pf_set(t->model, &s, NULL, err);
+	return model_pf_set(t->model, &s, NULL, NULL, err);
 }
 
-static int function_set(struct fixture *t, struct err *err)
+static int function_set(struct me_env *t, struct err *err)
 {
-	struct function_settings s = settings_of(t, "pf0", 1);
+	struct function_settings s = me_settings_of(t, "pf0", 1);
 
 	s.vlan = (struct vlan_settings){.mode = VLAN_TRUNK, .tpid = 0x8100, .trunk = {0xff}};
 	s.admin_mac[0] = 2;
@@ -130,51 +140,51 @@ static int function_set(struct fixture *t, struct err *err)
 	s.spoofchk = false;
 	s.mtu = 1400;
 	s.max_rate = 5;
-	return model_function_set(t->model, "pf0", 1, &s, true, err);
+	return model_function_set(t->model, "pf0", 1, &s, true, NULL, err);
 }
 
-static int function_set_one(struct fixture *t, struct err *err)
+static int function_set_one(struct me_env *t, struct err *err)
 {
-	struct function_settings s = settings_of(t, "pf0", 2);
+	struct function_settings s = me_settings_of(t, "pf0", 2);
 
 	s.trust = true;
-	return model_function_set(t->model, "pf0", 2, &s, false, err);
+	return model_function_set(t->model, "pf0", 2, &s, false, NULL, err);
 }
 
-static int request(struct fixture *t, struct err *err)
+static int request(struct me_env *t, struct err *err)
 {
 	struct function_settings s = {.link = LINK_DISABLE, .max_rate = 7};
 
-	return model_function_request(t->model, "pf0", 2, SETTING_LINK | SETTING_RATE, &s, err);
+	return model_function_request(t->model, "pf0", 2, SETTING_LINK | SETTING_RATE, &s, NULL, err);
 }
 
-static int pf_del(struct fixture *t, struct err *err)
+static int pf_del(struct me_env *t, struct err *err)
 {
 	return model_pf_del(t->model, "pf0", err);
 }
 
-static int pf_add(struct fixture *t, struct err *err)
+static int pf_add(struct me_env *t, struct err *err)
 {
-	struct pf_settings s = pf_settings_of("pf0", "f0", 2);
+	struct pf_settings s = me_pf_settings_of("pf0", "f0", 2);
 
-	return model_pf_add(t->model, &s, NULL, err);
+	return model_pf_add(t->model, &s, NULL, NULL, err);
 }
 
-static int fabric_del(struct fixture *t, struct err *err)
+static int fabric_del(struct me_env *t, struct err *err)
 {
 	return model_fabric_del(t->model, "f0", err);
 }
 
-static int fabric_add(struct fixture *t, struct err *err)
+static int fabric_add(struct me_env *t, struct err *err)
 {
 	struct fabric_settings s;
 
 	fabric_settings_init(&s, "f0");
-	return model_fabric_add(t->model, &s, err);
+	return model_fabric_add(t->model, &s, NULL, err);
 }
 
 /* Makes the change with each of its allocations failing, until it comes through without one that does. */
-static void try_change(struct fixture *t, const char *what, int (*change)(struct fixture *t, struct err *err))
+static void try_change(struct me_env *t, const char *what, int (*change)(struct me_env *t, struct err *err))
 {
 	struct picture before, after, restarted;
 	unsigned int refused = 0;
@@ -205,7 +215,7 @@ static void try_change(struct fixture *t, const char *what, int (*change)(struct
 				fail_msg("%s was acknowledged at allocation %u, but not done", what, n);
 			assert_true(t->events_n > 0);
 			/* All of it: what is on disk is what is in memory. */
-			restart(t);
+			me_restart(t);
 			take(t, &restarted);
 			if (!same(&after, &restarted))
 				fail_msg("%s was saved in part at allocation %u", what, n);
@@ -219,13 +229,13 @@ static void try_change(struct fixture *t, const char *what, int (*change)(struct
 
 static void changes(void **state)
 {
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 
-	add_fabric(t, "another", NULL); /* there is something to be saved when f0 is gone */
+	me_add_fabric(t, "another", NULL); /* there is something to be saved when f0 is gone */
 	json_set_alloc_funcs(may_fail, free);
 	try_change(t, "fabric.add", fabric_add);
 	try_change(t, "pf.add", pf_add);
-	try_change(t, "fabric.set", fabric_set);
+	try_change(t, "fabric.set", do_fabric_set);
 	try_change(t, "vf.set", function_set);
 	try_change(t, "vf.set of one", function_set_one);
 	try_change(t, "the guest's request", request);
@@ -239,28 +249,28 @@ static void changes(void **state)
 /* Memory enough to save, none for the event: it comes without its detail. */
 static void events(void **state)
 {
-	struct fixture *t = *state;
+	struct me_env *t = *state;
 	bool with = false, without = false;
 
-	add_fabric(t, "f0", NULL);
-	add_pf(t, "pf0", "f0", 2, NULL);
+	me_add_fabric(t, "f0", NULL);
+	me_add_pf(t, "pf0", "f0", 2, NULL);
 	json_set_alloc_funcs(may_fail, free);
 	for (unsigned int n = 1; !with; n++) {
-		struct function_settings s = settings_of(t, "pf0", 1);
+		struct function_settings s = me_settings_of(t, "pf0", 1);
 		int r;
 
 		s.max_rate = n;
 		t->events_n = 0;
 		allocations = 0;
 		fail_at = n;
-		r = model_function_set(t->model, "pf0", 1, &s, false, NULL);
+		r = model_function_set(t->model, "pf0", 1, &s, false, NULL, NULL);
 		with = allocations < n;
 		fail_at = 0;
 		if (r < 0)
 			continue;
-		assert_int_equal(settings_of(t, "pf0", 1).max_rate, n);
+		assert_int_equal(me_settings_of(t, "pf0", 1).max_rate, n);
 		assert_int_equal(t->events_n, 1);
-		assert_string_equal(last_event(t), "function changed pf0 1");
+		assert_string_equal(me_last_event(t), "function changed pf0 1");
 		without |= !t->details[0][0];
 	}
 	json_set_alloc_funcs(malloc, free);
@@ -271,8 +281,8 @@ static void events(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(changes, setup, teardown),
-		cmocka_unit_test_setup_teardown(events, setup, teardown),
+		cmocka_unit_test_setup_teardown(changes, me_setup, me_teardown),
+		cmocka_unit_test_setup_teardown(events, me_setup, me_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,7 +39,7 @@ static void populate(struct me_env *t)
 	me_add_fabric(t, "f0", NULL);
 	me_add_pf(t, "pf0", "f0", 4, "02:00:00:00:01:00");
 	policy(&s, t)->vlans[0] = 0xf0; /* 4 to 7 */
-	assert_int_equal(model_pf_set(t->model, &s, NULL, NULL), 0);
+	assert_int_equal(model_pf_set(t->model, &s, NULL, NULL, NULL), 0);
 	t->events_n = 0;
 	t->dp.function_sets = 0;
 }
@@ -54,7 +54,7 @@ static void granted(void **state)
 
 	populate(t);
 	before = me_settings_of(t, "pf0", 1);
-	assert_int_equal(model_function_request(t->model, "pf0", 1, SETTING_VLAN, &vlan5, NULL), 0);
+	assert_int_equal(model_function_request(t->model, "pf0", 1, SETTING_VLAN, &vlan5, NULL, NULL), 0);
 	after = me_settings_of(t, "pf0", 1);
 	assert_same_vlan(&after.vlan, &vlan5.vlan);
 	/* Nothing but what the mask names. */
@@ -70,7 +70,7 @@ static void granted(void **state)
 	assert_int_equal(counted(t), 100);
 
 	/* Once more: granted, with nothing to do. */
-	assert_int_equal(model_function_request(t->model, "pf0", 1, SETTING_VLAN, &vlan5, NULL), 0);
+	assert_int_equal(model_function_request(t->model, "pf0", 1, SETTING_VLAN, &vlan5, NULL, NULL), 0);
 	assert_int_equal(t->events_n, 2);
 	assert_int_equal(t->dp.function_sets, 1);
 	assert_int_equal(counted(t), 200);
@@ -90,12 +90,13 @@ static void several(void **state)
 	s.max_rate = 100;
 	s.link = LINK_ENABLE;
 	s.trust = true;
-	assert_error(model_function_request(t->model, "pf0", 1, SETTING_ALL & ~SETTING_SPOOFCHK, &s, &err),
-		     EPERM, "policy.trust");
+	assert_error(
+		model_function_request(t->model, "pf0", 1, SETTING_ALL & ~SETTING_SPOOFCHK, &s, NULL, &err),
+		EPERM, "policy.trust");
 	assert_int_equal(t->dp.function_sets, 0);
 	assert_int_equal(me_settings_of(t, "pf0", 1).max_rate, 0);
 	assert_int_equal(model_function_request(t->model, "pf0", 1,
-						SETTING_VLAN | SETTING_RATE | SETTING_LINK, &s, NULL),
+						SETTING_VLAN | SETTING_RATE | SETTING_LINK, &s, NULL, NULL),
 			 0);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.max_rate, 100);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.link, LINK_ENABLE);
@@ -111,7 +112,7 @@ static void refused(void **state)
 
 	populate(t);
 #define REFUSED(function, mask, code, field)                                                                 \
-	assert_error(model_function_request(t->model, "pf0", function, mask, &s, &err), code, field)
+	assert_error(model_function_request(t->model, "pf0", function, mask, &s, NULL, &err), code, field)
 	s.vlan.vid = 8;
 	REFUSED(2, SETTING_VLAN, EPERM, "policy.vlans");
 	assert_int_equal(t->events_n, 1);
@@ -137,22 +138,22 @@ static void refused(void **state)
 	assert_int_equal(counted(t), 9);
 	assert_int_equal(t->events_n, 9);
 	assert_int_equal(t->dp.function_sets, 0);
-	assert_error(model_function_request(t->model, "pf1", 1, SETTING_TRUST, &s, &err), ENOENT, "pf");
+	assert_error(model_function_request(t->model, "pf1", 1, SETTING_TRUST, &s, NULL, &err), ENOENT, "pf");
 
 	/* The host may do all that the guest may not, and what it has set the guest may ask for again. */
 	s = me_settings_of(t, "pf0", 2);
 	s.trust = true;
 	s.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 99, .tpid = 0x88a8};
 	s.pinned = SETTING_LINK;
-	assert_int_equal(model_function_set(t->model, "pf0", 2, &s, false, NULL), 0);
-	assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_TRUST | SETTING_VLAN, &s, NULL),
-			 0);
+	assert_int_equal(model_function_set(t->model, "pf0", 2, &s, false, NULL, NULL), 0);
+	assert_int_equal(
+		model_function_request(t->model, "pf0", 2, SETTING_TRUST | SETTING_VLAN, &s, NULL, NULL), 0);
 	s.link = LINK_DISABLE;
 	REFUSED(2, SETTING_LINK, EPERM, "pinned");
 
 	/* A stricter policy takes nothing away. */
 	policy(&p, t)->guest_control = false;
-	assert_int_equal(model_pf_set(t->model, &p, NULL, NULL), 0);
+	assert_int_equal(model_pf_set(t->model, &p, NULL, NULL, NULL), 0);
 	assert_true(me_settings_of(t, "pf0", 2).trust);
 	REFUSED(2, SETTING_TRUST, EPERM, "policy.guest_control");
 	assert_int_equal(counted(t), 111);
@@ -167,7 +168,7 @@ static void disk_full(void **state)
 
 	populate(t);
 	code = scratch_fill(&t->scratch);
-	assert_error(model_function_request(t->model, "pf0", 1, SETTING_VLAN, &vlan5, &err), code, "");
+	assert_error(model_function_request(t->model, "pf0", 1, SETTING_VLAN, &vlan5, NULL, &err), code, "");
 	scratch_empty(&t->scratch);
 	assert_int_equal(me_settings_of(t, "pf0", 1).vlan.mode, VLAN_NONE);
 	assert_int_equal(counted(t), 0);
@@ -189,7 +190,7 @@ static void flood(void **state)
 	close(fd);
 	log_set_level(LOG_LVL_INFO);
 	for (int i = 0; i < 1000; i++)
-		model_function_request(t->model, "pf0", 1, SETTING_TRUST, &s, NULL);
+		model_function_request(t->model, "pf0", 1, SETTING_TRUST, &s, NULL, NULL);
 	log_set_level((enum log_level)0);
 	assert_int_equal(dup2(saved, 2), 2);
 	close(saved);
@@ -211,10 +212,10 @@ static void effective(void **state)
 	populate(t);
 	s = me_settings_of(t, "pf0", 3);
 	s.max_rate = 500;
-	assert_int_equal(model_function_set(t->model, "pf0", 3, &s, false, NULL), 0);
+	assert_int_equal(model_function_set(t->model, "pf0", 3, &s, false, NULL, NULL), 0);
 	policy(&p, t)->max_vfs = 2;
 	p.policy.max_rate = 200;
-	assert_int_equal(model_pf_set(t->model, &p, NULL, NULL), 0);
+	assert_int_equal(model_pf_set(t->model, &p, NULL, NULL, NULL), 0);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 0)->s.link, LINK_AUTO);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 2)->s.link, LINK_AUTO);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 2)->s.max_rate, 200);
@@ -222,13 +223,13 @@ static void effective(void **state)
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 3)->s.max_rate, 200);
 	/* What is set stays set, and comes back with the policy. */
 	assert_int_equal(me_settings_of(t, "pf0", 3).max_rate, 500);
-	assert_error(model_function_request(t->model, "pf0", 3, SETTING_LINK, &s, &err), EPERM,
+	assert_error(model_function_request(t->model, "pf0", 3, SETTING_LINK, &s, NULL, &err), EPERM,
 		     "policy.max_vfs");
 	me_restart(t);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 3)->s.link, LINK_DISABLE);
 	policy(&p, t)->max_vfs = VPF_MAX_VFS;
 	p.policy.max_rate = 0;
-	assert_int_equal(model_pf_set(t->model, &p, NULL, NULL), 0);
+	assert_int_equal(model_pf_set(t->model, &p, NULL, NULL, NULL), 0);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 3)->s.link, LINK_AUTO);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 3)->s.max_rate, 500);
 }
@@ -241,30 +242,30 @@ static void minimum_rates(void **state)
 
 	populate(t);
 	policy(&p, t)->max_rate_total = 1000;
-	assert_int_equal(model_pf_set(t->model, &p, NULL, NULL), 0);
+	assert_int_equal(model_pf_set(t->model, &p, NULL, NULL, NULL), 0);
 	for (unsigned int fn = 1; fn <= 2; fn++) {
 		s = me_settings_of(t, "pf0", fn);
 		s.min_rate = 400;
-		assert_int_equal(model_function_set(t->model, "pf0", fn, &s, false, NULL), 0);
+		assert_int_equal(model_function_set(t->model, "pf0", fn, &s, false, NULL, NULL), 0);
 	}
 	s = me_settings_of(t, "pf0", 3);
 	s.min_rate = 201;
-	assert_error(model_function_set(t->model, "pf0", 3, &s, false, &err), EINVAL, "min_rate");
-	assert_error(model_function_request(t->model, "pf0", 3, SETTING_RATE, &s, &err), EPERM,
+	assert_error(model_function_set(t->model, "pf0", 3, &s, false, NULL, &err), EINVAL, "min_rate");
+	assert_error(model_function_request(t->model, "pf0", 3, SETTING_RATE, &s, NULL, &err), EPERM,
 		     "policy.max_rate_total");
 	s.min_rate = 200;
-	assert_int_equal(model_function_request(t->model, "pf0", 3, SETTING_RATE, &s, NULL), 0);
+	assert_int_equal(model_function_request(t->model, "pf0", 3, SETTING_RATE, &s, NULL, NULL), 0);
 
 	/* The total cannot go below what is promised. */
 	policy(&p, t)->max_rate_total = 999;
-	assert_error(model_pf_set(t->model, &p, NULL, &err), EINVAL, "policy.max_rate_total");
+	assert_error(model_pf_set(t->model, &p, NULL, NULL, &err), EINVAL, "policy.max_rate_total");
 	p.policy.max_rate_total = 0;
-	assert_error(model_pf_set(t->model, &p, NULL, &err), EINVAL, "policy.max_rate_total");
+	assert_error(model_pf_set(t->model, &p, NULL, NULL, &err), EINVAL, "policy.max_rate_total");
 	s = me_settings_of(t, "pf0", 1);
 	s.min_rate = 399;
-	assert_int_equal(model_function_set(t->model, "pf0", 1, &s, false, NULL), 0);
+	assert_int_equal(model_function_set(t->model, "pf0", 1, &s, false, NULL, NULL), 0);
 	p.policy.max_rate_total = 999;
-	assert_int_equal(model_pf_set(t->model, &p, NULL, NULL), 0);
+	assert_int_equal(model_pf_set(t->model, &p, NULL, NULL, NULL), 0);
 }
 
 /* Keys */
@@ -295,7 +296,7 @@ static int try_vm(struct me_env *t, const char *pf, const char *vm, struct err *
 
 	memset(s.vm, 0, sizeof(s.vm));
 	strcpy(s.vm, vm);
-	return model_pf_set(t->model, &s, NULL, err);
+	return model_pf_set(t->model, &s, NULL, NULL, err);
 }
 
 static void keys(void **state)
@@ -317,7 +318,7 @@ static void keys(void **state)
 	s = me_pf_settings_of("c", "f0", 0);
 	memset(s.vm, 0, sizeof(s.vm));
 	strcpy(s.vm, "a");
-	assert_int_equal(model_pf_add(t->model, &s, NULL, NULL), 0);
+	assert_int_equal(model_pf_add(t->model, &s, NULL, NULL, NULL), 0);
 	read_key(t, "c", b);
 	assert_string_equal(a, b);
 	assert_ptr_equal(model_pf_find(t->model, "a")->vm, model_pf_find(t->model, "c")->vm);
@@ -364,7 +365,7 @@ static void keys(void **state)
 	assert_string_equal(a, b);
 	assert_int_equal(model_pf_del(t->model, "c", NULL), 0);
 	s = me_pf_settings_of("a", "f0", 0);
-	assert_int_equal(model_pf_add(t->model, &s, NULL, NULL), 0);
+	assert_int_equal(model_pf_add(t->model, &s, NULL, NULL, NULL), 0);
 	read_key(t, "a", b);
 	assert_string_not_equal(a, b);
 }

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Changes that take time: their order, and their answers. */
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "model/model_change.h"
+#include "model/model_private.h"
+
+static void push(struct model_changes *q, struct model_change *c)
+{
+	struct model_change **at = &q->first;
+
+	while (*at)
+		at = &(*at)->next;
+	*at = c;
+	c->next = NULL;
+	c->queue = q;
+}
+
+static void pop(struct model_change *c)
+{
+	assert(c->queue->first == c);
+	c->queue->first = c->next;
+}
+
+static void finish(struct model_change *c)
+{
+	if (c->ops->end)
+		c->ops->end(c);
+	free(c);
+}
+
+/* Step by step, as far as it goes: ANSWER_LATER, or its result. */
+static int run(struct model_change *c, struct err *err)
+{
+	int r = 0;
+
+	c->running = true;
+	while (c->step && !r) {
+		model_step *step = c->step;
+
+		c->step = NULL;
+		r = step(c, err);
+	}
+	return r;
+}
+
+/* It has come to its end: the next of its queue has its turn when the event loop comes round, since whoever gets the
+ * answer may do anything. */
+static void conclude(struct model_change *c, int r, const struct err *err)
+{
+	struct answer answer = c->answer;
+	struct model *m = c->m;
+
+	pop(c);
+	finish(c);
+	sd_event_source_set_enabled(m->changes_work, SD_EVENT_ONESHOT);
+	answer_give(&answer, r, err);
+}
+
+static void on_answer(void *ctx, int r, const struct err *err)
+{
+	struct model_change *c = ctx;
+	struct err why = err ? *err : (struct err){0};
+
+	if (r < 0 && c->undo)
+		c->undo(c);
+	if (r >= 0)
+		r = run(c, &why);
+	if (r != ANSWER_LATER)
+		conclude(c, r, &why);
+}
+
+struct answer model_change_answer(struct model_change *c)
+{
+	return (struct answer){on_answer, c};
+}
+
+void *model_change_new(struct model *m, size_t size, const struct model_change_ops *ops,
+		       const struct answer *answer, struct err *err)
+{
+	struct model_change *c = calloc(1, size);
+
+	if (!c) {
+		err_set(err, ENOMEM, NULL, "out of memory");
+		return NULL;
+	}
+	c->m = m;
+	c->ops = ops;
+	c->step = ops->begin;
+	if (answer)
+		c->answer = *answer;
+	return c;
+}
+
+int model_change_begin(struct model_changes *q, struct model_change *c, struct err *err)
+{
+	bool first = !q->first;
+	int r;
+
+	push(q, c);
+	if (!first)
+		return ANSWER_LATER;
+	r = run(c, err);
+	if (r == ANSWER_LATER)
+		return r;
+	pop(c);
+	finish(c);
+	return r;
+}
+
+void model_changes_cancel(struct model_changes *q, const struct err *why)
+{
+	while (q->first) {
+		struct model_change *c = q->first;
+		struct answer answer = c->answer;
+
+		pop(c);
+		finish(c);
+		if (why)
+			answer_give(&answer, -why->code, why);
+	}
+}
+
+static void cancel_all(struct model *m, const struct err *why)
+{
+	for (unsigned int i = 0; i < m->pfs_n; i++) {
+		m->pfs[i]->reapply = false;
+		model_changes_cancel(&m->pfs[i]->changes, why);
+	}
+	for (unsigned int i = m->fabrics_n; i-- > 0;) {
+		struct model_fabric *f = m->fabrics[i];
+
+		if (f->adding)
+			model_changes_cancel(f->adding->queue, why); /* and it is gone */
+		else
+			model_changes_cancel(&f->changes, why);
+	}
+}
+
+void model_changes_forget(struct model *m)
+{
+	cancel_all(m, NULL);
+}
+
+void model_cancel(struct model *m)
+{
+	struct err why = {0};
+
+	err_set(&why, ECANCELED, NULL, "vpfd is ending, and the change was not made");
+	cancel_all(m, &why);
+}
+
+/* The first that waits for its turn; NULL. */
+static struct model_change *waiting(const struct model *m)
+{
+	for (unsigned int i = 0; i < m->fabrics_n; i++) {
+		struct model_change *c = m->fabrics[i]->changes.first;
+
+		if (c && !c->running)
+			return c;
+	}
+	for (unsigned int i = 0; i < m->pfs_n; i++) {
+		struct model_change *c = m->pfs[i]->changes.first;
+
+		if (c && !c->running)
+			return c;
+	}
+	return NULL;
+}
+
+int model_changes_on_work(sd_event_source *source, void *ctx)
+{
+	struct model *m = ctx;
+	struct model_change *c = waiting(m);
+	struct err err = {0};
+	int r;
+
+	(void)source;
+	if (!c)
+		return 0;
+	r = run(c, &err);
+	if (r == ANSWER_LATER)
+		sd_event_source_set_enabled(m->changes_work, SD_EVENT_ONESHOT); /* others may wait, too */
+	else
+		conclude(c, r, &err);
+	return 0;
+}
