@@ -3,8 +3,8 @@
 #include "api/change.h"
 #include "api/methods.h"
 #include "api/objects.h"
+#include "settings/fabric_json.h"
 #include "settings/json_build.h"
-#include "settings/settings_json.h"
 
 const struct json_field params_fabric_add[] = {PARAM_NAME("of the new fabric"), FABRIC_SETTINGS_FIELDS, {0}};
 const struct json_field params_fabric_set[] = {PARAM_NAME("of the fabric"), FABRIC_SETTINGS_FIELDS, {0}};
@@ -43,8 +43,9 @@ int method_fabric_add(struct api_call *call, const json_t *params, json_t **ret,
 	int r;
 
 	fabric_settings_init(&s, param_string(params, "name"));
-	fabric_settings_read(params, &s);
-	r = api_change_new(call, params, s.name, reply_fabric, &c, err);
+	r = fabric_settings_read(params, &s, err);
+	if (!r)
+		r = api_change_new(call, params, s.name, reply_fabric, &c, err);
 	if (r < 0)
 		return r;
 	answer = api_change_answer(c);
@@ -55,9 +56,7 @@ static int edit_fabric(void *ctx, struct fabric_settings *s, struct err *err)
 {
 	const struct api_change *c = ctx;
 
-	(void)err;
-	fabric_settings_read(c->params, s);
-	return 0;
+	return fabric_settings_read(c->params, s, err);
 }
 
 int method_fabric_set(struct api_call *call, const json_t *params, json_t **ret, struct err *err)

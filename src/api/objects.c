@@ -8,9 +8,11 @@
 
 #include "control/control.h"
 #include "qemu/pf_qemu.h"
+#include "settings/fabric_json.h"
+#include "settings/function_fields.h"
 #include "settings/json_build.h"
 #include "settings/mac.h"
-#include "settings/settings_json.h"
+#include "settings/pf_fields.h"
 #include "vhost/vhost_user.h"
 
 json_t *object_vf(unsigned int fn)

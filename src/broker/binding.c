@@ -262,7 +262,7 @@ void binding_get_info(const struct binding *b, struct binding_info *ret)
 	*ret = b->info;
 	ret->datapath = "none";
 	if (s->phase != SLOT_CLOSED) {
-		ret->datapath = datapath_type_name(s->pref.type);
+		ret->datapath = s->pref.type->base.name;
 		ret->pref = s->pref;
 		ret->position = MIN(s->pos, b->list.n);
 	}

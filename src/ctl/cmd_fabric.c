@@ -2,8 +2,11 @@
 
 /* vpfctl fabric …, vpfctl fdb … */
 
+#include <string.h>
+
 #include "ctl/commands.h"
 #include "ctl/out.h"
+#include "ctl/types.h"
 #include "ctl/value.h"
 #include "ctl/view.h"
 
@@ -21,19 +24,9 @@
 #define AGEING_HELP      "Forget a learned MAC that was not seen for so long. Default: 300."
 #define MAX_LEARNED_HELP "How many MACs to learn from one function at most. Default: 256."
 
-static const struct arg add_args[] = {
-	{.name = "NAME", .flags = ARG_REQUIRED, .param = "name", .help = "What to call it."},
-	{.name = "--type",
-	 .value = "builtin|bridge",
-	 .param = "type",
-	 .complete = COMPLETE_WORDS,
-	 .words = words_fabric_type,
-	 .help = "builtin: vpfd's own switch (the default). bridge: a bridge of the host's kernel, with a tap for each function in use."},
-	{.name = "--bridge",
-	 .value = "BRIDGE",
-	 .param = "bridge",
-	 .complete = COMPLETE_NETDEV,
-	 .help = "For --type bridge: the bridge. If there is none of that name it is made, and removed with the fabric."},
+#define FABRIC_ARGS 32
+
+static const struct arg common_args[] = {
 	{UPLINK, .complete = COMPLETE_UPLINK, .help = UPLINK_HELP},
 	{LEARNING, .help = LEARNING_HELP},
 	{AGEING, .help = AGEING_HELP},
@@ -41,11 +34,42 @@ static const struct arg add_args[] = {
 	{0},
 };
 
-static const struct arg set_args[] = {
-	{FABRIC_NAME, .help = "A fabric."},      {UPLINK, .complete = COMPLETE_UPLINK, .help = UPLINK_HELP},
-	{LEARNING, .help = LEARNING_HELP},       {AGEING, .help = AGEING_HELP},
-	{MAX_LEARNED, .help = MAX_LEARNED_HELP}, {0},
-};
+/* `first`, what the types of fabrics say, and what all have. */
+static const struct arg *make_args(struct arg to[FABRIC_ARGS], const struct arg *first, unsigned int first_n,
+				   unsigned int without)
+{
+	unsigned int n = first_n;
+
+	if (to[0].name)
+		return to;
+	n += fabric_param_args(without, to + n, FABRIC_ARGS - n - (unsigned int)ARRAY_SIZE(common_args));
+	memcpy(to + n, common_args, sizeof(common_args));
+	memcpy(to, first, first_n * sizeof(*first));
+	return to;
+}
+
+static const struct arg *add_args(void)
+{
+	static const struct arg first[] = {
+		{.name = "NAME", .flags = ARG_REQUIRED, .param = "name", .help = "What to call it."},
+		{.name = "--type",
+		 .value = "TYPE",
+		 .param = "type",
+		 .complete = COMPLETE_FABRIC_TYPE,
+		 .make_help = fabric_type_help},
+	};
+	static struct arg args[FABRIC_ARGS];
+
+	return make_args(args, first, ARRAY_SIZE(first), 0);
+}
+
+static const struct arg *set_args(void)
+{
+	static const struct arg first[] = {{FABRIC_NAME, .help = "A fabric."}};
+	static struct arg args[FABRIC_ARGS];
+
+	return make_args(args, first, ARRAY_SIZE(first), PARAM_FIXED);
+}
 
 static const struct arg name_args[] = {
 	{FABRIC_NAME, .help = "A fabric."},
@@ -69,8 +93,7 @@ static void print_list(struct out *out, const json_t *fabrics)
 		bool carrier = view_flag(uplink, "carrier");
 
 		table_cell(t, STYLE_PLAIN, "%s", view_string(fabric, "name"));
-		table_cell(t, STYLE_PLAIN, "%s%s%s", view_string(fabric, "type"),
-			   *view_string(fabric, "bridge") ? " " : "", view_string(fabric, "bridge"));
+		table_cell(t, STYLE_PLAIN, "%s", view_fabric_type(fabric, text, sizeof(text)));
 		table_cell(t, STYLE_PLAIN, "%s", view_uplink(uplink, text));
 		if (*view_string(uplink, "absent"))
 			table_cell(t, STYLE_BAD, "absent");
@@ -91,8 +114,7 @@ static void print_fabric(struct out *out, const json_t *fabric)
 	char text[VIEW_TEXT_MAX];
 
 	out_field(out, "Fabric", STYLE_HEAD, "%s", view_string(fabric, "name"));
-	out_field(out, "Type", STYLE_PLAIN, "%s%s%s", view_string(fabric, "type"),
-		  *view_string(fabric, "bridge") ? " " : "", view_string(fabric, "bridge"));
+	out_field(out, "Type", STYLE_PLAIN, "%s", view_fabric_type(fabric, text, sizeof(text)));
 	out_field(out, "Uplink", STYLE_PLAIN, "%s", view_uplink(uplink, text));
 	out_field(out, "Uplink carrier", carrier ? STYLE_GOOD : STYLE_DIM, "%s", carrier ? "up" : "down");
 	if (*view_string(uplink, "absent"))
@@ -130,7 +152,7 @@ const struct command fabric_commands[] = {
 				 "The kernel's bridge br0, which the kernel's vhost-net can serve."},
 				{0},
 			},
-		.args = add_args,
+		.make_args = add_args,
 		.method = "fabric.add",
 		.run = run_method,
 	},
@@ -145,7 +167,7 @@ const struct command fabric_commands[] = {
 				 "Learn MACs, but few."},
 				{0},
 			},
-		.args = set_args,
+		.make_args = set_args,
 		.method = "fabric.set",
 		.run = run_method,
 	},

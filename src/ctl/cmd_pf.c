@@ -4,6 +4,7 @@
 
 #include "ctl/commands.h"
 #include "ctl/out.h"
+#include "ctl/types.h"
 #include "ctl/value.h"
 #include "ctl/view.h"
 
@@ -18,8 +19,7 @@
 
 #define DATAPATH                                                                                             \
 	.name = "--datapath", .value = "LIST", .param = "datapaths", .parse = value_datapaths,               \
-	.complete = COMPLETE_DATAPATHS, .words = words_datapaths,                                            \
-	.help = DATAPATH_HELP "what its fabric has: builtin; vhost-net,builtin on a bridge."
+	.complete = COMPLETE_DATAPATHS, .make_help = pf_datapaths_help
 #define FAILBACK                                                                                             \
 	.name = "--failback", ARG_ON_OFF("failback"),                                                        \
 	.help = "When a better datapath of the list than the one in use is to be had again, go back to it. " \

@@ -6,6 +6,7 @@
 
 #include "ctl/commands.h"
 #include "ctl/ctl.h"
+#include "ctl/types.h"
 #include "ctl/value.h"
 #include "ctl/view.h"
 #include "settings/datapath_list.h"
@@ -81,8 +82,7 @@ static const struct arg set_args[] = {
 	 .param = "datapaths",
 	 .parse = value_datapaths,
 	 .complete = COMPLETE_DATAPATHS,
-	 .words = words_datapaths,
-	 .help = DATAPATH_HELP "as its virtual PF. If it is in use it moves, and the outcome is printed."},
+	 .make_help = vf_datapaths_help},
 	{0},
 };
 

@@ -29,7 +29,7 @@ static const struct arg *find_option_in(const struct arg *args, const char *name
 
 const struct arg *command_find_option(const struct command *cmd, const char *name, size_t len)
 {
-	const struct arg *found = cmd ? find_option_in(cmd->args, name, len) : NULL;
+	const struct arg *found = cmd ? find_option_in(command_args(cmd), name, len) : NULL;
 
 	return found ? found : find_option_in(global_args, name, len);
 }
@@ -56,7 +56,7 @@ static int unknown_option(const struct command *cmd, const char *word, size_t le
 	memcpy(typed, word, len);
 	typed[len] = '\0';
 
-	for (const struct arg *a = cmd->args; a && a->name; a++)
+	for (const struct arg *a = command_args(cmd); a && a->name; a++)
 		if (arg_is_option(a))
 			suggest_consider(&near, typed, a->name);
 	for (const struct arg *a = global_args; a->name; a++)
@@ -160,7 +160,7 @@ static int take_word(struct invocation *inv, const char *word, const struct arg 
 		if (!sub)
 			return unknown_command(cmd, word, err);
 		inv->path[inv->depth++] = sub;
-		*next = sub->args;
+		*next = command_args(sub);
 		return 0;
 	}
 	if (!arg || !arg->name || arg_is_option(arg))
@@ -179,7 +179,7 @@ static int check_complete(const struct invocation *inv, struct err *err)
 	size_t n = 0;
 
 	if (!cmd->sub) {
-		for (const struct arg *a = cmd->args; a && a->name; a++)
+		for (const struct arg *a = command_args(cmd); a && a->name; a++)
 			if (a->flags & ARG_REQUIRED && !was_given(inv, a))
 				return err_set(err, EINVAL, NULL, "%s%s%s is missing", a->name,
 					       a->value ? " " : "", a->value ? a->value : "");
@@ -251,7 +251,7 @@ const struct arg *invocation_arg_for_field(const struct invocation *inv, const c
 		if (param && strlen(param) == len && memcmp(param, field, len) == 0)
 			return inv->given[i];
 	}
-	for (const struct arg *a = invocation_command(inv)->args; a && a->name; a++)
+	for (const struct arg *a = command_args(invocation_command(inv)); a && a->name; a++)
 		if (a->param && strlen(a->param) == len && memcmp(a->param, field, len) == 0)
 			return a;
 	return NULL;

@@ -29,7 +29,8 @@ enum complete {
 	COMPLETE_FUNCTION, /* of the virtual PF named before it */
 	COMPLETE_UPLINK,
 	COMPLETE_NETDEV,
-	COMPLETE_DATAPATHS, /* arg.words, separated by commas; "path=" goes on with a file */
+	COMPLETE_FABRIC_TYPE,
+	COMPLETE_DATAPATHS, /* types with their parameters, separated by commas */
 	COMPLETE_POLICY,
 	COMPLETE_COMMAND,
 };
@@ -53,6 +54,7 @@ struct arg {
 	enum complete complete;
 	const char *const *words; /* COMPLETE_WORDS: the values, up to a NULL */
 	const char *help;
+	char *(*make_help)(void); /* instead of help: what the tables of types say; NULL: out of memory */
 };
 
 struct example {
@@ -67,7 +69,8 @@ struct command {
 	const struct example *examples; /* up to one without command */
 	const struct command *sub; /* up to one without name; a command has either these or args and run() */
 	const struct arg *args;    /* positional ones first, up to one without name */
-	const char *method;        /* of the API, for run_method() */
+	const struct arg *(*make_args)(void); /* instead of args: with options that the tables of types say */
+	const char *method;                   /* of the API, for run_method() */
 	/* Negative errno with `err` filled on failure. */
 	int (*run)(struct ctl *ctl, const struct invocation *inv, struct err *err);
 	void (*print)(struct out *out, const json_t *result); /* a result as text; NULL: nothing to say */
@@ -113,6 +116,11 @@ const struct command *command_find(const struct command *parent, const char *nam
 /* Finds an option of `cmd` (NULL: none yet) or a global one. `len`: length of the name, which may go on with
  * "=…". */
 const struct arg *command_find_option(const struct command *cmd, const char *name, size_t len);
+
+static inline const struct arg *command_args(const struct command *cmd)
+{
+	return cmd->make_args ? cmd->make_args() : cmd->args;
+}
 
 static inline bool arg_is_option(const struct arg *arg)
 {

@@ -22,14 +22,6 @@ void print_counters(struct out *out, const json_t *stats);
 	.value = "on|off", .param = (key), .parse = value_on_off, .complete = COMPLETE_WORDS,                \
 	.words = words_on_off
 
-/* The help of --datapath, up to what "default" means. */
-#define DATAPATH_HELP                                                                                        \
-	"What may serve its rings, best first, with commas between: builtin (vpfd), vhost-net (the kernel, " \
-	"on a fabric "                                                                                       \
-	"of type bridge), vhost-user:path=SOCKET[:server=on][:offload=on] (another back-end; {pf} and {vf} " \
-	"in the path stand "                                                                                 \
-	"for the function's), vdpa:device=GLOB or vdpa:mgmtdev=GLOB (a vDPA device that exists, or that is " \
-	"made); default: "
 /* A field with a list of datapaths (an array, or null) as text. */
 void print_datapaths(struct out *out, const char *name, const json_t *list);
 

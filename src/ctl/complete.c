@@ -8,6 +8,7 @@
 #include "ctl/ctl.h"
 #include "ctl/value.h"
 #include "settings/pf_fields.h"
+#include "settings/types.h"
 
 #define WORDS_MAX      128
 #define ANSWER_TIME_MS 1000 /* a person has pressed a key and waits */
@@ -209,15 +210,90 @@ static void skip_items(struct completion *c)
 		c->value = (size_t)(comma + 1 - c->word);
 }
 
+/* Where the parameter begins that is being typed: after the last colon that one can follow. NULL: the type is. */
+static const char *last_param(const char *item)
+{
+	const char *last = NULL;
+
+	for (const char *colon = strchr(item, ':'); colon; colon = strchr(colon + 1, ':')) {
+		const char *end = colon + 1 + strspn(colon + 1, "abcdefghijklmnopqrstuvwxyz");
+
+		if (*end == '=' || !*end)
+			last = colon + 1;
+	}
+	return last;
+}
+
+static void offer_param_value(const struct completion *c, const struct param *p)
+{
+	if (p->kind == PARAM_SWITCH)
+		offer_words(c, words_on_off);
+	else if (p->form == PARAM_NETDEV)
+		offer_netdevs(c);
+}
+
+/* What `item`, "TYPE:KEY=VALUE:…", can go on with; `at`: where its last parameter begins. */
+static void offer_params(struct completion *c, const char *item, const char *at)
+{
+	const struct datapath_type *type = datapath_type_find(item, strcspn(item, ":"));
+	const char *equals = strchr(at, '=');
+	const struct param *p;
+
+	if (!type)
+		return;
+	if (equals) {
+		p = param_find(type->base.params, at, (size_t)(equals - at));
+		c->value = (size_t)(equals + 1 - c->word);
+		if (p)
+			offer_param_value(c, p);
+		return;
+	}
+	c->value = (size_t)(at - c->word);
+	for (p = type->base.params; p && p->name; p++) {
+		char key[32];
+
+		snprintf(key, sizeof(key), ":%s=", p->name);
+		if (!strstr(item, key))
+			offer(c, key + 1);
+	}
+}
+
+/* What ends in = goes on. */
+static void offer_datapath_types(const struct completion *c)
+{
+	for (const struct type *const *type = datapath_types; *type; type++) {
+		bool alone = true;
+
+		for (const struct param *p = (*type)->params; p && p->name; p++) {
+			char first[64];
+
+			if (!(p->flags & PARAM_FIRST))
+				continue;
+			snprintf(first, sizeof(first), "%s:%s=", (*type)->name, p->name);
+			offer(c, first);
+			alone = false;
+		}
+		if (alone)
+			offer(c, (*type)->name);
+	}
+}
+
 /* A list is not the default, and where the default is a choice the list says so. */
-static void offer_datapaths(struct completion *c, const char *const *words)
+static void offer_datapaths(struct completion *c)
 {
 	size_t start = c->value;
+	const char *item, *param;
 
 	skip_items(c);
-	for (; *words; words++)
-		if (c->value == start || strcmp(*words, "default") != 0)
-			offer(c, *words);
+	item = c->word + c->value;
+	param = last_param(item);
+	if (param) {
+		offer_params(c, item, param);
+		return;
+	}
+	offer_datapath_types(c);
+	if (c->value == start)
+		offer(c, "default");
 }
 
 static void offer_policy_value(const struct completion *c, const struct json_field *key)
@@ -268,8 +344,12 @@ static void offer_values(struct completion *c, const struct arg *arg)
 	case COMPLETE_NETDEV:
 		offer_netdevs(c);
 		break;
+	case COMPLETE_FABRIC_TYPE:
+		for (unsigned int i = 0; fabric_types[i]; i++)
+			offer(c, fabric_types[i]->name);
+		break;
 	case COMPLETE_DATAPATHS:
-		offer_datapaths(c, arg->words);
+		offer_datapaths(c);
 		break;
 	case COMPLETE_LIST:
 		skip_items(c);
@@ -349,7 +429,7 @@ static void complete(struct completion *c, const struct words *words)
 			if (!sub)
 				return;
 			cmd = sub;
-			next = sub->args;
+			next = command_args(sub);
 			if (next && next->name && next->complete == COMPLETE_COMMAND)
 				cmd = &command_root;
 		} else if (next && next->name && !arg_is_option(next)) {
@@ -363,7 +443,7 @@ static void complete(struct completion *c, const struct words *words)
 		const char *equals = strchr(c->word, '=');
 
 		if (!equals) {
-			offer_options(c, cmd->args);
+			offer_options(c, command_args(cmd));
 			offer_options(c, global_args);
 			return;
 		}
@@ -380,7 +460,7 @@ static void complete(struct completion *c, const struct words *words)
 	} else if (next && next->name && !arg_is_option(next)) {
 		offer_values(c, next);
 	} else if (next && next->complete != COMPLETE_COMMAND) {
-		offer_options(c, cmd->args);
+		offer_options(c, command_args(cmd));
 	}
 }
 

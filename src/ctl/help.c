@@ -62,17 +62,18 @@ static void print_args(struct out *out, const char *head, const struct arg *args
 	bool any = false;
 
 	for (const struct arg *a = args; a && a->name; a++) {
-		_cleanup_free_ char *name = NULL;
+		_cleanup_free_ char *name = NULL, *made = NULL;
 
 		if (arg_is_option(a) != options)
 			continue;
 		if (!any)
 			out_text(out, STYLE_HEAD, "\n%s:\n", head);
 		any = true;
+		made = a->make_help ? a->make_help() : NULL;
 		if (asprintf(&name, "%s%s%s%s%s", a->letter ? (char[]){'-', a->letter, ',', ' ', '\0'} : "",
 			     a->name, a->value ? " " : "", a->value ? a->value : "",
 			     options && a->flags & ARG_REPEAT ? " …" : "") >= 0)
-			entry(out, name, a->help);
+			entry(out, name, made ? made : a->help ? a->help : "");
 	}
 }
 
@@ -89,7 +90,7 @@ static void print_usage(struct out *out, const struct command *const path[], uns
 	if (cmd->sub)
 		fprintf(out->file, " COMMAND …");
 
-	for (const struct arg *a = cmd->args; a && a->name; a++) {
+	for (const struct arg *a = command_args(cmd); a && a->name; a++) {
 		if (arg_is_option(a)) {
 			if (a->flags & ARG_REQUIRED)
 				fprintf(out->file, " %s %s", a->name, a->value);
@@ -123,8 +124,8 @@ void help_print(struct out *out, const struct command *const path[], unsigned in
 		for (const struct command *c = cmd->sub; c->name; c++)
 			entry(out, c->name, c->summary);
 	}
-	print_args(out, "Arguments", cmd->args, false);
-	print_args(out, "Options", cmd->args, true);
+	print_args(out, "Arguments", command_args(cmd), false);
+	print_args(out, "Options", command_args(cmd), true);
 	print_args(out, "Options of every command", global_args, true);
 
 	if (cmd->examples) {

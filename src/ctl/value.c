@@ -16,11 +16,6 @@ const char *const words_color[] = {"auto", "always", "never", NULL};
 const char *const words_shell[] = {"bash", NULL};
 const char *const words_topics[] = {"function", "link", "pf",      "fabric",   "fdb",
 				    "ring",     "qmp",  "control", "datapath", NULL};
-/* What ends in = goes on. */
-const char *const words_datapaths[] = {
-	"builtin", "vhost-net", "vhost-user:path=", "vdpa:device=", "vdpa:mgmtdev=", "default", NULL};
-const char *const words_fabric_type[] = {"builtin", "bridge", NULL};
-
 const char *const words_none[] = {"none", NULL};
 
 static int give(json_t *value, json_t **ret, struct err *err)

@@ -27,6 +27,6 @@ int value_name_or_default(const char *text, json_t **ret, struct err *err); /* "
 int value_datapaths(const char *text, json_t **ret, struct err *err);       /* "default" → null */
 int value_shell(const char *text, json_t **ret, struct err *err);
 
-extern const char *const words_datapaths[], *const words_fabric_type[], *const words_none[];
+extern const char *const words_none[];
 extern const char *const words_on_off[],
 	*const words_color[], *const words_shell[], *const words_topics[], *const words_default[];

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "settings/settings_json.h"
-
 enum attach_kind datapath_attach_kind(const struct datapath_pref *pref, const struct fabric_settings *fabric)
 {
 	const struct datapath_ops *ops = datapath_ops_of(pref->type);
@@ -34,14 +32,14 @@ int datapath_fits(const struct datapath_pref *pref, const struct fabric_settings
 
 	if (!ops)
 		return err_set(err, EOPNOTSUPP, "datapaths", "%s is not built into this vpfd",
-			       datapath_type_name(pref->type));
+			       pref->type->base.name);
 	if (!ops->takes(pref) || datapath_attach_kind(pref, fabric) != ATTACH_NONE)
 		return 0;
 	kinds_text(ops->takes(pref), wanted, sizeof(wanted));
 	return err_set(
 		err, EOPNOTSUPP, "datapaths",
 		"%s needs %s, which fabrics of type %s such as %s do not give: use another type of fabric, or another datapath",
-		datapath_type_name(pref->type), wanted, fabric_type_name(fabric->type), fabric->name);
+		pref->type->base.name, wanted, fabric->type->base.name, fabric->name);
 }
 
 uint32_t datapath_can(const struct datapath_pref *pref, const struct fabric_settings *fabric)
@@ -58,23 +56,24 @@ uint32_t datapath_can(const struct datapath_pref *pref, const struct fabric_sett
 	return ops->carries_control ? can | CAN_CONTROL : can;
 }
 
-int datapath_inventory(const char *type, json_t **ret, struct err *err)
+int datapath_inventory(const char *name, json_t **ret, struct err *err)
 {
-	for (unsigned int i = 0; i < DATAPATH_TYPES; i++) {
-		const struct datapath_ops *ops = datapath_ops_of((enum datapath_type)i);
+	const struct datapath_type *type = datapath_type_find(name, strlen(name));
+	const struct datapath_ops *ops = type ? datapath_ops_of(type) : NULL;
 
-		if (ops && !strcmp(ops->name, type) && ops->inventory)
-			return ops->inventory(ret, err);
-	}
-	return err_set(err, EOPNOTSUPP, NULL, "this vpfd has nothing to list for datapaths of type %s", type);
+	if (!ops || !ops->inventory)
+		return err_set(err, EOPNOTSUPP, NULL,
+			       "this vpfd has nothing to list for datapaths of type %s", name);
+	return ops->inventory(ret, err);
 }
 
 void datapath_remember(bool on)
 {
-	for (unsigned int i = 0; i < DATAPATH_TYPES; i++) {
-		const struct datapath_ops *ops = datapath_ops_of((enum datapath_type)i);
+#define ROW(type) &datapath_##type,
+	static const struct datapath_ops *const all[] = {ALL_DATAPATH_TYPES(ROW)};
+#undef ROW
 
-		if (ops && ops->remember)
-			ops->remember(on);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (all[i]->remember)
+			all[i]->remember(on);
 }

@@ -98,7 +98,7 @@ struct datapath { /* what all instances begin with; the rest is theirs */
 };
 
 struct datapath_ops {
-	const char *name; /* "builtin", as datapath_type_name() */
+	const char *name; /* "builtin", as the type's */
 	/* µs from stop() to stopped(), if DATAPATH_STOP_US is too short to wait for who would else go on
 	 * writing to rings that were taken away; less than VHOST_USER_HOLD_US. 0: it is not. */
 	uint64_t stop_us;
@@ -149,8 +149,6 @@ struct datapath_ops {
 	int (*inventory)(json_t **ret, struct err *err);
 };
 
-const struct datapath_ops *datapath_ops_of(enum datapath_type type); /* NULL: not built in */
-
 /* The attachment that such a preference gets on a fabric of such settings; ATTACH_NONE: it takes none, or there is
  * none that fits. */
 enum attach_kind datapath_attach_kind(const struct datapath_pref *pref, const struct fabric_settings *fabric);
@@ -162,3 +160,7 @@ void datapath_remember(bool on);
 int datapath_inventory(const char *type, json_t **ret, struct err *err);
 /* What is enforced for a function of the fabric that is served by such a preference: CAN_*. */
 uint32_t datapath_can(const struct datapath_pref *pref, const struct fabric_settings *fabric);
+#define DECLARE_DATAPATH_OPS(type) extern const struct datapath_ops datapath_##type;
+ALL_DATAPATH_TYPES(DECLARE_DATAPATH_OPS)
+#undef DECLARE_DATAPATH_OPS
+const struct datapath_ops *datapath_ops_of(const struct datapath_type *type); /* NULL: none of the list */

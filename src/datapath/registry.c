@@ -2,21 +2,17 @@
 
 #include "datapath/datapath.h"
 
-extern const struct datapath_ops datapath_builtin, datapath_vhost_net, datapath_vhost_user, datapath_vdpa;
+#define ROW(type) {&datapath_type_##type, &datapath_##type},
 
-const struct datapath_ops *datapath_ops_of(enum datapath_type type)
+const struct datapath_ops *datapath_ops_of(const struct datapath_type *type)
 {
-	switch (type) {
-	case DATAPATH_BUILTIN:
-		return &datapath_builtin;
-	case DATAPATH_VHOST_NET:
-		return &datapath_vhost_net;
-	case DATAPATH_VHOST_USER:
-		return &datapath_vhost_user;
-	case DATAPATH_VDPA:
-		return &datapath_vdpa;
-	case DATAPATH_TYPES:
-		break;
-	}
+	static const struct {
+		const struct datapath_type *type;
+		const struct datapath_ops *ops;
+	} rows[] = {ALL_DATAPATH_TYPES(ROW)};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (rows[i].type == type)
+			return rows[i].ops;
 	return NULL;
 }

@@ -63,7 +63,10 @@ struct fabric_ops {
 	void (*announce)(struct fabric_port *p, const uint8_t *mac);
 };
 
-const struct fabric_ops *fabric_ops_of(enum fabric_type type); /* NULL: not built in */
+#define DECLARE_FABRIC_OPS(type) extern const struct fabric_ops fabric_##type;
+ALL_FABRIC_TYPES(DECLARE_FABRIC_OPS)
+#undef DECLARE_FABRIC_OPS
+const struct fabric_ops *fabric_ops_of(const struct fabric_type *type); /* NULL: none of the list */
 
 void fabric_answer(struct fabric *f, uint64_t call, int r, const struct err *err);
 void fabric_port_answer(struct fabric_port *p, uint64_t call, int r, const struct err *err);

@@ -2,15 +2,17 @@
 
 #include "fabric/provider.h"
 
-extern const struct fabric_ops fabric_builtin, fabric_bridge;
+#define ROW(type) {&fabric_type_##type, &fabric_##type},
 
-const struct fabric_ops *fabric_ops_of(enum fabric_type type)
+const struct fabric_ops *fabric_ops_of(const struct fabric_type *type)
 {
-	switch (type) {
-	case FABRIC_BUILTIN:
-		return &fabric_builtin;
-	case FABRIC_BRIDGE:
-		return &fabric_bridge;
-	}
+	static const struct {
+		const struct fabric_type *type;
+		const struct fabric_ops *ops;
+	} rows[] = {ALL_FABRIC_TYPES(ROW)};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (rows[i].type == type)
+			return rows[i].ops;
 	return NULL;
 }

@@ -39,7 +39,7 @@ int enforce_refuse(uint32_t lacking, const struct datapath_pref *pref, const cha
 
 	if (asker == ENFORCE_GUEST)
 		return err_set(err, EOPNOTSUPP, n->field, "the host's datapath %s cannot enforce %s",
-			       datapath_type_name(pref->type), n->what);
+			       pref->type->base.name, n->what);
 	datapath_pref_text(pref, text);
 	return err_set(err, EOPNOTSUPP, asker == ENFORCE_LIST ? "datapaths" : n->field,
 		       "the datapath %.100s of %.40s cannot enforce %s: %s, or choose another datapath", text,

@@ -35,26 +35,30 @@ struct memory {
 	struct err err;
 };
 
+/* Of a datapath whose rings vpfd reads itself. */
+static struct datapath_list control_list(void)
+{
+	return (struct datapath_list){.n = 1, .pref = {{.type = datapath_type_of_control()}}};
+}
+
 struct datapath_list model_list_in_force(const struct pf_settings *pf, const struct model_fabric *fabric,
 					 unsigned int fn, const struct function_settings *s)
 {
-	struct datapath_list builtin = {.n = 1, .pref = {{.type = DATAPATH_BUILTIN}}};
-
 	if (s->datapaths.n)
 		return s->datapaths;
 	/* The list is meant for VFs. The PF's own rings bring the guest's requests, which only vpfd can read.
 	 */
 	if (fn == VPF_FUNCTION_PF && pf->policy.guest_control && fabric->control)
-		return builtin;
+		return control_list();
 	return pf->datapaths;
 }
 
 void model_fabric_learn(struct model *m, struct model_fabric *f)
 {
-	struct datapath_list builtin = {.n = 1, .pref = {{.type = DATAPATH_BUILTIN}}};
+	struct datapath_list list = control_list();
 	struct datapath_ability ability = {0};
 
-	f->control = !m->ops->list_check(m->dp, f->s.name, 1, &builtin, &ability, NULL) &&
+	f->control = list.pref[0].type && !m->ops->list_check(m->dp, f->s.name, 1, &list, &ability, NULL) &&
 		     ability.enforces[0] & CAN_CONTROL;
 }
 
@@ -214,74 +218,125 @@ void model_datapath_refused(const struct model *m, struct model_pf *pf)
 			  "so it is with %u of its functions", n);
 }
 
-struct path_row {
-	char path[108];
+/* A value that no two functions share, as it is for one of them. */
+struct value_row {
+	char value[PARAM_TEXT_MAX];
+	const struct param *param;
 	const char *pf;
 	unsigned int fn;
 };
 
-struct path_table {
-	struct path_row *rows;
+struct value_table {
+	struct value_row *rows;
 	size_t n, room;
 };
 
-static int add_paths(struct path_table *t, const struct model *m, const struct candidate *c, struct err *err)
+static int add_row(struct value_table *t, const struct value_row *row, struct err *err)
+{
+	if (t->n == t->room) {
+		size_t room = t->room ? 2 * t->room : 64;
+		struct value_row *rows = reallocarray(t->rows, room, sizeof(*rows));
+
+		if (!rows)
+			return err_set(err, ENOMEM, NULL, "out of memory");
+		t->rows = rows;
+		t->room = room;
+	}
+	t->rows[t->n++] = *row;
+	return 0;
+}
+
+static bool in_directory(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	return !strncmp(path, dir, n) && path[n] == '/';
+}
+
+static int add_value(struct value_table *t, const struct model *m, const struct candidate *c,
+		     const struct datapath_pref *pref, const struct param *p, struct err *err)
+{
+	struct value_row row = {.param = p, .pf = c->pf->name, .fn = c->fn};
+	const char *text = param_text(&pref->params, p);
+	int r = 0;
+
+	if (p->flags & PARAM_TEMPLATE)
+		r = datapath_expand(text, c->pf->name, c->fn, row.value, err);
+	else
+		snprintf(row.value, sizeof(row.value), "%s", text);
+	if (r < 0)
+		return r;
+	if (p->form == PARAM_PATH && in_directory(row.value, m->run_dir))
+		return err_set(
+			err, EINVAL, "datapaths",
+			"%s is in vpfd's own directory, where its functions' sockets are: choose the back-end's",
+			row.value);
+	return add_row(t, &row, err);
+}
+
+static bool is_exclusive(const struct datapath_pref *pref, const struct param *p)
+{
+	return p->flags & PARAM_EXCLUSIVE && param_given(&pref->params, p);
+}
+
+static int add_values(struct value_table *t, const struct model *m, const struct candidate *c,
+		      struct err *err)
 {
 	struct datapath_list list = model_list_in_force(c->pf, c->fabric, c->fn, c->s);
+	int r = 0;
 
-	for (unsigned int i = 0; i < list.n; i++) {
-		size_t dir = strlen(m->run_dir);
-		struct path_row row = {.pf = c->pf->name, .fn = c->fn};
-		int r;
+	for (unsigned int i = 0; i < list.n; i++)
+		for (const struct param *p = list.pref[i].type->base.params; !r && p && p->name; p++)
+			if (is_exclusive(&list.pref[i], p))
+				r = add_value(t, m, c, &list.pref[i], p, err);
+	return r;
+}
 
-		if (list.pref[i].type != DATAPATH_VHOST_USER)
-			continue;
-		r = datapath_pref_path(&list.pref[i], c->pf->name, c->fn, row.path, err);
-		if (r < 0)
-			return r;
-		if (!strncmp(row.path, m->run_dir, dir) && row.path[dir] == '/')
-			return err_set(
-				err, EINVAL, "datapaths",
-				"%s is in vpfd's own directory, where its functions' sockets are: choose the back-end's",
-				row.path);
-		if (t->n == t->room) {
-			size_t room = t->room ? 2 * t->room : 64;
-			struct path_row *rows = reallocarray(t->rows, room, sizeof(*rows));
-
-			if (!rows)
-				return err_set(err, ENOMEM, NULL, "out of memory");
-			t->rows = rows;
-			t->room = room;
-		}
-		t->rows[t->n++] = row;
-	}
-	return 0;
+static bool same_value(const struct value_row *a, const struct value_row *b)
+{
+	return a->param == b->param && !strcmp(a->value, b->value);
 }
 
 static int compare_rows(const void *a, const void *b)
 {
-	const struct path_row *x = a, *y = b;
-	int r = strcmp(x->path, y->path);
+	const struct value_row *x = a, *y = b;
+	int r = strcmp(x->value, y->value);
 
+	if (!r && x->param != y->param)
+		r = x->param < y->param ? -1 : 1;
 	return r ? r : strcmp(x->pf, y->pf) ? strcmp(x->pf, y->pf) : (int)x->fn - (int)y->fn;
 }
 
-static bool has_paths(const struct datapath_list *list)
+static bool has_exclusive(const struct datapath_list *list)
 {
 	for (unsigned int i = 0; i < list->n; i++)
-		if (list->pref[i].type == DATAPATH_VHOST_USER)
-			return true;
+		for (const struct param *p = list->pref[i].type->base.params; p && p->name; p++)
+			if (is_exclusive(&list->pref[i], p))
+				return true;
 	return false;
 }
 
-/* No two functions share a back-end's socket: it serves one connection. As the virtual PF of the name of `ps`
- * would be, with `changed` (NULL: none) for its function `changed_fn`, beside all others. */
-static int check_paths(const struct model *m, const struct pf_settings *ps, const struct model_fabric *fabric,
-		       const struct model_function *functions, unsigned int changed_fn,
-		       const struct function_settings *changed, struct err *err)
+static int refuse_shared(const struct value_row *a, const struct value_row *b, struct err *err)
 {
-	struct path_table t = {0};
-	char a[64], b[64];
+	struct pf_settings one = {0}, other = {0};
+	struct candidate x = {.pf = &one, .fn = a->fn}, y = {.pf = &other, .fn = b->fn};
+	char first[64], second[64];
+
+	snprintf(one.name, sizeof(one.name), "%s", a->pf);
+	snprintf(other.name, sizeof(other.name), "%s", b->pf);
+	return err_set(
+		err, EINVAL, "datapaths",
+		"%s and %s would share the %s %.90s, which serves one: write {pf} and {vf} into the %s",
+		name_of(&x, first), name_of(&y, second), a->param->what, a->value, a->param->name);
+}
+
+/* No two functions share what serves one, such as a back-end's socket. As the virtual PF of the name of `ps`
+ * would be, with `changed` (NULL: none) for its function `changed_fn`, beside all others. */
+static int check_exclusive(const struct model *m, const struct pf_settings *ps,
+			   const struct model_fabric *fabric, const struct model_function *functions,
+			   unsigned int changed_fn, const struct function_settings *changed, struct err *err)
+{
+	struct value_table t = {0};
 	int r = 0;
 
 	for (unsigned int i = 0; !r && i < m->pfs_n; i++) {
@@ -292,7 +347,7 @@ static int check_paths(const struct model *m, const struct pf_settings *ps, cons
 		for (unsigned int fn = 0; !r && fn <= pf->s.vfs; fn++) {
 			struct candidate c = candidate_of(pf, fn);
 
-			r = add_paths(&t, m, &c, err);
+			r = add_values(&t, m, &c, err);
 		}
 	}
 	for (unsigned int fn = 0; !r && fn <= ps->vfs; fn++) {
@@ -301,24 +356,13 @@ static int check_paths(const struct model *m, const struct pf_settings *ps, cons
 				      .fn = fn,
 				      .s = changed && fn == changed_fn ? changed : &functions[fn].s};
 
-		r = add_paths(&t, m, &c, err);
+		r = add_values(&t, m, &c, err);
 	}
 	if (!r && t.n > 1)
 		qsort(t.rows, t.n, sizeof(*t.rows), compare_rows);
-	for (size_t i = 1; !r && i < t.n; i++) {
-		struct pf_settings one = {0}, other = {0};
-		struct candidate x = {.pf = &one, .fn = t.rows[i - 1].fn},
-				 y = {.pf = &other, .fn = t.rows[i].fn};
-
-		if (strcmp(t.rows[i - 1].path, t.rows[i].path) != 0)
-			continue;
-		snprintf(one.name, sizeof(one.name), "%s", t.rows[i - 1].pf);
-		snprintf(other.name, sizeof(other.name), "%s", t.rows[i].pf);
-		r = err_set(
-			err, EINVAL, "datapaths",
-			"%s and %s would share the socket %.90s, which serves one: write {pf} and {vf} into the path",
-			name_of(&x, a), name_of(&y, b), t.rows[i].path);
-	}
+	for (size_t i = 1; !r && i < t.n; i++)
+		if (same_value(&t.rows[i - 1], &t.rows[i]))
+			r = refuse_shared(&t.rows[i - 1], &t.rows[i], err);
 	free(t.rows);
 	return r;
 }
@@ -328,7 +372,7 @@ int model_datapath_check_pf(const struct model *m, const struct pf_settings *s,
 			    const struct model_function *functions, struct err *err)
 {
 	struct memory memory = {0};
-	bool paths = has_paths(&s->datapaths);
+	bool exclusive = has_exclusive(&s->datapaths);
 
 	for (unsigned int fn = 0; fn <= s->vfs; fn++) {
 		struct candidate after = {.pf = s, .fabric = fabric, .fn = fn, .s = &functions[fn].s}, before;
@@ -339,9 +383,9 @@ int model_datapath_check_pf(const struct model *m, const struct pf_settings *s,
 		r = check(m, pf ? &before : NULL, &after, ENFORCE_SETTING, &memory, err);
 		if (r < 0)
 			return r;
-		paths |= has_paths(&functions[fn].s.datapaths);
+		exclusive |= has_exclusive(&functions[fn].s.datapaths);
 	}
-	return paths ? check_paths(m, s, fabric, functions, 0, NULL, err) : 0;
+	return exclusive ? check_exclusive(m, s, fabric, functions, 0, NULL, err) : 0;
 }
 
 int model_datapath_check_function(const struct model *m, const struct model_pf *pf, unsigned int fn,
@@ -357,8 +401,8 @@ int model_datapath_check_function(const struct model *m, const struct model_pf *
 	if (r < 0 || guest)
 		return r;
 	list = model_list_in_force(&pf->s, pf->fabric, fn, s);
-	return has_paths(&list) && !datapath_list_equal(&s->datapaths, &pf->fn[fn].s.datapaths)
-		       ? check_paths(m, &pf->s, pf->fabric, pf->fn, fn, s, err)
+	return has_exclusive(&list) && !datapath_list_equal(&s->datapaths, &pf->fn[fn].s.datapaths)
+		       ? check_exclusive(m, &pf->s, pf->fabric, pf->fn, fn, s, err)
 		       : 0;
 }
 

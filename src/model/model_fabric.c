@@ -5,9 +5,24 @@
 
 #include "model/model_change.h"
 #include "model/model_private.h"
+#include "settings/fabric_json.h"
 #include "settings/json_build.h"
-#include "settings/settings_json.h"
 #include "settings/validate.h"
+
+/* No two fabrics of a type have the same value of an exclusive parameter. */
+static int check_exclusive(const struct fabric_settings *s, const struct fabric_settings *other,
+			   struct err *err)
+{
+	if (s->type != other->type)
+		return 0;
+	for (const struct param *p = s->type->base.params; p && p->name; p++)
+		if (p->flags & PARAM_EXCLUSIVE && param_given(&s->params, p) &&
+		    param_equal(&s->params, &other->params, p))
+			return err_set(err, EBUSY, p->name,
+				       "%s is already the %s of the fabric %s: choose another",
+				       param_text(&s->params, p), p->what, other->name);
+	return 0;
+}
 
 int model_fabric_check(const struct model *m, const struct fabric_settings *s,
 		       const struct model_fabric *self, struct err *err)
@@ -24,10 +39,9 @@ int model_fabric_check(const struct model *m, const struct fabric_settings *s,
 		if (!strcmp(f->s.name, s->name))
 			return err_set(err, EEXIST, "name",
 				       "there is already a fabric %s: choose another name", s->name);
-		if (s->type == FABRIC_BRIDGE && f->s.type == FABRIC_BRIDGE && !strcmp(f->s.bridge, s->bridge))
-			return err_set(err, EBUSY, "bridge",
-				       "%s is the bridge of the fabric %s: fabrics do not share bridges",
-				       s->bridge, f->s.name);
+		r = check_exclusive(s, &f->s, err);
+		if (r < 0)
+			return r;
 		if (s->uplink != UPLINK_NONE && f->s.uplink != UPLINK_NONE &&
 		    !strcmp(f->s.uplink_name, s->uplink_name))
 			return err_set(err, EBUSY, "uplink.name",
@@ -266,6 +280,7 @@ static int add_commit(struct model_change *c, struct err *err)
 {
 	struct model_fabric *f = add_of(c)->f;
 	struct model *m = c->m;
+	char type[256];
 	int r;
 
 	f->coming = false;
@@ -278,9 +293,9 @@ static int add_commit(struct model_change *c, struct err *err)
 	add_of(c)->f = NULL;
 	f->adding = NULL;
 	model_reportf(m, EVENT_FABRIC_ADDED, LOG_LVL_NOTICE, f->s.name, NULL, -1, NULL,
-		      "fabric added, type %s%s%s, uplink %s%s%s", fabric_type_name(f->s.type),
-		      f->s.bridge[0] ? " " : "", f->s.bridge, uplink_type_name(f->s.uplink),
-		      f->s.uplink == UPLINK_NONE ? "" : " ", f->s.uplink_name);
+		      "fabric added, type %s, uplink %s%s%s",
+		      type_text(&f->s.type->base, &f->s.params, type, sizeof(type)),
+		      uplink_type_name(f->s.uplink), f->s.uplink == UPLINK_NONE ? "" : " ", f->s.uplink_name);
 	return 0;
 }
 
@@ -348,6 +363,20 @@ static json_t *fabric_difference(const struct fabric_settings *before, const str
 	return changed;
 }
 
+/* Its type, and parameters that say so, cannot change once a fabric is added. */
+static int check_fixed(const struct fabric_settings *before, const struct fabric_settings *after,
+		       struct err *err)
+{
+	const char *changed = before->type != after->type ? "type" : NULL;
+
+	for (const struct param *p = before->type->base.params; !changed && p && p->name; p++)
+		if (p->flags & PARAM_FIXED && !param_equal(&before->params, &after->params, p))
+			changed = p->name;
+	return changed ? err_set(err, EINVAL, changed,
+				 "cannot be changed: delete the fabric and add it again")
+		       : 0;
+}
+
 static int fabric_set_check(const struct model *m, const struct model_fabric *f,
 			    const struct fabric_settings *s, struct err *err)
 {
@@ -355,10 +384,7 @@ static int fabric_set_check(const struct model *m, const struct model_fabric *f,
 
 	if (r < 0)
 		return r;
-	if (s->type != f->s.type || strcmp(s->bridge, f->s.bridge) != 0)
-		return err_set(err, EINVAL, s->type != f->s.type ? "type" : "bridge",
-			       "cannot be changed: delete the fabric and add it again");
-	return 0;
+	return check_fixed(&f->s, s, err);
 }
 
 /* A change of a fabric. */

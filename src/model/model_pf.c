@@ -378,6 +378,7 @@ static int pf_save(struct model *m, struct model_pf *pf, const struct pf_state *
 	bool new_vm;
 	int r;
 
+	after->vm = before->vm;
 	r = model_vm_get(m, after->s.vm, &after->vm, err);
 	if (r < 0)
 		return r;

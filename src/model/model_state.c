@@ -23,9 +23,11 @@
 
 #include "model/model_private.h"
 #include "model/policy.h"
+#include "settings/fabric_json.h"
+#include "settings/function_fields.h"
 #include "settings/json_build.h"
 #include "settings/mac.h"
-#include "settings/settings_json.h"
+#include "settings/pf_fields.h"
 #include "settings/validate.h"
 #include "util/buffer.h"
 #include "vhost/vhost_user.h"
@@ -245,7 +247,9 @@ static int read_fabric(struct model *m, const json_t *o, struct err *err)
 	int r;
 
 	fabric_settings_init(&s, json_string_value(json_object_get(o, "name")));
-	fabric_settings_read(o, &s);
+	r = fabric_settings_read(o, &s, err);
+	if (r < 0)
+		return r;
 	r = model_fabric_check(m, &s, NULL, err);
 	if (r < 0)
 		return r;

@@ -8,10 +8,13 @@
 #include "settings/json_build.h"
 #include "settings/mac.h"
 
-#define for_each_field(row, rows)                                                                            \
-	for (const struct json_field *row = (rows); (row)->name; (row)++)                                    \
-		if (!(row)->field) {                                                                         \
-		} else
+/* The first row from `row` on that has a field; NULL: none. */
+static const struct json_field *field_row(const struct json_field *row)
+{
+	while (row->name && !row->field)
+		row++;
+	return row->name ? row : NULL;
+}
 
 static void *member(const struct json_field *row, void *s)
 {
@@ -103,13 +106,13 @@ static int number_check(const struct json_field *row, const void *at, const char
 
 const struct field_kind field_number = {.read = number_read, .write = number_write, .check = number_check};
 
-/* -1: there is none, which the table's check has excluded. */
-static int choice_of(const struct json_field *row, const json_t *v)
+/* By position; the table's check has seen to it that there is one. */
+static uint32_t choice_of(const struct json_field *row, const json_t *v)
 {
-	for (int i = 0; row->choices[i]; i++)
+	for (uint32_t i = 0; row->choices[i]; i++)
 		if (!strcmp(row->choices[i], json_string_value(v)))
 			return i;
-	return -1;
+	return 0;
 }
 
 static uint32_t count_choices(const struct json_field *row)
@@ -126,7 +129,7 @@ static int choice_read(const struct json_field *row, const json_t *v, void *at, 
 {
 	(void)path;
 	(void)err;
-	store(row, at, (uint32_t)choice_of(row, v));
+	store(row, at, choice_of(row, v));
 	return 0;
 }
 
@@ -256,8 +259,7 @@ const struct field_kind field_object = {.read = object_read, .write = object_wri
 
 void fields_init(const struct json_field *rows, void *s)
 {
-	for_each_field(row, rows)
-	{
+	for (const struct json_field *row = field_row(rows); row; row = field_row(row + 1)) {
 		if (row->field->kind == &field_object)
 			fields_init(row->fields, member(row, s));
 		else if (row->field->kind->init)
@@ -278,7 +280,9 @@ static bool equal(const struct json_field *row, const void *s, const void *t)
 
 bool fields_equal(const struct json_field *rows, const void *a, const void *b)
 {
-	for_each_field(row, rows) if (!equal(row, a, b)) return false;
+	for (const struct json_field *row = field_row(rows); row; row = field_row(row + 1))
+		if (!equal(row, a, b))
+			return false;
 	return true;
 }
 
@@ -292,8 +296,7 @@ int fields_read(const struct json_field *rows, const json_t *o, const char *pref
 {
 	char path[64];
 
-	for_each_field(row, rows)
-	{
+	for (const struct json_field *row = field_row(rows); row; row = field_row(row + 1)) {
 		const json_t *v = json_object_get(o, row->name);
 		int r = 0;
 
@@ -309,8 +312,7 @@ int fields_check(const struct json_field *rows, const void *s, const char *prefi
 {
 	char path[64];
 
-	for_each_field(row, rows)
-	{
+	for (const struct json_field *row = field_row(rows); row; row = field_row(row + 1)) {
 		int r = 0;
 
 		if (row->field->kind->check)
@@ -330,7 +332,8 @@ json_t *fields_json(const struct json_field *rows, const void *s)
 {
 	json_t *o = json_object();
 
-	for_each_field(row, rows) json_put(&o, row->name, value_json(row, s));
+	for (const struct json_field *row = field_row(rows); row; row = field_row(row + 1))
+		json_put(&o, row->name, value_json(row, s));
 	return o;
 }
 
@@ -338,14 +341,15 @@ json_t *fields_difference(const struct json_field *rows, const void *from, const
 {
 	json_t *o = json_object();
 
-	for_each_field(row, rows) if (!equal(row, from, to)) json_put(&o, row->name, value_json(row, to));
+	for (const struct json_field *row = field_row(rows); row; row = field_row(row + 1))
+		if (!equal(row, from, to))
+			json_put(&o, row->name, value_json(row, to));
 	return o;
 }
 
 void fields_show(const struct json_field *rows, const void *s, json_t **object)
 {
-	for_each_field(row, rows)
-	{
+	for (const struct json_field *row = field_row(rows); row; row = field_row(row + 1)) {
 		const struct field_kind *kind = row->field->kind;
 
 		json_put(object, row->field->shown ? row->field->shown : row->name,
@@ -357,21 +361,26 @@ uint32_t fields_guest_changes(const struct json_field *rows, const void *a, cons
 {
 	uint32_t set = 0;
 
-	for_each_field(row, rows) if (row->field->guest && !equal(row, a, b)) set |= row->field->guest;
+	for (const struct json_field *row = field_row(rows); row; row = field_row(row + 1))
+		if (row->field->guest && !equal(row, a, b))
+			set |= row->field->guest;
 	return set;
 }
 
 void fields_guest_merge(const struct json_field *rows, uint32_t mask, const void *from, void *to)
 {
-	for_each_field(row, rows) if (row->field->guest & mask)
-		memcpy(member(row, to), member_of(row, from), row->field->size);
+	for (const struct json_field *row = field_row(rows); row; row = field_row(row + 1))
+		if (row->field->guest & mask)
+			memcpy(member(row, to), member_of(row, from), row->field->size);
 }
 
 json_t *fields_guest_json(const struct json_field *rows, uint32_t mask, const void *s)
 {
 	json_t *o = json_object();
 
-	for_each_field(row, rows) if (row->field->guest & mask) json_put(&o, row->name, value_json(row, s));
+	for (const struct json_field *row = field_row(rows); row; row = field_row(row + 1))
+		if (row->field->guest & mask)
+			json_put(&o, row->name, value_json(row, s));
 	return o;
 }
 
@@ -388,8 +397,7 @@ uint32_t fields_needs(const struct json_field *rows, const void *s)
 {
 	uint32_t needs = 0;
 
-	for_each_field(row, rows)
-	{
+	for (const struct json_field *row = field_row(rows); row; row = field_row(row + 1)) {
 		const struct field *f = row->field;
 
 		if (f->needs)
@@ -402,7 +410,9 @@ uint32_t fields_needs(const struct json_field *rows, const void *s)
 
 const struct field_need *fields_need_of(const struct json_field *rows, uint32_t can)
 {
-	for_each_field(row, rows) for (const struct field_need *n = row->field->need; n->can;
-				       n++) if (n->can == can) return n;
+	for (const struct json_field *row = field_row(rows); row; row = field_row(row + 1))
+		for (const struct field_need *n = row->field->need; n->can; n++)
+			if (n->can == can)
+				return n;
 	return NULL;
 }

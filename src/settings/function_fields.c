@@ -7,8 +7,9 @@
 #include <string.h>
 
 #include "settings/can.h"
+#include "settings/datapath_json.h"
+#include "settings/fabric_json.h"
 #include "settings/pf_fields.h"
-#include "settings/settings_json.h"
 #include "settings/vlan_set.h"
 
 static const char *const vlan_mode_choices[] = {"none", "access", "trunk", NULL};

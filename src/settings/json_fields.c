@@ -15,30 +15,59 @@ static const char *const kind_names[] = {
 	[JSON_KIND_MAC] = "mac",      [JSON_KIND_OBJECT] = "object", [JSON_KIND_ARRAY] = "array",
 };
 
-static const struct json_field *find(const struct json_field *fields, const char *name)
-{
-	for (; fields->name; fields++) {
-		const struct json_field *found = fields;
+/* Goes through the rows of a table, also those of tables within it, and those that are made. */
+struct walk {
+	const struct json_field *row,
+		*outer; /* outer: where it goes on after the table within; NULL: not in one */
+	unsigned int n; /* rows made in this place */
+	struct json_made made;
+};
 
-		if (fields->rows)
-			found = find(fields->rows, name);
-		else if (strcmp(fields->name, name) != 0)
-			continue;
-		if (found)
-			return found;
+/* NULL: that was the last one. A row that was made lasts until the next call. */
+static const struct json_field *next_row(struct walk *w)
+{
+	for (;;) {
+		if (!w->row->name && !w->row->make) {
+			if (!w->outer)
+				return NULL;
+			w->row = w->outer;
+			w->outer = NULL;
+		} else if (w->row->rows) {
+			w->outer = w->row + 1;
+			w->row = w->row->rows;
+		} else if (!w->row->make) {
+			return w->row++;
+		} else if (w->row->make(w->n++, &w->made)) {
+			return &w->made.field;
+		} else {
+			w->n = 0;
+			w->row++;
+		}
 	}
-	return NULL;
 }
 
-/* Appends ", a, b, c" for error texts, cut where the text ends; returns its length. */
-static size_t add_names(const struct json_field *fields, char *buf, size_t n, size_t size)
+/* As next_row(). */
+static const struct json_field *find(struct walk *w, const char *name)
 {
-	for (; fields->name && n < size; fields++)
-		if (fields->rows)
-			n = add_names(fields->rows, buf, n, size);
-		else
-			n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? ", " : "", fields->name);
-	return n;
+	const struct json_field *f;
+
+	while ((f = next_row(w)))
+		if (!strcmp(f->name, name))
+			break;
+	return f;
+}
+
+/* "a, b, c" for error texts; cut where the text ends. */
+static const char *list_names(const struct json_field *fields, char *buf, size_t size)
+{
+	struct walk w = {.row = fields};
+	const struct json_field *f;
+	size_t n = 0;
+
+	buf[0] = '\0';
+	while (n < size && (f = next_row(&w)))
+		n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? ", " : "", f->name);
+	return buf;
 }
 
 const char *json_choices_text(const char *const *choices, char *buf, size_t size)
@@ -140,28 +169,12 @@ static int check_value(const json_t *v, const struct json_field *f, const char *
 	return err_set(err, EINVAL, path, "has no known kind");
 }
 
-static int check_required(const json_t *o, const struct json_field *fields, const char *prefix,
-			  struct err *err)
-{
-	char path[sizeof(err->field)];
-
-	for (const struct json_field *f = fields; f->name; f++) {
-		int r = f->rows ? check_required(o, f->rows, prefix, err) : 0;
-
-		if (r < 0)
-			return r;
-		if (!(f->flags & JSON_REQUIRED) || json_object_get(o, f->name))
-			continue;
-		snprintf(path, sizeof(path), "%s%s%s", prefix, *prefix ? "." : "", f->name);
-		return err_set(err, EINVAL, path, "is missing");
-	}
-	return 0;
-}
-
 int json_fields_check(const json_t *o, const struct json_field *fields, const char *prefix, struct err *err)
 {
 	const char *dot = *prefix ? "." : "", *name;
 	char path[sizeof(err->field)];
+	struct walk w = {.row = fields};
+	const struct json_field *f;
 	const json_t *v;
 	int r;
 
@@ -170,21 +183,37 @@ int json_fields_check(const json_t *o, const struct json_field *fields, const ch
 
 	/* jansson's iterators take a mutable object, which they do not change. */
 	json_object_foreach ((json_t *)o, name, v) {
-		const struct json_field *f = find(fields, name);
-		char known[160] = "";
+		struct walk named = {.row = fields};
+		char known[160];
 
+		f = find(&named, name);
 		snprintf(path, sizeof(path), "%s%s%.40s", prefix, dot, name);
-		if (!f && !fields->name)
+		if (!f && !fields->name && !fields->make)
 			return err_set(err, EINVAL, path, "is unknown; there are no parameters here");
-		if (!f) {
-			add_names(fields, known, 0, sizeof(known));
-			return err_set(err, EINVAL, path, "is unknown; known are %s", known);
-		}
+		if (!f)
+			return err_set(err, EINVAL, path, "is unknown; known are %s",
+				       list_names(fields, known, sizeof(known)));
 		r = check_value(v, f, path, err);
 		if (r < 0)
 			return r;
 	}
-	return check_required(o, fields, prefix, err);
+	while ((f = next_row(&w))) {
+		if (!(f->flags & JSON_REQUIRED) || json_object_get(o, f->name))
+			continue;
+		snprintf(path, sizeof(path), "%s%s%s", prefix, dot, f->name);
+		return err_set(err, EINVAL, path, "is missing");
+	}
+	return 0;
+}
+
+int json_choice(const json_t *v, const char *const *choices)
+{
+	const char *s = json_string_value(v);
+
+	for (int i = 0; choices[i]; i++)
+		if (!strcmp(choices[i], s))
+			return i;
+	return 0;
 }
 
 static json_t *choices_json(const char *const *choices)
@@ -214,19 +243,13 @@ static json_t *describe(const struct json_field *f)
 	return o;
 }
 
-static void add_descriptions(json_t **list, const struct json_field *fields)
-{
-	for (const struct json_field *f = fields; f->name; f++)
-		if (f->rows)
-			add_descriptions(list, f->rows);
-		else
-			json_add(list, describe(f));
-}
-
 json_t *json_fields_describe(const struct json_field *fields)
 {
+	struct walk w = {.row = fields};
+	const struct json_field *f;
 	json_t *list = json_array();
 
-	add_descriptions(&list, fields);
+	while ((f = next_row(&w)))
+		json_add(&list, describe(f));
 	return list;
 }

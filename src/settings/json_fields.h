@@ -22,6 +22,7 @@ enum json_kind {
 #define JSON_NULLABLE 2U /* may be null */
 
 struct field; /* settings/fields.h */
+struct json_made;
 
 struct json_field {
 	const char *name; /* NULL ends a table */
@@ -34,7 +35,18 @@ struct json_field {
 	const char *doc;
 	const struct field *field; /* settings: how the value is kept; NULL: its reader's affair */
 	const struct json_field
-		*rows; /* not NULL: the rows of that table belong here, and this is none itself */
+		*rows; /* not NULL: the rows of that table belong here, and this is none itself; one deep */
+	/* Instead of all the above: rows that are made while the table is read stand here. False: there is no row i. */
+	bool (*make)(unsigned int i, struct json_made *ret);
+};
+
+#define JSON_MADE_CHOICES 16
+
+/* A row that was made, and what it points to. */
+struct json_made {
+	struct json_field field;
+	const char *choices[JSON_MADE_CHOICES + 1];
+	char doc[512];
 };
 
 /* All rows of another table, as a row. */
@@ -48,6 +60,8 @@ struct json_field {
  * for none). */
 int json_fields_check(const json_t *o, const struct json_field *fields, const char *prefix, struct err *err);
 
+/* Index of the choice that a string is; the check of the table has seen to it that it is one. */
+int json_choice(const json_t *v, const char *const *choices);
 /* "a, b or c" for error texts; cut where `buf` ends. Returns buf. */
 const char *json_choices_text(const char *const *choices, char *buf, size_t size);
 

@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "settings/can.h"
+#include "settings/datapath_json.h"
+#include "settings/fabric_json.h"
 #include "settings/json_build.h"
 #include "settings/mac.h"
-#include "settings/settings_json.h"
 #include "settings/vlan_set.h"
 
 static const char *const macs_choices[] = {"own", "list", "any", NULL};
@@ -48,7 +49,7 @@ static int datapaths_check(const struct json_field *row, const void *at, const c
 	if (list->n > VPF_MAX_DATAPATHS)
 		return err_set(err, EINVAL, path, "must have at most %d preferences", VPF_MAX_DATAPATHS);
 	for (unsigned int i = 0; i < list->n; i++)
-		if ((unsigned int)list->pref[i].type >= DATAPATH_TYPES)
+		if (!list->pref[i].type)
 			return err_set(err, EINVAL, path, "has a datapath of no known type");
 	return 0;
 }

@@ -2,6 +2,7 @@
 
 #include "settings/settings.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,7 +11,8 @@
 
 void fabric_settings_init(struct fabric_settings *s, const char *name)
 {
-	*s = (struct fabric_settings){.uplink = UPLINK_NONE, .ageing = 300, .max_learned = 256};
+	*s = (struct fabric_settings){
+		.type = fabric_type_default(), .uplink = UPLINK_NONE, .ageing = 300, .max_learned = 256};
 	snprintf(s->name, sizeof(s->name), "%s", name);
 }
 
@@ -18,7 +20,7 @@ void pf_settings_init(struct pf_settings *s, const char *name)
 {
 	*s = (struct pf_settings){.queue_pairs = 1, .spoofchk = true};
 	fields_init(pf_fields, s);
-	datapath_list_init(&s->datapaths, FABRIC_BUILTIN);
+	datapath_list_init(&s->datapaths, fabric_type_default());
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	snprintf(s->vm, sizeof(s->vm), "%s", name);
 }
@@ -29,10 +31,10 @@ void function_settings_init(struct function_settings *s)
 	fields_init(function_fields, s);
 }
 
-void datapath_list_init(struct datapath_list *list, enum fabric_type type)
+void datapath_list_init(struct datapath_list *list, const struct fabric_type *type)
 {
-	*list = (struct datapath_list){0};
-	if (type == FABRIC_BRIDGE)
-		list->pref[list->n++].type = DATAPATH_VHOST_NET;
-	list->pref[list->n++].type = DATAPATH_BUILTIN;
+	int r = datapath_list_parse(type->datapaths, list, NULL);
+
+	assert(!r); /* a text in the source, which a unit test has parsed */
+	(void)r;
 }

@@ -25,19 +25,12 @@
 #define VPF_MAX_POLICY_MACS 64      /* ranges in a policy's list */
 #define VPF_MAX_RATE        1000000 /* Mb/s */
 
-enum fabric_type {
-	FABRIC_BUILTIN, /* vpfd's own switch (default) */
-	FABRIC_BRIDGE,  /* a bridge of the kernel's */
-};
-
 enum uplink_type { UPLINK_NONE, UPLINK_TAP, UPLINK_NETDEV };
 
 struct fabric_settings {
 	char name[VPF_NAME_MAX];
-	enum fabric_type type; /* fixed when added */
-	/* bridge: its netdev, used if it is there, else made, and removed with the fabric if vpfd made it;
-	 * fixed when added; builtin: empty */
-	char bridge[IFNAMSIZ];
+	const struct fabric_type *type; /* fixed when added */
+	struct params params;           /* the type's own */
 	enum uplink_type uplink;
 	char uplink_name[IFNAMSIZ]; /* tap: the netdev to create; netdev: the one to use; none: empty */
 	bool learning;              /* learn source MACs of functions (default false) */
@@ -140,9 +133,8 @@ struct pf_settings {
 void fabric_settings_init(struct fabric_settings *s, const char *name);
 void pf_settings_init(struct pf_settings *s, const char *name);
 void function_settings_init(struct function_settings *s);
-/* What serves the functions on such a fabric unless something else is said: builtin; on a bridge
- * vhost-net,builtin. */
-void datapath_list_init(struct datapath_list *list, enum fabric_type type);
+/* What serves the functions on such a fabric where nothing else is said. */
+void datapath_list_init(struct datapath_list *list, const struct fabric_type *type);
 
 static inline bool vlan_trunk_allows(const struct vlan_settings *v, uint16_t vid)
 {

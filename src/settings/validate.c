@@ -41,6 +41,32 @@ static bool ifname_ok(const char *name)
 	return true;
 }
 
+static int not_ifname(const char *field, struct err *err)
+{
+	return err_set(
+		err, EINVAL, field,
+		"must name a network interface: 1 to %d visible ASCII characters without '/', ':' and '%%'",
+		IFNAMSIZ - 1);
+}
+
+static int validate_fabric_type(const struct fabric_settings *s, struct err *err)
+{
+	char names[128];
+
+	if (!s->type)
+		return err_set(err, EINVAL, "type", "must be %s",
+			       type_names(fabric_types, "or", names, sizeof(names)));
+	for (const struct param *p = s->type->base.params; p && p->name; p++) {
+		if (p->form != PARAM_NETDEV || !param_given(&s->params, p))
+			continue;
+		if (!ifname_ok(param_text(&s->params, p)))
+			return not_ifname(p->name, err);
+		if (s->uplink != UPLINK_NONE && !strcmp(param_text(&s->params, p), s->uplink_name))
+			return err_set(err, EINVAL, "uplink.name", "cannot be the %s itself", p->what);
+	}
+	return s->type->check ? s->type->check(s, err) : 0;
+}
+
 int validate_fabric(const struct fabric_settings *s, struct err *err)
 {
 	int r = validate_name(s->name, "name", err);
@@ -50,22 +76,10 @@ int validate_fabric(const struct fabric_settings *s, struct err *err)
 	if (s->uplink == UPLINK_NONE && s->uplink_name[0])
 		return err_set(err, EINVAL, "uplink.name", "an uplink of type none has no name");
 	if (s->uplink != UPLINK_NONE && !ifname_ok(s->uplink_name))
-		return err_set(
-			err, EINVAL, "uplink.name",
-			"must name a network interface: 1 to %d visible ASCII characters without '/', ':' and '%%'",
-			IFNAMSIZ - 1);
-	if (s->type != FABRIC_BUILTIN && s->type != FABRIC_BRIDGE)
-		return err_set(err, EINVAL, "type", "must be builtin or bridge");
-	if (s->type == FABRIC_BUILTIN && s->bridge[0])
-		return err_set(err, EINVAL, "bridge",
-			       "belongs to a fabric of type bridge, not of type builtin");
-	if (s->type == FABRIC_BRIDGE && !ifname_ok(s->bridge))
-		return err_set(
-			err, EINVAL, "bridge",
-			"must name the bridge, which is made if there is none: 1 to %d visible ASCII characters without '/', ':' and '%%'",
-			IFNAMSIZ - 1);
-	if (s->type == FABRIC_BRIDGE && s->uplink != UPLINK_NONE && !strcmp(s->bridge, s->uplink_name))
-		return err_set(err, EINVAL, "uplink.name", "cannot be the bridge itself");
+		return not_ifname("uplink.name", err);
+	r = validate_fabric_type(s, err);
+	if (r < 0)
+		return r;
 	if (s->ageing < 1 || s->ageing > 1000000)
 		return err_set(err, EINVAL, "ageing", "must be 1 to 1000000 seconds");
 	if (s->max_learned > 65536)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "datapath/vhost_user/datapath_vhost_user.h"
+#include "datapath/vhost_user/params.h"
 #include "vhost/vhost_user_priv.h"
 #include "vhost/virtio.h"
 
@@ -358,7 +359,7 @@ static size_t step(struct datapath *dp, const uint8_t *p, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct datapath_pref pref = {.type = DATAPATH_VHOST_USER};
+	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
 	struct datapath_open args = {
 		.event = event,
 		.pref = &pref,
@@ -371,7 +372,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct datapath *dp;
 	enum state last;
 
-	memcpy(pref.path, path, sizeof(path));
+	memcpy(((struct vhost_user_params *)(void *)pref.params.bytes)->path, path, sizeof(path));
 	state = NEW;
 	n_rings = 0;
 	for (unsigned int q = 0; q < QUEUES; q++) {

@@ -668,6 +668,12 @@ def test_candidates(fake: FakeVpfd) -> None:
     assert candidates(fake, "vpfctl vf set pf0 1 --datapath d") == ["default"]
     assert candidates(fake, "vpfctl pf add x --datapath vhost-net,b") == ["vhost-net,builtin"]
     assert candidates(fake, "vpfctl pf add x --datapath vhost-net,d") == []
+    assert candidates(fake, "vpfctl pf add x --datapath vhost-user:") == ["path=", "server=", "offload="]
+    assert candidates(fake, "vpfctl pf add x --datapath builtin,vhost-user:path=/b/{vf}:") == ["server=", "offload="]
+    assert candidates(fake, "vpfctl pf add x --datapath vhost-user:path=/b:o=/x:server=o") == ["on", "off"]
+    assert candidates(fake, "vpfctl pf add x --datapath vdpa:m") == ["mgmtdev="]
+    assert candidates(fake, "vpfctl pf add x --datapath nic:") == []
+    assert candidates(fake, "vpfctl fabric set f0 --b") == []  # fixed when added
     assert candidates(fake, "vpfctl vf list ") == ["pf0"]
     # nothing to offer
     assert candidates(fake, "vpfctl nonsense ") == []

@@ -273,13 +273,12 @@ static int fake_open(const struct datapath_open *args, struct datapath **ret, st
 	.name = (n), .features = fake_features, .open = fake_open, .prepare = fake_prepare,                  \
 	.start = fake_start, .stop = fake_stop, .close = fake_close, .ring_enable = fake_enable,             \
 	.ring_call = fake_call, .set = fake_set
-static const struct datapath_ops fakes[DATAPATH_TYPES] = {
-	[DATAPATH_VHOST_USER] = {OPS("vhost-user"), .takes = takes_none, .enforces = enforces_link},
-	[DATAPATH_VDPA] = {OPS("vdpa"), .takes = takes_none, .enforces = enforces_link},
-	[DATAPATH_BUILTIN] = {OPS("builtin"), .takes = takes_tap, .can_log = true, .ring_add = fake_add,
-			      .ring_remove = fake_remove, .check_rings = fake_check,
-			      .control_send = fake_control},
-	[DATAPATH_VHOST_NET] = {OPS("vhost-net"), .takes = takes_tap, .can_log = true},
+static const struct datapath_ops fakes[BT_TYPES] = {
+	[BT_VHOST_USER] = {OPS("vhost-user"), .takes = takes_none, .enforces = enforces_link},
+	[BT_VDPA] = {OPS("vdpa"), .takes = takes_none, .enforces = enforces_link},
+	[BT_BUILTIN] = {OPS("builtin"), .takes = takes_tap, .can_log = true, .ring_add = fake_add,
+			.ring_remove = fake_remove, .check_rings = fake_check, .control_send = fake_control},
+	[BT_VHOST_NET] = {OPS("vhost-net"), .takes = takes_tap, .can_log = true},
 };
 
 static unsigned int type_of(const struct datapath_ops *ops)
@@ -287,21 +286,37 @@ static unsigned int type_of(const struct datapath_ops *ops)
 	return (unsigned int)(ops - fakes);
 }
 
-/* In place of the real table. */
-const struct datapath_ops *datapath_ops_of(enum datapath_type type)
+static const struct datapath_type *const types[BT_TYPES] = {
+	[BT_BUILTIN] = &datapath_type_builtin,
+	[BT_VHOST_NET] = &datapath_type_vhost_net,
+	[BT_VHOST_USER] = &datapath_type_vhost_user,
+	[BT_VDPA] = &datapath_type_vdpa,
+};
+
+static unsigned int number_of(const struct datapath_type *type)
 {
-	return &fakes[type];
+	unsigned int i = 0;
+
+	while (types[i] != type)
+		i++;
+	return i;
+}
+
+/* In place of the real table. */
+const struct datapath_ops *datapath_ops_of(const struct datapath_type *type)
+{
+	return &fakes[number_of(type)];
 }
 
 static int fake_open(const struct datapath_open *args, struct datapath **ret, struct err *err)
 {
-	struct bt_plan *p = &env->plan[args->pref->type];
+	struct bt_plan *p = &env->plan[number_of(args->pref->type)];
 	struct bt_fake *f;
 
 	p->opens++;
 	assert_null(p->f);
 	assert_ptr_equal(args->port, env->port);
-	if (fakes[args->pref->type].takes(NULL)) {
+	if (fakes[number_of(args->pref->type)].takes(NULL)) {
 		assert_true(ff_port_of(env->port)->open);
 		assert_ptr_equal(args->attach, &env->port->attach);
 		assert_int_equal(args->attach->kind, ATTACH_TAP);
@@ -313,7 +328,7 @@ static int fake_open(const struct datapath_open *args, struct datapath **ret, st
 		return err_set(err, EINVAL, NULL, "open fails");
 	f = calloc(1, sizeof(*f));
 	assert_non_null(f);
-	f->dp = (struct datapath){&fakes[args->pref->type], args->events, args->ctx};
+	f->dp = (struct datapath){&fakes[number_of(args->pref->type)], args->events, args->ctx};
 	p->f = f;
 	*ret = &f->dp;
 	return 0;
@@ -324,8 +339,8 @@ static void on_changed(void *ctx, const struct datapath_pref *from, const struct
 {
 	struct bt_env *e = ctx;
 
-	assert_int_equal(from ? (int)from->type : -1, e->current);
-	e->current = to ? (int)to->type : -1;
+	assert_int_equal(from ? (int)number_of(from->type) : -1, e->current);
+	e->current = to ? (int)number_of(to->type) : -1;
 	e->changes++;
 	e->gap = gap_us;
 	assert_true(!gap_us == !(from && to));
@@ -336,14 +351,14 @@ static void on_starting(void *ctx, const struct datapath_pref *pref)
 {
 	struct bt_env *e = ctx;
 
-	assert_non_null(e->plan[pref->type].f);
+	assert_non_null(e->plan[number_of(pref->type)].f);
 }
 
 static void on_failed(void *ctx, const struct datapath_pref *pref, const char *why)
 {
 	struct bt_env *e = ctx;
 
-	e->failed = (int)pref->type;
+	e->failed = (int)number_of(pref->type);
 	e->failures++;
 	snprintf(e->failed_why, sizeof(e->failed_why), "%s", why);
 }
@@ -402,7 +417,7 @@ struct datapath_list bt_list(unsigned int n, ...)
 
 	va_start(ap, n);
 	for (unsigned int i = 0; i < n; i++)
-		l.pref[i].type = va_arg(ap, enum datapath_type);
+		l.pref[i].type = types[va_arg(ap, enum bt_type)];
 	va_end(ap);
 	return l;
 }
@@ -521,7 +536,7 @@ int bt_teardown(void **state)
 		if (e->ring[i].started)
 			bt_stop(e, i);
 	binding_free(e->b);
-	for (unsigned int i = 0; i < DATAPATH_TYPES; i++)
+	for (unsigned int i = 0; i < BT_TYPES; i++)
 		assert_null(e->plan[i].f);
 	assert_false(ff_port_of(e->port)->open);
 	fabric_port_free(e->port);
@@ -544,14 +559,14 @@ void bt_expect_bound(struct bt_env *e, int type)
 
 	assert_int_equal(i.state, BINDING_BOUND);
 	assert_int_equal(e->current, type);
-	assert_int_equal(i.pref.type, type);
+	assert_int_equal(number_of(i.pref.type), type);
 	assert_true(e->usable);
 	for (unsigned int k = 0; k < BT_QUEUES; k++)
 		if (e->ring[k].started) {
 			assert_non_null(e->ring[k].owner);
 			assert_ptr_equal(e->ring[k].owner, e->plan[type].f);
 		}
-	for (unsigned int k = 0; k < DATAPATH_TYPES; k++)
+	for (unsigned int k = 0; k < BT_TYPES; k++)
 		if ((int)k != type)
 			assert_null(e->plan[k].f);
 }

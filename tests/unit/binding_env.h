@@ -15,6 +15,9 @@
 
 #define BT_QUEUES 4
 
+/* The types of datapaths that there are fakes of. */
+enum bt_type { BT_BUILTIN, BT_VHOST_NET, BT_VHOST_USER, BT_VDPA, BT_TYPES };
+
 enum bt_how { NOW, LATE, FAIL };
 enum bt_step { OPEN, PREPARE, START, STOP, STEPS };
 enum bt_phase { P_OPEN, P_PREPARING, P_PREPARED, P_STARTING, P_STARTED, P_STOPPING, P_DEAD };
@@ -47,7 +50,7 @@ struct bt_env {
 	struct fabric *fabric;
 	struct fabric_port *port; /* of the function */
 	struct binding *b;
-	struct bt_plan plan[DATAPATH_TYPES];
+	struct bt_plan plan[BT_TYPES];
 	struct bt_ring ring[BT_QUEUES];
 	struct guest_mem *mem[2];
 	int current; /* as told by `changed`; -1: none */
@@ -66,7 +69,7 @@ int bt_teardown(void **state);
 /* The binding, with an MTU of 1400 in force. */
 void bt_new(struct bt_env *e, struct datapath_list l, bool failback);
 void bt_set_list(struct bt_env *e, struct datapath_list l, bool failback);
-struct datapath_list bt_list(unsigned int n, ... /* enum datapath_type */);
+struct datapath_list bt_list(unsigned int n, ... /* enum bt_type */);
 struct binding_info bt_info(const struct bt_env *e);
 /* Every started ring is served by that type, and no other is open. */
 void bt_expect_bound(struct bt_env *e, int type);

@@ -16,6 +16,7 @@
 
 #include "net/tap_queues.h"
 #include "switch/pkt.h"
+#include "types_env.h"
 
 static void on_link(void *ctx, struct fabric_port *p, bool up)
 {
@@ -91,8 +92,8 @@ int br_setup(void **state)
 	assert_int_equal(sd_event_new(&e->event), 0);
 	assert_int_equal(netdev_monitor_new(e->event, on_netdev, e, &e->monitor, &err), 0);
 	fabric_settings_init(&e->s, "lan");
-	e->s.type = FABRIC_BRIDGE;
-	snprintf(e->s.bridge, sizeof(e->s.bridge), BR_NAME);
+	e->s.type = &fabric_type_bridge;
+	set_bridge(&e->s, BR_NAME);
 	pf_settings_init(&pf, "pf");
 	e->policy = pf.policy;
 	*state = e;

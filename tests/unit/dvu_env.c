@@ -149,9 +149,9 @@ int dvu_open(struct dvu_env *e, struct dvu *i, const struct datapath_pref *pref,
 
 void dvu_open_client(struct dvu_env *e)
 {
-	struct datapath_pref pref = {.type = DATAPATH_VHOST_USER};
+	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
 
-	snprintf(pref.path, sizeof(pref.path), "%s", e->path);
+	snprintf(dvu_params(&pref)->path, sizeof(dvu_params(&pref)->path), "%s", e->path);
 	vu_fake_listen(&e->b);
 	assert_int_equal(dvu_open(e, &e->i, &pref, 2, NULL), 0);
 }

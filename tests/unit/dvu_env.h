@@ -6,6 +6,7 @@
  * left. */
 
 #include "datapath/vhost_user/datapath_vhost_user.h"
+#include "datapath/vhost_user/params.h"
 #include "vdriver.h"
 #include "vu_fake.h"
 
@@ -36,6 +37,11 @@ struct dvu_env {
 	struct vu_fake b;
 	int fds, maps;
 };
+
+static inline struct vhost_user_params *dvu_params(struct datapath_pref *pref)
+{
+	return (void *)pref->params.bytes;
+}
 
 int dvu_setup(void **state);
 int dvu_teardown(void **state);

@@ -131,9 +131,9 @@ static int fake_list_check(void *dp, const char *fabric, unsigned int queue_pair
 	d->list_checks++;
 	assert(f && queue_pairs && list->n && list->n <= VPF_MAX_DATAPATHS);
 	for (unsigned int i = 0; i < list->n; i++) {
-		enum datapath_type type = list->pref[i].type;
+		unsigned int type = fake_type(list->pref[i].type);
 
-		if (type == DATAPATH_VHOST_NET && f->type != FABRIC_BRIDGE)
+		if (list->pref[i].type == &datapath_type_vhost_net && f->type != &fabric_type_bridge)
 			return err_set(err, EOPNOTSUPP, "datapaths", "scripted: leads elsewhere");
 		ability.enforces[i] = ~d->cannot[type];
 		if (d->lacks[type] == UINT64_MAX) {

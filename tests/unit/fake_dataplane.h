@@ -6,6 +6,7 @@
 
 #include "broker/binding.h"
 #include "dataplane/dataplane.h"
+#include "types_env.h"
 #include "vhost/vhost_user.h"
 
 struct fake_function {
@@ -31,8 +32,8 @@ struct fake_dataplane {
 	unsigned int fail_countdown;
 	unsigned int function_sets;
 	/* Of each type of datapath: what is taken away from "everything". */
-	uint32_t cannot[DATAPATH_TYPES];
-	uint64_t lacks[DATAPATH_TYPES]; /* virtio features; all: it is absent */
+	uint32_t cannot[FAKE_TYPES];
+	uint64_t lacks[FAKE_TYPES]; /* virtio features; all: it is absent */
 	unsigned int list_checks;
 };
 

@@ -39,7 +39,7 @@ void same_fabric(const struct fabric_settings *a, const struct fabric_settings *
 {
 	SAME_TEXT(name);
 	SAME(type);
-	SAME_TEXT(bridge);
+	SAME_ARRAY(params.bytes);
 	SAME(uplink);
 	SAME_TEXT(uplink_name);
 	SAME(learning);
@@ -60,10 +60,7 @@ static void same_pref(const struct datapath_pref *a, const struct datapath_pref 
 		      int line)
 {
 	SAME(type);
-	SAME_TEXT(path);
-	SAME_TEXT(mgmtdev);
-	SAME(server);
-	SAME(offload);
+	SAME_ARRAY(params.bytes);
 }
 
 static void same_list(const struct datapath_list *a, const struct datapath_list *b, const char *file,

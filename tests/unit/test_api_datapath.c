@@ -101,7 +101,7 @@ static void refusals(void **state)
 	struct ac_client *c = ac_client_new(t);
 
 	ac_populate(t, c);
-	t->dp.cannot[DATAPATH_VHOST_USER] = CAN_SPOOFCHK;
+	t->dp.cannot[fake_type(&datapath_type_vhost_user)] = CAN_SPOOFCHK;
 	ac_refused(t, c, "vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"datapaths\": [" OTHER "]",
 		   -32000 - EOPNOTSUPP, "datapaths");
 	ac_done(t, c, "vf.set",
@@ -138,7 +138,10 @@ static struct fake_function *moving(struct ac_env *t, struct ac_client *c)
 
 	ac_populate(t, c);
 	f = fake_dp_function(&t->dp, "pf0", 1);
-	f->binding = (struct binding_info){.state = BINDING_BOUND, .datapath = "builtin", .binds = 1};
+	f->binding = (struct binding_info){.state = BINDING_BOUND,
+					   .datapath = "builtin",
+					   .pref = {.type = &datapath_type_builtin},
+					   .binds = 1};
 	ac_put_text(t, c, MOVE_VF0);
 	while (f->s.datapaths.n != 2)
 		ac_run(t);
@@ -162,7 +165,7 @@ static void wait_for_move(void **state)
 	struct ac_env *t = *state;
 	struct ac_client *c = ac_client_new(t);
 	struct fake_function *f = moving(t, c);
-	const struct datapath_pref builtin = {.type = DATAPATH_BUILTIN};
+	const struct datapath_pref builtin = {.type = &datapath_type_builtin};
 	json_t *o, *move;
 
 	/* What happens to others is no answer. */
@@ -262,7 +265,7 @@ static void events(void **state)
 {
 	struct ac_env *t = *state;
 	struct ac_client *c = ac_client_new(t);
-	const struct datapath_pref builtin = {.type = DATAPATH_BUILTIN};
+	const struct datapath_pref builtin = {.type = &datapath_type_builtin};
 	json_t *o, *p;
 
 	ac_populate(t, c);

@@ -19,30 +19,30 @@ static void test_when(void **state)
 {
 	struct bt_env *e = *state;
 
-	bt_new(e, bt_list(1, DATAPATH_VHOST_USER), false);
+	bt_new(e, bt_list(1, BT_VHOST_USER), false);
 	bt_start_all(e);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 	ff_assert_log(""); /* it leads elsewhere */
-	e->plan[DATAPATH_BUILTIN].how[PREPARE] = LATE;
-	bt_set_list(e, bt_list(1, DATAPATH_BUILTIN), false);
+	e->plan[BT_BUILTIN].how[PREPARE] = LATE;
+	bt_set_list(e, bt_list(1, BT_BUILTIN), false);
 	bt_settle(e);
 	ff_assert_log("open:2 ");
-	bt_answer(e, DATAPATH_BUILTIN, 0);
-	bt_all_now(e, DATAPATH_BUILTIN);
+	bt_answer(e, BT_BUILTIN, 0);
+	bt_all_now(e, BT_BUILTIN);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_BUILTIN);
-	bt_set_list(e, bt_list(1, DATAPATH_VHOST_NET), false);
+	bt_expect_bound(e, BT_BUILTIN);
+	bt_set_list(e, bt_list(1, BT_VHOST_NET), false);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_NET);
+	bt_expect_bound(e, BT_VHOST_NET);
 	ff_assert_log("");
-	bt_set_list(e, bt_list(1, DATAPATH_VDPA), false);
+	bt_set_list(e, bt_list(1, BT_VDPA), false);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VDPA);
+	bt_expect_bound(e, BT_VDPA);
 	ff_assert_log("close ");
-	bt_set_list(e, bt_list(1, DATAPATH_BUILTIN), false);
+	bt_set_list(e, bt_list(1, BT_BUILTIN), false);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_BUILTIN);
+	bt_expect_bound(e, BT_BUILTIN);
 	bt_stop_all(e);
 	bt_settle(e);
 	ff_assert_log("open:2 close ");
@@ -54,19 +54,19 @@ static void test_later(void **state)
 {
 	struct bt_env *e = *state;
 
-	bt_new(e, bt_list(1, DATAPATH_VHOST_USER), false);
+	bt_new(e, bt_list(1, BT_VHOST_USER), false);
 	bt_start_all(e);
 	bt_settle(e);
 	ff.how[FF_OPEN] = FF_LATER;
-	bt_set_list(e, bt_list(1, DATAPATH_BUILTIN), false);
+	bt_set_list(e, bt_list(1, BT_BUILTIN), false);
 	bt_settle(e);
-	assert_int_equal(e->current, DATAPATH_VHOST_USER);
+	assert_int_equal(e->current, BT_VHOST_USER);
 	assert_int_equal(bt_info(e).state, BINDING_MOVING);
-	assert_int_equal(e->plan[DATAPATH_BUILTIN].opens, 0);
-	assert_int_equal(e->plan[DATAPATH_VHOST_USER].stops, 0);
+	assert_int_equal(e->plan[BT_BUILTIN].opens, 0);
+	assert_int_equal(e->plan[BT_VHOST_USER].stops, 0);
 	ff_port_answer(e->port, 0);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_BUILTIN);
+	bt_expect_bound(e, BT_BUILTIN);
 	ff_assert_log("open:2* ");
 	bt_stop_all(e);
 	bt_settle(e);
@@ -78,9 +78,9 @@ static void test_later(void **state)
 	assert_int_equal(bt_info(e).state, BINDING_BINDING);
 	ff_port_answer(e->port, 0);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_BUILTIN);
+	bt_expect_bound(e, BT_BUILTIN);
 	assert_int_equal(e->failures, 0);
-	assert_int_equal(e->plan[DATAPATH_BUILTIN].opens, 2);
+	assert_int_equal(e->plan[BT_BUILTIN].opens, 2);
 }
 
 /* The reason is the fabric's, and the next in the list has its turn. */
@@ -89,35 +89,35 @@ static void test_refused(void **state)
 	struct bt_env *e = *state;
 
 	ff.how[FF_OPEN] = FF_FAIL;
-	bt_new(e, bt_list(2, DATAPATH_BUILTIN, DATAPATH_VHOST_USER), true);
+	bt_new(e, bt_list(2, BT_BUILTIN, BT_VHOST_USER), true);
 	bt_start_all(e);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 	assert_int_equal(e->failures, 1);
-	assert_int_equal(e->failed, DATAPATH_BUILTIN);
+	assert_int_equal(e->failed, BT_BUILTIN);
 	assert_string_equal(e->failed_why, "scripted");
-	assert_int_equal(e->plan[DATAPATH_BUILTIN].opens, 0);
+	assert_int_equal(e->plan[BT_BUILTIN].opens, 0);
 	/* Tried again, and refused later. */
 	ff.log[0] = 0;
 	ff.how[FF_OPEN] = FF_LATER;
 	BT_UNTIL(e, *ff.log);
 	ff_port_answer(e->port, -EPERM);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 	assert_int_equal(bt_info(e).failures, 2);
 	assert_string_equal(bt_info(e).last_error, "scripted");
-	assert_int_equal(e->plan[DATAPATH_BUILTIN].opens, 0);
+	assert_int_equal(e->plan[BT_BUILTIN].opens, 0);
 	ff_assert_log("open:2* ");
 	/* And had. */
 	ff.how[FF_OPEN] = FF_NOW;
-	BT_UNTIL(e, e->current == DATAPATH_BUILTIN);
-	bt_expect_bound(e, DATAPATH_BUILTIN);
+	BT_UNTIL(e, e->current == BT_BUILTIN);
+	bt_expect_bound(e, BT_BUILTIN);
 	ff_assert_log("open:2 ");
 	/* The instance that cannot be opened leaves no port open. */
-	e->plan[DATAPATH_BUILTIN].how[OPEN] = FAIL;
-	bt_die(e, DATAPATH_BUILTIN);
+	e->plan[BT_BUILTIN].how[OPEN] = FAIL;
+	bt_die(e, BT_BUILTIN);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 	assert_false(ff_port_of(e->port)->open);
 }
 
@@ -127,7 +127,7 @@ static void test_not_wanted_any_more(void **state)
 	struct bt_env *e = *state;
 
 	ff.how[FF_OPEN] = FF_LATER;
-	bt_new(e, bt_list(1, DATAPATH_BUILTIN), false);
+	bt_new(e, bt_list(1, BT_BUILTIN), false);
 	bt_start_all(e);
 	bt_settle(e);
 	ff_assert_log("open:2* ");
@@ -136,22 +136,22 @@ static void test_not_wanted_any_more(void **state)
 	ff_port_answer(e->port, 0);
 	bt_settle(e);
 	ff_assert_log("close ");
-	assert_int_equal(e->plan[DATAPATH_BUILTIN].opens, 0);
+	assert_int_equal(e->plan[BT_BUILTIN].opens, 0);
 
 	bt_start_all(e);
 	bt_settle(e);
 	ff_assert_log("open:2* ");
-	bt_set_list(e, bt_list(1, DATAPATH_VHOST_USER), false);
+	bt_set_list(e, bt_list(1, BT_VHOST_USER), false);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 	ff_port_answer(e->port, -EPERM);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 	ff_assert_log("");
 	assert_int_equal(e->failures, 0);
 
 	/* There is no binding left to hear of it. */
-	bt_set_list(e, bt_list(1, DATAPATH_BUILTIN), false);
+	bt_set_list(e, bt_list(1, BT_BUILTIN), false);
 	bt_settle(e);
 	ff_assert_log("open:2* ");
 	bt_stop_all(e);
@@ -167,18 +167,18 @@ static void test_both(void **state)
 {
 	struct bt_env *e = *state;
 
-	bt_new(e, bt_list(2, DATAPATH_VHOST_NET, DATAPATH_BUILTIN), false);
-	e->plan[DATAPATH_VHOST_NET].how[PREPARE] = FAIL;
+	bt_new(e, bt_list(2, BT_VHOST_NET, BT_BUILTIN), false);
+	e->plan[BT_VHOST_NET].how[PREPARE] = FAIL;
 	ff.how[FF_CLOSE] = FF_LATER;
 	bt_start_all(e);
 	bt_settle(e);
 	/* It was closed, and has to be before it is opened again. */
-	assert_int_equal(e->failed, DATAPATH_VHOST_NET);
-	assert_int_equal(e->plan[DATAPATH_BUILTIN].opens, 0);
+	assert_int_equal(e->failed, BT_VHOST_NET);
+	assert_int_equal(e->plan[BT_BUILTIN].opens, 0);
 	ff_assert_log("open:2 close* ");
 	ff_port_answer(e->port, 0);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_BUILTIN);
+	bt_expect_bound(e, BT_BUILTIN);
 	ff_assert_log("open:2 ");
 	ff.how[FF_CLOSE] = FF_NOW;
 }
@@ -189,21 +189,21 @@ static void test_kinds(void **state)
 	struct bt_env *e = *state;
 
 	ff.gives = ATTACH_SW_PORT | ATTACH_NETDEV;
-	bt_new(e, bt_list(2, DATAPATH_BUILTIN, DATAPATH_VHOST_USER), false);
+	bt_new(e, bt_list(2, BT_BUILTIN, BT_VHOST_USER), false);
 	bt_start_all(e);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 	ff_assert_log("");
 	assert_non_null(strstr(e->failed_why, "needs a tap or a vDPA device"));
 	ff.gives = ATTACH_TAP;
 	ff.kind = ATTACH_NETDEV;
-	bt_set_list(e, bt_list(2, DATAPATH_VHOST_NET, DATAPATH_VHOST_USER), false);
+	bt_set_list(e, bt_list(2, BT_VHOST_NET, BT_VHOST_USER), false);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 	ff_assert_log("open:2 close ");
-	assert_int_equal(e->failed, DATAPATH_VHOST_NET);
+	assert_int_equal(e->failed, BT_VHOST_NET);
 	assert_string_equal(e->failed_why, "the fabric gave it nothing that it can use");
-	assert_int_equal(e->plan[DATAPATH_VHOST_NET].opens, 0);
+	assert_int_equal(e->plan[BT_VHOST_NET].opens, 0);
 }
 
 /* Lost: closed by all, and opened again. */
@@ -211,16 +211,16 @@ static void test_lost(void **state)
 {
 	struct bt_env *e = *state;
 
-	bt_new(e, bt_list(2, DATAPATH_BUILTIN, DATAPATH_VHOST_USER), true);
+	bt_new(e, bt_list(2, BT_BUILTIN, BT_VHOST_USER), true);
 	bt_start_all(e);
 	bt_settle(e);
 	fabric_tell_lost(e->port);
 	binding_port_lost(e->b);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 	ff_assert_log("open:2 close ");
-	BT_UNTIL(e, e->current == DATAPATH_BUILTIN);
-	bt_expect_bound(e, DATAPATH_BUILTIN);
+	BT_UNTIL(e, e->current == BT_BUILTIN);
+	bt_expect_bound(e, BT_BUILTIN);
 	ff_assert_log("open:2 ");
 	assert_false(e->port->gone);
 }
@@ -231,25 +231,25 @@ static void test_calls(void **state)
 	static const uint8_t frame[60];
 	struct bt_env *e = *state;
 
-	bt_new(e, bt_list(1, DATAPATH_BUILTIN), false);
+	bt_new(e, bt_list(1, BT_BUILTIN), false);
 	binding_check_rings(e->b);
 	assert_int_equal(binding_control_send(e->b, frame, 60), -ENOTCONN);
-	e->plan[DATAPATH_BUILTIN].how[START] = LATE;
+	e->plan[BT_BUILTIN].how[START] = LATE;
 	bt_start_all(e);
 	bt_settle(e);
 	assert_int_equal(binding_control_send(e->b, frame, 60), -ENOTCONN); /* not started yet */
-	bt_answer(e, DATAPATH_BUILTIN, 0);
+	bt_answer(e, BT_BUILTIN, 0);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_BUILTIN);
+	bt_expect_bound(e, BT_BUILTIN);
 	assert_int_equal(binding_control_send(e->b, frame, 60), 0);
 	binding_check_rings(e->b);
-	assert_int_equal(e->plan[DATAPATH_BUILTIN].controls, 1);
-	assert_int_equal(e->plan[DATAPATH_BUILTIN].checks, 1);
-	bt_set_list(e, bt_list(1, DATAPATH_VHOST_USER), false);
+	assert_int_equal(e->plan[BT_BUILTIN].controls, 1);
+	assert_int_equal(e->plan[BT_BUILTIN].checks, 1);
+	bt_set_list(e, bt_list(1, BT_VHOST_USER), false);
 	bt_settle(e);
 	assert_int_equal(binding_control_send(e->b, frame, 60), -ENOTCONN); /* it carries none */
 	binding_check_rings(e->b);
-	assert_int_equal(e->plan[DATAPATH_BUILTIN].controls, 1);
+	assert_int_equal(e->plan[BT_BUILTIN].controls, 1);
 }
 
 int main(void)

@@ -37,37 +37,37 @@ static void test_logging(void **state)
 {
 	struct bt_env *e = *state;
 
-	bt_new(e, bt_list(2, DATAPATH_VHOST_USER, DATAPATH_BUILTIN), false);
+	bt_new(e, bt_list(2, BT_VHOST_USER, BT_BUILTIN), false);
 	bt_start_all(e);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 	log_to(e, a_log(1));
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_BUILTIN);
+	bt_expect_bound(e, BT_BUILTIN);
 	log_to(e, NULL);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 
 	/* None of the list can log. */
-	bt_set_list(e, bt_list(1, DATAPATH_VHOST_USER), false);
+	bt_set_list(e, bt_list(1, BT_VHOST_USER), false);
 	bt_settle(e);
 	log_to(e, a_log(1));
 	BT_UNTIL(e, !e->usable);
-	assert_null(e->plan[DATAPATH_VHOST_USER].f);
+	assert_null(e->plan[BT_VHOST_USER].f);
 	restart(e, NULL);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 
 	/* vhost-net can log, but perhaps not to this log. */
-	bt_set_list(e, bt_list(3, DATAPATH_VHOST_USER, DATAPATH_VHOST_NET, DATAPATH_BUILTIN), false);
+	bt_set_list(e, bt_list(3, BT_VHOST_USER, BT_VHOST_NET, BT_BUILTIN), false);
 	bt_settle(e);
 	log_to(e, a_log(2));
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_NET);
-	e->plan[DATAPATH_VHOST_NET].how[START] = FAIL;
+	bt_expect_bound(e, BT_VHOST_NET);
+	e->plan[BT_VHOST_NET].how[START] = FAIL;
 	log_to(e, a_log(3));
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_BUILTIN);
+	bt_expect_bound(e, BT_BUILTIN);
 }
 
 int main(void)

@@ -11,15 +11,14 @@
 
 #include "binding_env.h"
 
-static const enum datapath_type types[] = {DATAPATH_VHOST_USER, DATAPATH_VDPA, DATAPATH_BUILTIN,
-					   DATAPATH_VHOST_NET};
+static const enum bt_type types[] = {BT_VHOST_USER, BT_VDPA, BT_BUILTIN, BT_VHOST_NET};
 
 /* One step, by the bits of x. bt_serve() is what moves a ring; that nothing else has touched it is what the
  * fakes and bt_stop() check. */
 static void do_something(struct bt_env *e, long x)
 {
 	unsigned int i = (unsigned int)(x >> 8) % BT_QUEUES;
-	enum datapath_type t = types[(x >> 12) % 4];
+	enum bt_type t = types[(x >> 12) % 4];
 	struct bt_fake *f = e->plan[t].f;
 
 	switch (x % 11) {
@@ -71,7 +70,7 @@ static void test_anything(void **state)
 	struct bt_env *e = *state;
 
 	srandom(1);
-	bt_new(e, bt_list(2, DATAPATH_VHOST_USER, DATAPATH_BUILTIN), true);
+	bt_new(e, bt_list(2, BT_VHOST_USER, BT_BUILTIN), true);
 	for (unsigned int n = 0; n < 20000; n++)
 		do_something(e, random());
 	for (unsigned int t = 0; t < 4; t++)

@@ -21,25 +21,25 @@ static void test_on_demand(void **state)
 {
 	struct bt_env *e = *state;
 
-	bt_new(e, bt_list(2, DATAPATH_VHOST_USER, DATAPATH_BUILTIN), false);
+	bt_new(e, bt_list(2, BT_VHOST_USER, BT_BUILTIN), false);
 	bt_settle(e);
-	assert_int_equal(e->plan[DATAPATH_VHOST_USER].opens, 0);
+	assert_int_equal(e->plan[BT_VHOST_USER].opens, 0);
 	assert_int_equal(bt_info(e).state, BINDING_IDLE);
 	assert_string_equal(bt_info(e).datapath, "none");
 	for (unsigned int round = 1; round < 4; round++) {
 		bt_start_all(e);
 		bt_settle(e);
-		bt_expect_bound(e, DATAPATH_VHOST_USER);
+		bt_expect_bound(e, BT_VHOST_USER);
 		/* all rings at once, though they came one by one */
-		assert_int_equal(e->plan[DATAPATH_VHOST_USER].starts, round);
-		assert_true(e->plan[DATAPATH_VHOST_USER].sets >= round);
+		assert_int_equal(e->plan[BT_VHOST_USER].starts, round);
+		assert_true(e->plan[BT_VHOST_USER].sets >= round);
 		/* Nothing has been done yet that a driver would have to be told of. */
 		for (unsigned int i = 0; i < BT_QUEUES; i++)
 			assert_true(bt_notified(e->ring[i].q.kickfd) && !bt_notified(e->ring[i].q.callfd));
 		assert_true(binding_quiesce(e->b, -1));
 		bt_stop_all(e);
 		bt_settle(e);
-		assert_null(e->plan[DATAPATH_VHOST_USER].f);
+		assert_null(e->plan[BT_VHOST_USER].f);
 		assert_int_equal(e->current, -1);
 		assert_int_equal(bt_info(e).state, BINDING_IDLE);
 	}
@@ -47,21 +47,21 @@ static void test_on_demand(void **state)
 	assert_int_equal(bt_info(e).moves, 0);
 	assert_int_equal(bt_info(e).failures, 0);
 	assert_int_equal(e->failures, 0);
-	assert_int_equal(e->plan[DATAPATH_BUILTIN].opens, 0);
+	assert_int_equal(e->plan[BT_BUILTIN].opens, 0);
 }
 
 static void test_move(void **state)
 {
 	struct bt_env *e = *state;
 
-	bt_new(e, bt_list(1, DATAPATH_BUILTIN), false);
+	bt_new(e, bt_list(1, BT_BUILTIN), false);
 	bt_start_all(e);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_BUILTIN);
+	bt_expect_bound(e, BT_BUILTIN);
 	for (enum bt_how prepare = NOW; prepare <= LATE; prepare++)
 		for (unsigned int late = 0; late < 4; late++) {
-			unsigned int from = late % 2 ? DATAPATH_VHOST_USER : DATAPATH_BUILTIN,
-				     to = late % 2 ? DATAPATH_BUILTIN : DATAPATH_VHOST_USER;
+			unsigned int from = late % 2 ? BT_VHOST_USER : BT_BUILTIN,
+				     to = late % 2 ? BT_BUILTIN : BT_VHOST_USER;
 			uint64_t moves;
 
 			bt_set_list(e, bt_list(1, from), false);
@@ -108,38 +108,37 @@ static void test_move(void **state)
 /* Back to the old list, or on to a third one, at each step. */
 static void test_list_changes_in_mid_move(void **state)
 {
-	static const enum datapath_type goals[] = {DATAPATH_VHOST_NET, DATAPATH_BUILTIN, DATAPATH_VDPA};
+	static const enum bt_type goals[] = {BT_VHOST_NET, BT_BUILTIN, BT_VDPA};
 	struct bt_env *e = *state;
 
-	bt_new(e, bt_list(1, DATAPATH_VHOST_NET), false);
+	bt_new(e, bt_list(1, BT_VHOST_NET), false);
 	bt_start_all(e);
 	bt_settle(e);
 	for (enum bt_step s = PREPARE; s <= STOP; s++)
 		for (unsigned int i = 0; i < 3; i++) {
-			enum datapath_type goal = goals[i];
+			enum bt_type goal = goals[i];
 
-			bt_set_list(e, bt_list(1, DATAPATH_VHOST_NET), false);
+			bt_set_list(e, bt_list(1, BT_VHOST_NET), false);
 			bt_settle(e);
-			bt_expect_bound(e, DATAPATH_VHOST_NET);
-			e->plan[s == STOP ? DATAPATH_VHOST_NET : DATAPATH_VHOST_USER].how[s] = LATE;
-			bt_set_list(e, bt_list(1, DATAPATH_VHOST_USER), false);
+			bt_expect_bound(e, BT_VHOST_NET);
+			e->plan[s == STOP ? BT_VHOST_NET : BT_VHOST_USER].how[s] = LATE;
+			bt_set_list(e, bt_list(1, BT_VHOST_USER), false);
 			bt_settle(e);
 			bt_set_list(e, bt_list(1, goal), false);
 			bt_settle(e);
 			if (s == STOP)
-				bt_answer(e, DATAPATH_VHOST_NET, 0);
-			else if (e->plan[DATAPATH_VHOST_USER]
-					 .f) /* dropped while it prepares; with the rings later */
-				bt_answer(e, DATAPATH_VHOST_USER, 0);
-			bt_all_now(e, DATAPATH_VHOST_NET);
+				bt_answer(e, BT_VHOST_NET, 0);
+			else if (e->plan[BT_VHOST_USER].f) /* dropped while it prepares; with the rings later */
+				bt_answer(e, BT_VHOST_USER, 0);
+			bt_all_now(e, BT_VHOST_NET);
 			bt_settle(e);
 			bt_expect_bound(e, goal);
-			bt_all_now(e, DATAPATH_VHOST_USER);
+			bt_all_now(e, BT_VHOST_USER);
 		}
 	assert_int_equal(e->failures, 0);
 }
 
-static void step_through(struct bt_env *e, enum datapath_type type)
+static void step_through(struct bt_env *e, enum bt_type type)
 {
 	for (unsigned int i = 0; i < 20; i++) {
 		struct bt_fake *f = e->plan[type].f;
@@ -151,24 +150,24 @@ static void step_through(struct bt_env *e, enum datapath_type type)
 }
 
 /* All rings but the last are started, and `from` serves them. */
-static void bound_with_one_stopped(struct bt_env *e, enum datapath_type from)
+static void bound_with_one_stopped(struct bt_env *e, enum bt_type from)
 {
-	bt_set_list(e, bt_list(1, DATAPATH_VHOST_NET), false);
+	bt_set_list(e, bt_list(1, BT_VHOST_NET), false);
 	for (unsigned int i = 0; i < LAST; i++)
 		if (!e->ring[i].started)
 			bt_start(e, i);
 	if (e->ring[LAST].started)
 		bt_stop(e, LAST);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_NET);
-	if (from != DATAPATH_VHOST_NET) {
+	bt_expect_bound(e, BT_VHOST_NET);
+	if (from != BT_VHOST_NET) {
 		bt_set_list(e, bt_list(1, from), false);
 		bt_settle(e);
 		bt_expect_bound(e, (int)from);
 	}
 }
 
-static void quiesce(struct bt_env *e, int ring, enum datapath_type asked)
+static void quiesce(struct bt_env *e, int ring, enum bt_type asked)
 {
 	unsigned int quiesced = e->quiesced;
 
@@ -179,7 +178,7 @@ static void quiesce(struct bt_env *e, int ring, enum datapath_type asked)
 }
 
 /* `asked` has yet to answer. */
-static void driver_does(struct bt_env *e, enum action action, enum datapath_type asked)
+static void driver_does(struct bt_env *e, enum action action, enum bt_type asked)
 {
 	switch (action) {
 	case TEAR_OUT:
@@ -208,12 +207,12 @@ static void driver_does(struct bt_env *e, enum action action, enum datapath_type
 }
 
 /* What a driver does while a datapath is at some step: stops a ring, properly or not, starts one, all. */
-static void driver_at_each_step(struct bt_env *e, enum datapath_type x)
+static void driver_at_each_step(struct bt_env *e, enum bt_type x)
 {
 	for (enum bt_step s = PREPARE; s <= STOP; s++)
 		for (enum action action = 0; action < ACTIONS; action++) {
-			enum datapath_type from = s == STOP ? x : DATAPATH_VHOST_NET;
-			enum datapath_type to = s == STOP ? DATAPATH_VHOST_NET : x;
+			enum bt_type from = s == STOP ? x : BT_VHOST_NET;
+			enum bt_type to = s == STOP ? BT_VHOST_NET : x;
 
 			bound_with_one_stopped(e, from);
 			e->plan[x].how[s] = LATE;
@@ -231,9 +230,9 @@ static void test_driver_at_each_step(void **state)
 {
 	struct bt_env *e = *state;
 
-	bt_new(e, bt_list(1, DATAPATH_VHOST_NET), false);
-	driver_at_each_step(e, DATAPATH_VHOST_USER);
-	driver_at_each_step(e, DATAPATH_BUILTIN);
+	bt_new(e, bt_list(1, BT_VHOST_NET), false);
+	driver_at_each_step(e, BT_VHOST_USER);
+	driver_at_each_step(e, BT_BUILTIN);
 	assert_int_equal(e->failures, 0);
 }
 
@@ -241,27 +240,27 @@ static void test_quiesce(void **state)
 {
 	struct bt_env *e = *state;
 
-	bt_new(e, bt_list(1, DATAPATH_VHOST_USER), false);
+	bt_new(e, bt_list(1, BT_VHOST_USER), false);
 	bt_start_all(e);
 	bt_settle(e);
-	e->plan[DATAPATH_VHOST_USER].how[STOP] = LATE;
+	e->plan[BT_VHOST_USER].how[STOP] = LATE;
 	assert_false(binding_quiesce(e->b, 1));
 	bt_settle(e);
 	assert_int_equal(e->quiesced, 0);
-	bt_answer(e, DATAPATH_VHOST_USER, 0);
+	bt_answer(e, BT_VHOST_USER, 0);
 	BT_UNTIL(e, e->quiesced == 1);
 	bt_stop(e, 1);
-	e->plan[DATAPATH_VHOST_USER].how[STOP] = NOW;
+	e->plan[BT_VHOST_USER].how[STOP] = NOW;
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER); /* the others go on */
-	assert_int_equal(e->plan[DATAPATH_VHOST_USER].starts, 2);
+	bt_expect_bound(e, BT_VHOST_USER); /* the others go on */
+	assert_int_equal(e->plan[BT_VHOST_USER].starts, 2);
 	/* Asked for, and not stopped after all. */
 	assert_true(binding_quiesce(e->b, 0));
 	assert_null(e->ring[0].owner);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 	/* Twice at once; and the datapath never answers. */
-	e->plan[DATAPATH_VHOST_USER].how[STOP] = LATE;
+	e->plan[BT_VHOST_USER].how[STOP] = LATE;
 	assert_false(binding_quiesce(e->b, 0));
 	assert_false(binding_quiesce(e->b, 2));
 	BT_UNTIL(e, e->quiesced == 2);
@@ -269,16 +268,16 @@ static void test_quiesce(void **state)
 	bt_stop(e, 2);
 	BT_UNTIL(e, bt_info(e).failures == 1);
 	/* The only one of the list: it is tried again. */
-	e->plan[DATAPATH_VHOST_USER].how[STOP] = NOW;
+	e->plan[BT_VHOST_USER].how[STOP] = NOW;
 	BT_UNTIL(e, bt_info(e).state == BINDING_BOUND);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 
 	/* One that is in no hurry to start. */
-	e->plan[DATAPATH_VHOST_USER].how[START] = LATE;
+	e->plan[BT_VHOST_USER].how[START] = LATE;
 	bt_start(e, 0);
 	bt_settle(e);
-	assert_int_equal(e->plan[DATAPATH_VHOST_USER].f->phase, P_STARTING);
+	assert_int_equal(e->plan[BT_VHOST_USER].f->phase, P_STARTING);
 	assert_false(binding_quiesce(e->b, -1));
 	BT_UNTIL(e, e->quiesced == 3);
 }
@@ -287,9 +286,9 @@ static void test_quiesce(void **state)
 static void test_memory(void **state)
 {
 	struct bt_env *e = *state;
-	static const enum datapath_type types[] = {DATAPATH_VHOST_USER, DATAPATH_BUILTIN};
+	static const enum bt_type types[] = {BT_VHOST_USER, BT_BUILTIN};
 
-	bt_new(e, bt_list(1, DATAPATH_VHOST_USER), false);
+	bt_new(e, bt_list(1, BT_VHOST_USER), false);
 	bt_start_all(e);
 	for (unsigned int t = 0; t < 2; t++) {
 		unsigned int opens;
@@ -321,26 +320,26 @@ static void test_port_remade(void **state)
 {
 	struct bt_env *e = *state;
 
-	bt_new(e, bt_list(2, DATAPATH_VHOST_USER, DATAPATH_BUILTIN), false);
+	bt_new(e, bt_list(2, BT_VHOST_USER, BT_BUILTIN), false);
 	bt_start_all(e);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
+	bt_expect_bound(e, BT_VHOST_USER);
 	binding_port_remade(e->b);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_VHOST_USER);
-	assert_int_equal(e->plan[DATAPATH_VHOST_USER].prepares, 1);
-	assert_int_equal(e->plan[DATAPATH_VHOST_USER].stops, 0);
+	bt_expect_bound(e, BT_VHOST_USER);
+	assert_int_equal(e->plan[BT_VHOST_USER].prepares, 1);
+	assert_int_equal(e->plan[BT_VHOST_USER].stops, 0);
 
-	bt_set_list(e, bt_list(1, DATAPATH_BUILTIN), false);
+	bt_set_list(e, bt_list(1, BT_BUILTIN), false);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_BUILTIN);
+	bt_expect_bound(e, BT_BUILTIN);
 	binding_port_remade(e->b);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_BUILTIN);
-	assert_int_equal(e->plan[DATAPATH_BUILTIN].opens, 1);
-	assert_int_equal(e->plan[DATAPATH_BUILTIN].prepares, 2);
-	assert_int_equal(e->plan[DATAPATH_BUILTIN].starts, 2);
-	assert_int_equal(e->plan[DATAPATH_BUILTIN].stops, 1);
+	bt_expect_bound(e, BT_BUILTIN);
+	assert_int_equal(e->plan[BT_BUILTIN].opens, 1);
+	assert_int_equal(e->plan[BT_BUILTIN].prepares, 2);
+	assert_int_equal(e->plan[BT_BUILTIN].starts, 2);
+	assert_int_equal(e->plan[BT_BUILTIN].stops, 1);
 	assert_int_equal(e->failures, 0);
 }
 
@@ -348,8 +347,8 @@ static void test_enable_and_call(void **state)
 {
 	struct bt_env *e = *state;
 
-	bt_new(e, bt_list(1, DATAPATH_VHOST_USER), false);
-	e->plan[DATAPATH_VHOST_USER].how[START] = LATE;
+	bt_new(e, bt_list(1, BT_VHOST_USER), false);
+	e->plan[BT_VHOST_USER].how[START] = LATE;
 	bt_start_all(e);
 	bt_settle(e);
 	/* while it starts: it is told after */
@@ -358,16 +357,16 @@ static void test_enable_and_call(void **state)
 	e->ring[2].q.callfd = -1;
 	close_fd(&e->ring[2].q.callfd);
 	binding_queue_call(e->b, 2, -1);
-	assert_int_equal(e->plan[DATAPATH_VHOST_USER].enables + e->plan[DATAPATH_VHOST_USER].calls, 0);
-	bt_answer(e, DATAPATH_VHOST_USER, 0);
+	assert_int_equal(e->plan[BT_VHOST_USER].enables + e->plan[BT_VHOST_USER].calls, 0);
+	bt_answer(e, BT_VHOST_USER, 0);
 	bt_settle(e);
-	assert_int_equal(e->plan[DATAPATH_VHOST_USER].enables, 1);
-	assert_int_equal(e->plan[DATAPATH_VHOST_USER].calls, 1);
+	assert_int_equal(e->plan[BT_VHOST_USER].enables, 1);
+	assert_int_equal(e->plan[BT_VHOST_USER].calls, 1);
 	e->ring[1].q.enabled = true;
 	binding_queue_enable(e->b, 1, true);
-	assert_int_equal(e->plan[DATAPATH_VHOST_USER].enables, 2);
+	assert_int_equal(e->plan[BT_VHOST_USER].enables, 2);
 	binding_queue_call(e->b, 2, -1);
-	assert_int_equal(e->plan[DATAPATH_VHOST_USER].calls, 2);
+	assert_int_equal(e->plan[BT_VHOST_USER].calls, 2);
 }
 
 static void test_doorbell(void **state)
@@ -375,18 +374,18 @@ static void test_doorbell(void **state)
 	struct bt_env *e = *state;
 	struct bt_fake *f;
 
-	bt_new(e, bt_list(1, DATAPATH_VHOST_USER), false);
+	bt_new(e, bt_list(1, BT_VHOST_USER), false);
 	bt_start_all(e);
 	bt_settle(e);
-	f = e->plan[DATAPATH_VHOST_USER].f;
+	f = e->plan[BT_VHOST_USER].f;
 	f->dp.events->doorbell(f->dp.ctx, 1, 0, 0, 4096);
 	f->dp.events->doorbell(f->dp.ctx, 3, 0, 0, 4096);
 	assert_int_equal(e->doorbells, 0xa);
 	f->dp.events->doorbell(f->dp.ctx, 3, -1, 0, 0);
 	assert_int_equal(e->doorbells, 0x2);
-	bt_set_list(e, bt_list(1, DATAPATH_BUILTIN), false);
+	bt_set_list(e, bt_list(1, BT_BUILTIN), false);
 	bt_settle(e);
-	bt_expect_bound(e, DATAPATH_BUILTIN);
+	bt_expect_bound(e, BT_BUILTIN);
 	assert_int_equal(e->doorbells, 0);
 	/* The front-end may go on using the page for a while. */
 	for (unsigned int k = 0; k < 3; k++) {

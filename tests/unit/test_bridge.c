@@ -16,6 +16,7 @@
 #include "fabric/announce.h"
 #include "net/tap_queues.h"
 #include "switch/pkt.h"
+#include "types_env.h"
 
 static void test_made_and_removed(void **state)
 {

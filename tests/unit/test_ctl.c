@@ -325,8 +325,8 @@ static void check_command(const struct command *cmd)
 		if (!cmd->examples)
 			fail_msg("'%s' has no examples", cmd->name);
 	}
-	for (const struct arg *a = cmd->args; a && a->name; a++)
-		assert_non_null(a->help);
+	for (const struct arg *a = command_args(cmd); a && a->name; a++)
+		assert_true(a->help || a->make_help);
 	for (const struct command *c = cmd->sub; c && c->name; c++)
 		check_command(c);
 }

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "datapath/vdpa/params.h"
+#include "datapath/vhost_user/params.h"
 #include "settings/datapath_list.h"
 #include "settings/settings.h"
 
@@ -62,14 +64,14 @@ static void what_it_says(void **state)
 					     &list, NULL),
 			 0);
 	assert_int_equal(list.n, 3);
-	assert_int_equal(p[0].type, DATAPATH_VDPA);
-	assert_string_equal(p[0].mgmtdev, "pci/0000:3b:00.2");
-	assert_string_equal(p[0].path, "v*");
-	assert_int_equal(p[1].type, DATAPATH_VHOST_USER);
-	assert_string_equal(p[1].path, "/x/{vf}");
-	assert_true(p[1].server);
-	assert_false(p[1].offload);
-	assert_int_equal(p[2].type, DATAPATH_BUILTIN);
+	assert_ptr_equal(p[0].type, &datapath_type_vdpa);
+	assert_string_equal(vdpa_params_of(&p[0].params)->mgmtdev, "pci/0000:3b:00.2");
+	assert_string_equal(vdpa_params_of(&p[0].params)->device, "v*");
+	assert_ptr_equal(p[1].type, &datapath_type_vhost_user);
+	assert_string_equal(vhost_user_params_of(&p[1].params)->path, "/x/{vf}");
+	assert_true(vhost_user_params_of(&p[1].params)->server);
+	assert_false(vhost_user_params_of(&p[1].params)->offload);
+	assert_ptr_equal(p[2].type, &datapath_type_builtin);
 }
 
 /* Each with a piece of the sentence that it gets. */
@@ -94,8 +96,8 @@ static void bad_texts(void **state)
 		{"vhost-user:path", "KEY=VALUE"},
 		{"vhost-user:", "KEY=VALUE"},
 		{"vhost-user:/run/x", "KEY=VALUE"},
-		{"vhost-user:path=/x:server=yes", "server must be on or off, not yes"},
-		{"vhost-user:path=/x:server=", "server must be on or off"},
+		{"vhost-user:path=/x:server=yes", "server of vhost-user must be on or off, not yes"},
+		{"vhost-user:path=/x:server=", "server of vhost-user is empty"},
 		{"vhost-user:path=/x:path=/y", "given twice"},
 		{"vhost-user:path=/{vm}", "no braces"},
 		{"vhost-user:path=/{vf", "no braces"},
@@ -195,32 +197,32 @@ static void equality(void **state)
 
 static void paths(void **state)
 {
-	struct datapath_pref pref = {.type = DATAPATH_VHOST_USER, .path = "/run/{pf}/x-{vf}-{pf}.sock"};
+	char template[100] = "/run/{pf}/x-{vf}-{pf}.sock";
 	struct err err = {0};
 	char path[108];
 
 	(void)state;
-	assert_int_equal(datapath_pref_path(&pref, "pf0", VPF_FUNCTION_VF(254), path, &err), 0);
+	assert_int_equal(datapath_expand(template, "pf0", VPF_FUNCTION_VF(254), path, &err), 0);
 	assert_string_equal(path, "/run/pf0/x-254-pf0.sock");
-	assert_int_equal(datapath_pref_path(&pref, "a", VPF_FUNCTION_PF, path, &err), 0);
+	assert_int_equal(datapath_expand(template, "a", VPF_FUNCTION_PF, path, &err), 0);
 	assert_string_equal(path, "/run/a/x-pf-a.sock");
 
 	/* 107 bytes fit a socket's address, and not one more. */
-	strcpy(pref.path, LONG_95 "{pf}");
-	pref.path[strlen(LONG_95)] = '\0';
-	memmove(pref.path + strlen(LONG_95) - 1, "{pf}", 5);
-	assert_int_equal(datapath_pref_path(&pref, "0123456789abc", 1, path, &err), 0);
+	strcpy(template, LONG_95 "{pf}");
+	template[strlen(LONG_95)] = '\0';
+	memmove(template + strlen(LONG_95) - 1, "{pf}", 5);
+	assert_int_equal(datapath_expand(template, "0123456789abc", 1, path, &err), 0);
 	assert_int_equal(strlen(path), 107);
 	strcpy(path, "untouched");
-	assert_int_equal(datapath_pref_path(&pref, "0123456789abcd", 1, path, &err), -EINVAL);
+	assert_int_equal(datapath_expand(template, "0123456789abcd", 1, path, &err), -EINVAL);
 	assert_string_equal(path, "untouched");
 	assert_string_equal(err.field, "datapaths");
 
 	/* As long as a template can make it. */
-	strcpy(pref.path,
+	strcpy(template,
 	       "/{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}{pf}"
 	       "{pf}{pf}");
-	assert_int_equal(datapath_pref_path(&pref, "0123456789012345678901234567890", 1, path, &err),
+	assert_int_equal(datapath_expand(template, "0123456789012345678901234567890", 1, path, &err),
 			 -EINVAL);
 }
 
@@ -233,14 +235,14 @@ static void defaults(void **state)
 	(void)state;
 	pf_settings_init(&pf, "a");
 	assert_int_equal(pf.datapaths.n, 1);
-	assert_int_equal(pf.datapaths.pref[0].type, DATAPATH_BUILTIN);
+	assert_ptr_equal(pf.datapaths.pref[0].type, &datapath_type_builtin);
 	assert_false(pf.failback);
 	function_settings_init(&fn);
 	assert_int_equal(fn.datapaths.n, 0);
-	datapath_list_init(&list, FABRIC_BRIDGE);
+	datapath_list_init(&list, &fabric_type_bridge);
 	assert_int_equal(list.n, 2);
-	assert_int_equal(list.pref[0].type, DATAPATH_VHOST_NET);
-	assert_int_equal(list.pref[1].type, DATAPATH_BUILTIN);
+	assert_ptr_equal(list.pref[0].type, &datapath_type_vhost_net);
+	assert_ptr_equal(list.pref[1].type, &datapath_type_builtin);
 }
 
 int main(void)

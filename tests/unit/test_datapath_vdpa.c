@@ -18,6 +18,7 @@
 #include "datapath/datapath.h"
 #include "datapath/vdpa/vdpa_pool.h"
 #include "fake_vdpa.h"
+#include "types_env.h"
 #include "vhost/virtio.h"
 
 extern const struct datapath_ops datapath_vdpa;
@@ -202,7 +203,7 @@ static int teardown(void **state)
 static void open_as(struct owner *o, const char *path, const char *mgmtdev, unsigned int pairs,
 		    unsigned int fn)
 {
-	struct datapath_pref pref = {.type = DATAPATH_VDPA};
+	struct datapath_pref pref = {.type = &datapath_type_vdpa};
 	struct datapath_open args = {.event = env->event,
 				     .pref = &pref,
 				     .pf = "pf0",
@@ -213,8 +214,8 @@ static void open_as(struct owner *o, const char *path, const char *mgmtdev, unsi
 				     .ctx = o};
 
 	memcpy(args.mac, mac, 6);
-	snprintf(pref.path, sizeof(pref.path), "%s", path);
-	snprintf(pref.mgmtdev, sizeof(pref.mgmtdev), "%s", mgmtdev);
+	set_param(&pref.params, &datapath_type_vdpa.base, "device", path);
+	set_param(&pref.params, &datapath_type_vdpa.base, "mgmtdev", mgmtdev);
 	assert_return_code(datapath_vdpa.open(&args, &o->dp, NULL), 0);
 }
 
@@ -963,11 +964,12 @@ static void test_not_for_migration(void **state)
 
 static void test_features(void **state)
 {
-	struct datapath_pref pref = {.path = "v*"};
+	struct datapath_pref pref = {.type = &datapath_type_vdpa};
 	struct err err = {0};
 	uint64_t f;
 
 	(void)state;
+	set_param(&pref.params, &datapath_type_vdpa.base, "device", "v*");
 	f = datapath_vdpa.features(&pref, 1, &err);
 	assert_true(virtio_has(f, VIRTIO_F_VERSION_1) && virtio_has(f, VIRTIO_NET_F_CSUM) &&
 		    virtio_has(f, VIRTIO_NET_F_STATUS));
@@ -978,7 +980,7 @@ static void test_features(void **state)
 	/* All that match must have it. */
 	fake_vdpa_add("v1", "vhost_vdpa")->features &= ~VIRTIO_BIT(VIRTIO_NET_F_CSUM);
 	assert_false(virtio_has(datapath_vdpa.features(&pref, 1, &err), VIRTIO_NET_F_CSUM));
-	snprintf(pref.path, sizeof(pref.path), "nothing");
+	set_param(&pref.params, &datapath_type_vdpa.base, "device", "nothing");
 	assert_int_equal(datapath_vdpa.features(&pref, 1, &err), 0);
 	assert_string_equal(err.text,
 			    "there is no vDPA network device that matches nothing (vpfctl vdpa list)");

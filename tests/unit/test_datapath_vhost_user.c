@@ -40,17 +40,17 @@ static void add_one(int fd)
 
 static void test_what_it_is(void **state)
 {
-	struct datapath_pref pref = {.type = DATAPATH_VHOST_USER, .path = "/x"};
+	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
 	uint64_t plain = OPS.features(&pref, 1, NULL), offload;
 
 	(void)state;
-	assert_ptr_equal(datapath_ops_of(DATAPATH_VHOST_USER), &OPS);
-	assert_string_equal(OPS.name, datapath_type_name(DATAPATH_VHOST_USER));
+	assert_ptr_equal(datapath_ops_of(&datapath_type_vhost_user), &OPS);
+	assert_string_equal(OPS.name, datapath_type_vhost_user.base.name);
 	assert_true(virtio_has(plain, VIRTIO_F_VERSION_1) && virtio_has(plain, VIRTIO_NET_F_MRG_RXBUF));
 	assert_false(virtio_has(plain, VIRTIO_NET_F_MQ) || virtio_has(plain, VIRTIO_NET_F_CSUM));
 	assert_false(virtio_has(plain, VIRTIO_F_RING_PACKED) || virtio_has(plain, VIRTIO_F_IN_ORDER));
 	assert_true(virtio_has(OPS.features(&pref, 2, NULL), VIRTIO_NET_F_MQ));
-	pref.offload = true;
+	dvu_params(&pref)->offload = true;
 	offload = OPS.features(&pref, 1, NULL);
 	assert_true(virtio_has(offload, VIRTIO_NET_F_CSUM) && virtio_has(offload, VIRTIO_NET_F_GUEST_TSO6));
 	assert_int_equal(offload & plain, plain);
@@ -61,18 +61,18 @@ static void test_what_it_is(void **state)
 static void test_path(void **state)
 {
 	struct dvu_env *e = *state;
-	struct datapath_pref pref = {.type = DATAPATH_VHOST_USER};
+	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
 	struct err err = {0};
 
 	/* {pf} and {vf} are filled in, and what then does not fit a socket is said at once. */
-	snprintf(pref.path, sizeof(pref.path), "%s/{pf}-{vf}", e->dir);
+	snprintf(dvu_params(&pref)->path, sizeof(dvu_params(&pref)->path), "%s/{pf}-{vf}", e->dir);
 	assert_int_equal(dvu_open(e, &e->i, &pref, 2, NULL), 0);
 	snprintf(e->b.path, sizeof(e->b.path), "%s/pf0-3", e->dir);
 	vu_fake_listen(&e->b);
 	dvu_prepare(e);
 	dvu_close(&e->i);
-	memset(pref.path, 'x', sizeof(pref.path) - 1);
-	memcpy(pref.path, "/{pf}{pf}{pf}{pf}", 17);
+	memset(dvu_params(&pref)->path, 'x', sizeof(dvu_params(&pref)->path) - 1);
+	memcpy(dvu_params(&pref)->path, "/{pf}{pf}{pf}{pf}", 17);
 	if (dvu_open(e, &e->i, &pref, 2, &err) == 0) /* as long as the parameter allows: it may just fit */
 		dvu_close(&e->i);
 	else
@@ -166,9 +166,9 @@ static void test_plain_back_end(void **state)
 	b->protocol = 0;
 	b->features = F_PROTOCOL | F_VERSION_1 | F_EVENT_IDX | VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) |
 		      VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC);
-	struct datapath_pref pref = {.type = DATAPATH_VHOST_USER};
+	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
 
-	strcpy(pref.path, e->path);
+	strcpy(dvu_params(&pref)->path, e->path);
 	vu_fake_listen(b);
 	assert_int_equal(dvu_open(e, &e->i, &pref, 1, NULL), 0);
 	dvu_prepare(e);
@@ -321,9 +321,9 @@ static void test_memory_slots(void **state)
 	dvu_close(&e->i);
 	fewer = more_memory(e, 4);
 	dvu_settle(e);
-	struct datapath_pref pref = {.type = DATAPATH_VHOST_USER};
+	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
 
-	strcpy(pref.path, e->path);
+	strcpy(dvu_params(&pref)->path, e->path);
 	assert_int_equal(dvu_open(e, &e->i, &pref, 2, NULL), 0);
 	prepare_with(e, fewer);
 	assert_int_equal(e->i.prepared_r, -EOPNOTSUPP);
@@ -482,9 +482,10 @@ static void test_no_dirty_log(void **state)
 
 static void open_server(struct dvu_env *e)
 {
-	struct datapath_pref pref = {.type = DATAPATH_VHOST_USER, .server = true};
+	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
 
-	snprintf(pref.path, sizeof(pref.path), "%s", e->path);
+	dvu_params(&pref)->server = true;
+	snprintf(dvu_params(&pref)->path, sizeof(dvu_params(&pref)->path), "%s", e->path);
 	assert_int_equal(dvu_open(e, &e->i, &pref, 2, NULL), 0);
 }
 
@@ -550,9 +551,9 @@ static void test_server_taken(void **state)
 static void test_client_waits(void **state)
 {
 	struct dvu_env *e = *state;
-	struct datapath_pref pref = {.type = DATAPATH_VHOST_USER};
+	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
 
-	strcpy(pref.path, e->path);
+	strcpy(dvu_params(&pref)->path, e->path);
 	assert_int_equal(dvu_open(e, &e->i, &pref, 2, NULL), 0);
 	OPS.prepare(e->i.dp, DVU_FEATURES, e->vm.mem);
 	assert_false(dvu_wait(e, &e->i.prepared, 1, 200));
@@ -564,9 +565,9 @@ static void test_client_waits(void **state)
 static void test_client_alone(void **state)
 {
 	struct dvu_env *e = *state;
-	struct datapath_pref pref = {.type = DATAPATH_VHOST_USER};
+	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
 
-	strcpy(pref.path, e->path);
+	strcpy(dvu_params(&pref)->path, e->path);
 	assert_int_equal(dvu_open(e, &e->i, &pref, 2, NULL), 0);
 	OPS.prepare(e->i.dp, DVU_FEATURES, e->vm.mem);
 	assert_true(dvu_wait(e, &e->i.prepared, 1, DVU_PATIENCE_MS));
@@ -581,12 +582,12 @@ static void test_own_device(void **state)
 	struct dvu_env *e = *state;
 	struct vu_env *own;
 	void *p = NULL;
-	struct datapath_pref pref = {.type = DATAPATH_VHOST_USER};
+	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
 	struct guest_mem *more;
 
 	assert_int_equal(vu_env_setup(&p), 0);
 	own = p;
-	strcpy(pref.path, own->path);
+	strcpy(dvu_params(&pref)->path, own->path);
 	/* in the loop of the instance */
 	assert_int_equal(dvu_open(e, &e->i, &pref, 2, NULL), 0);
 	vhost_user_free(own->vu);

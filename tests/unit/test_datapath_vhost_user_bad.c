@@ -35,11 +35,11 @@ struct many {
 static struct one *add(struct many *m, uint32_t request, enum vu_fault fault, uint64_t protocol)
 {
 	struct one *o = &m->one[m->n];
-	struct datapath_pref pref = {.type = DATAPATH_VHOST_USER};
+	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
 
 	assert_true(m->n < ARRAY_SIZE(m->one));
-	snprintf(pref.path, sizeof(pref.path), "%s/s%u", m->e->dir, m->n++);
-	vu_fake_init(&o->b, m->e->event, pref.path);
+	snprintf(dvu_params(&pref)->path, sizeof(dvu_params(&pref)->path), "%s/s%u", m->e->dir, m->n++);
+	vu_fake_init(&o->b, m->e->event, dvu_params(&pref)->path);
 	o->b.protocol = protocol;
 	o->b.fault_request = request;
 	o->b.fault = fault;
@@ -152,9 +152,9 @@ static void test_prepare_never(void **state)
 	for (unsigned int k = 0; k < m->n; k++)
 		if (m->one[k].b.protocol == 0) { /* one pair is all that it has */
 			dvu_close(&m->one[k].i);
-			struct datapath_pref pref = {.type = DATAPATH_VHOST_USER};
+			struct datapath_pref pref = {.type = &datapath_type_vhost_user};
 
-			strcpy(pref.path, m->one[k].b.path);
+			strcpy(dvu_params(&pref)->path, m->one[k].b.path);
 			assert_int_equal(dvu_open(m->e, &m->one[k].i, &pref, 1, NULL), 0);
 		}
 	expect_prepare_error(m);

@@ -116,7 +116,7 @@ static void add_function(struct env *e, const char *pf, unsigned int fn, char pa
 	function_settings_init(&fs);
 	memcpy(fs.mac, (uint8_t[]){2, 0, 0, 0, (uint8_t)pf[2], (uint8_t)fn}, 6);
 	fs.mtu = 1500;
-	datapath_list_init(&fs.datapaths, FABRIC_BUILTIN);
+	datapath_list_init(&fs.datapaths, &fabric_type_builtin);
 	snprintf(name, sizeof(name), "%s/%u.sock", pf, fn);
 	scratch_path(&e->dir, name, path);
 	assert_int_equal(dataplane_ops.list_check(e->dp, "f", 1, &fs.datapaths, &ability, &err), 0);

@@ -13,9 +13,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fabric/bridge/params.h"
 #include "fabric/fabric.h"
 #include "model_env.h"
-#include "settings/settings_json.h"
+#include "settings/fabric_json.h"
+#include "settings/function_fields.h"
 #include "settings_same.h"
 
 #define VHOST_USER "vhost-user:path=/run/b/{pf}-{vf}"
@@ -36,8 +38,8 @@ static void add_bridge(struct me_env *t, const char *name, const char *bridge)
 	struct err err = {0};
 
 	fabric_settings_init(&s, name);
-	s.type = FABRIC_BRIDGE;
-	strcpy(s.bridge, bridge);
+	s.type = &fabric_type_bridge;
+	set_bridge(&s, bridge);
 	if (model_fabric_add(t->model, &s, NULL, &err) < 0)
 		fail_msg("%s: %s", err.field, err.text);
 }
@@ -103,7 +105,8 @@ static void assert_says(const struct err *err, int code, const char *field, cons
 /* A switch that vpfd knows nothing of. */
 static void limit_vhost_user(struct me_env *t)
 {
-	t->dp.cannot[DATAPATH_VHOST_USER] = ~(uint32_t)(CAN_LINK | CAN_ADMIN_MAC | CAN_NO_SPOOFCHK);
+	t->dp.cannot[fake_type(&datapath_type_vhost_user)] =
+		~(uint32_t)(CAN_LINK | CAN_ADMIN_MAC | CAN_NO_SPOOFCHK);
 }
 
 static void lists_in_force(void **state)
@@ -137,8 +140,8 @@ static void lists_in_force(void **state)
 	/* A list of its own, for the PF itself, too; and back. */
 	assert_int_equal(try_list(t, "b", 1, "builtin,vhost-net", &err), 0);
 	assert_gets(t, "b", 1, "builtin,vhost-net");
-	t->dp.lacks[DATAPATH_BUILTIN] = 1ULL << 60;
-	t->dp.lacks[DATAPATH_VHOST_NET] = 1ULL << 61;
+	t->dp.lacks[fake_type(&datapath_type_builtin)] = 1ULL << 60;
+	t->dp.lacks[fake_type(&datapath_type_vhost_net)] = 1ULL << 61;
 	assert_int_equal(try_pf_list(t, "b", "vhost-net", &err), 0);
 	assert_gets(t, "b", 0, "vhost-net");
 	assert_gets(t, "b", 1, "builtin,vhost-net");
@@ -159,7 +162,7 @@ static void no_control_channel(void **state)
 {
 	struct me_env *t = *state;
 
-	t->dp.cannot[DATAPATH_BUILTIN] = CAN_CONTROL;
+	t->dp.cannot[fake_type(&datapath_type_builtin)] = CAN_CONTROL;
 	me_add_fabric(t, "f0", NULL);
 	add(t, "a", VHOST_USER);
 	assert_gets(t, "a", 0, VHOST_USER);
@@ -237,7 +240,7 @@ static void what_cannot_be_enforced(void **state)
 		sets = t->dp.function_sets;
 		assert_int_equal(function_settings_read(o, &s, &err), 0);
 		json_decref(o);
-		t->dp.cannot[DATAPATH_BUILTIN] = cases[i].can;
+		t->dp.cannot[fake_type(&datapath_type_builtin)] = cases[i].can;
 		assert_int_equal(model_function_set(t->model, "a", 1, &s, false, NULL, &err), -EOPNOTSUPP);
 		assert_says(&err, EOPNOTSUPP, cases[i].field, "builtin of VF 0 of a cannot enforce");
 		assert_same_function(&f->s, &before);
@@ -250,7 +253,7 @@ static void what_cannot_be_enforced(void **state)
 		assert_int_equal(try_list(t, "a", 1, VHOST_USER ",builtin", &err), -EOPNOTSUPP);
 		assert_says(&err, EOPNOTSUPP, "datapaths", "builtin of VF 0 of a cannot enforce");
 
-		t->dp.cannot[DATAPATH_BUILTIN] = 0;
+		t->dp.cannot[fake_type(&datapath_type_builtin)] = 0;
 		s = before;
 		s.datapaths = list_of("");
 		if (!spoof)
@@ -259,7 +262,7 @@ static void what_cannot_be_enforced(void **state)
 	}
 
 	/* A bridge has one kind of tags. */
-	t->dp.cannot[DATAPATH_BUILTIN] = CAN_VLAN;
+	t->dp.cannot[fake_type(&datapath_type_builtin)] = CAN_VLAN;
 	ad = me_settings_of(t, "a", 1);
 	ad.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 5, .tpid = 0x88a8};
 	assert_int_equal(model_function_set(t->model, "a", 1, &ad, false, NULL, NULL), 0);
@@ -273,7 +276,7 @@ static void policy_cannot_be_enforced(void **state)
 
 	me_add_fabric(t, "f0", NULL);
 	add(t, "a", "builtin");
-	t->dp.cannot[DATAPATH_BUILTIN] = CAN_MAX_RATE | CAN_TOTAL_RATE | CAN_LINK;
+	t->dp.cannot[fake_type(&datapath_type_builtin)] = CAN_MAX_RATE | CAN_TOTAL_RATE | CAN_LINK;
 	s = model_pf_find(t->model, "a")->s;
 	s.policy.max_rate = 5;
 	assert_int_equal(model_pf_set(t->model, &s, NULL, NULL, &err), -EOPNOTSUPP);
@@ -309,7 +312,7 @@ static void new_pf_refused(void **state)
 	assert_says(&err, EOPNOTSUPP, "datapaths", "leads elsewhere");
 
 	/* Not to be had: no reason to refuse it, unless nothing else is. */
-	t->dp.lacks[DATAPATH_VDPA] = UINT64_MAX;
+	t->dp.lacks[fake_type(&datapath_type_vdpa)] = UINT64_MAX;
 	assert_int_equal(try_add(t, "b", "vdpa:device=x,builtin", true, &err), 0);
 	assert_int_equal(try_add(t, "c", "vdpa:device=x", true, &err), -ENODEV);
 	assert_says(&err, ENODEV, "datapaths", "absent");
@@ -323,7 +326,7 @@ static void fewer_features(void **state)
 
 	me_add_fabric(t, "f0", NULL);
 	add(t, "a", "builtin");
-	t->dp.lacks[DATAPATH_VHOST_USER] = 0x30;
+	t->dp.lacks[fake_type(&datapath_type_vhost_user)] = 0x30;
 	fake_dp_function(&t->dp, "a", 1)->offered = 0x11;
 	assert_int_equal(try_list(t, "a", 1, VHOST_USER, &err), -EBUSY);
 	assert_says(&err, EBUSY, "datapaths", "0x10");
@@ -426,7 +429,7 @@ static void lost_while_away(void **state)
 
 	me_stop(t);
 	me_start(t);
-	t->dp.cannot[DATAPATH_VDPA] = CAN_VLAN;
+	t->dp.cannot[fake_type(&datapath_type_vdpa)] = CAN_VLAN;
 	me_load(t);
 	assert_gets(t, "a", 0, "builtin");
 	assert_gets(t, "a", 1, "builtin");
@@ -462,8 +465,8 @@ static void saved(void **state)
 	assert_int_equal(model_pf_set(t->model, &s, NULL, NULL, &err), 0);
 	assert_int_equal(try_list(t, "a", 2, "builtin,vdpa:mgmtdev=vduse", &err), 0);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(model_fabric_find(t->model, "br")->s.type, FABRIC_BRIDGE);
-		assert_string_equal(model_fabric_find(t->model, "br")->s.bridge, "br0");
+		assert_ptr_equal(model_fabric_find(t->model, "br")->s.type, &fabric_type_bridge);
+		assert_string_equal(bridge_name(&model_fabric_find(t->model, "br")->s), "br0");
 		assert_true(model_pf_find(t->model, "a")->s.failback);
 		assert_gets(t, "a", 1,
 			    VHOST_USER
@@ -481,26 +484,23 @@ static void fabrics(void **state)
 
 	add_bridge(t, "br", "br0");
 	fabric_settings_init(&s, "x");
-	strcpy(s.bridge, "br1");
+	s.type = &fabric_type_bridge;
 	assert_error(model_fabric_add(t->model, &s, NULL, &err), EINVAL, "bridge");
-	s.type = FABRIC_BRIDGE;
-	s.bridge[0] = '\0';
+	set_bridge(&s, "br/0");
 	assert_error(model_fabric_add(t->model, &s, NULL, &err), EINVAL, "bridge");
-	strcpy(s.bridge, "br/0");
-	assert_error(model_fabric_add(t->model, &s, NULL, &err), EINVAL, "bridge");
-	strcpy(s.bridge, "br0");
+	set_bridge(&s, "br0");
 	assert_error(model_fabric_add(t->model, &s, NULL, &err), EBUSY, "bridge");
-	strcpy(s.bridge, "br1");
+	set_bridge(&s, "br1");
 	s.uplink = UPLINK_NETDEV;
 	strcpy(s.uplink_name, "br1");
 	assert_error(model_fabric_add(t->model, &s, NULL, &err), EINVAL, "uplink.name");
-	s.type = (enum fabric_type)7;
+	s.type = NULL;
 	assert_error(model_fabric_add(t->model, &s, NULL, &err), EINVAL, "type");
 	s = model_fabric_find(t->model, "br")->s;
-	strcpy(s.bridge, "br1");
+	set_bridge(&s, "br1");
 	assert_error(model_fabric_set(t->model, &s, NULL, &err), EINVAL, "bridge");
-	s.bridge[0] = '\0';
-	s.type = FABRIC_BUILTIN;
+	set_bridge(&s, "");
+	s.type = &fabric_type_builtin;
 	assert_error(model_fabric_set(t->model, &s, NULL, &err), EINVAL, "type");
 }
 

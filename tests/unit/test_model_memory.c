@@ -14,9 +14,9 @@
 #include <string.h>
 
 #include "model_env.h"
+#include "settings/fabric_json.h"
 #include "settings/function_fields.h"
 #include "settings/pf_fields.h"
-#include "settings/settings_json.h"
 
 static unsigned int fail_at, allocations; /* the fail_at-th of them fails; 0: none */
 

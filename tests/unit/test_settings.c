@@ -11,10 +11,12 @@
 
 #include <cmocka.h>
 
+#include "settings/fabric_json.h"
+#include "settings/function_fields.h"
 #include "settings/json_fields.h"
 #include "settings/mac.h"
+#include "settings/pf_fields.h"
 #include "settings/settings.h"
-#include "settings/settings_json.h"
 #include "settings/validate.h"
 #include "settings/vlan_set.h"
 #include "settings_same.h"
@@ -235,6 +237,63 @@ static void json_long_names(void **state)
 	json_decref(o);
 }
 
+static bool two_rows(unsigned int i, struct json_made *ret)
+{
+	ret->field = (struct json_field){
+		.name = i ? "second" : "first", .kind = JSON_KIND_STRING, .flags = i ? 0 : JSON_REQUIRED};
+	if (i) {
+		ret->choices[0] = "red";
+		ret->choices[1] = NULL;
+		ret->field.choices = ret->choices;
+	}
+	return i < 2;
+}
+
+/* Rows that are made are rows like all others, in their place. */
+static void json_made_rows(void **state)
+{
+	static const struct json_field table[] =
+		{
+			{.name = "n", .kind = JSON_KIND_INT, .max = 3},
+			{.make = two_rows},
+			{.name = "on", .kind = JSON_KIND_BOOL},
+			{0},
+		},
+				       only[] = {{.make = two_rows}, {0}};
+	static const struct {
+		const char *json, *field, *text;
+	} cases[] = {
+		{"{\"first\": \"x\"}", NULL, NULL},
+		{"{\"n\": 3, \"first\": \"x\", \"second\": \"red\", \"on\": true}", NULL, NULL},
+		{"{\"second\": \"red\"}", "first", "is missing"},
+		{"{\"first\": 1}", "first", "must be a string"},
+		{"{\"first\": \"\", \"second\": \"blue\"}", "second", "must be red"},
+		{"{\"first\": \"\", \"third\": 1}", "third", "is unknown; known are n, first, second, on"},
+	};
+	json_t *list;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		json_t *o = json_loads(cases[i].json, 0, NULL);
+		struct err err = {0};
+		int r = json_fields_check(o, table, "", &err);
+
+		assert_int_equal(r, cases[i].field ? -EINVAL : 0);
+		if (cases[i].field) {
+			assert_string_equal(err.field, cases[i].field);
+			assert_string_equal(err.text, cases[i].text);
+		}
+		json_decref(o);
+	}
+	list = json_fields_describe(table);
+	assert_int_equal(json_array_size(list), 4);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(list, 3), "name")), "on");
+	json_decref(list);
+	list = json_fields_describe(only);
+	assert_int_equal(json_array_size(list), 2);
+	json_decref(list);
+}
+
 static void vlan_members(void **state)
 {
 	static const struct {
@@ -438,7 +497,7 @@ int main(void)
 		cmocka_unit_test(json_tables),       cmocka_unit_test(json_long_names),
 		cmocka_unit_test(vlan_members),      cmocka_unit_test(names),
 		cmocka_unit_test(policy_members),    cmocka_unit_test(vm_member),
-		cmocka_unit_test(pinned_names),
+		cmocka_unit_test(pinned_names),      cmocka_unit_test(json_made_rows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

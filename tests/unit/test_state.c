@@ -369,7 +369,7 @@ static void version_2(void **state)
 	assert_int_equal(model_new(&config, &m, NULL), 0);
 	assert_int_equal(model_load(m, &fake_dp_ops, &dp, NULL), 0);
 	pf = model_pf_find(m, "pf0");
-	assert_int_equal(model_fabric_find(m, "f0")->s.type, FABRIC_BUILTIN);
+	assert_ptr_equal(model_fabric_find(m, "f0")->s.type, &fabric_type_builtin);
 	text = datapath_list_text(&pf->s.datapaths);
 	assert_string_equal(text, "builtin");
 	free(text);

@@ -31,7 +31,7 @@ static const uint8_t peer[6] = {2, 0, 0, 0, 1, 1}, guest[6] = {2, 0, 0, 0, 0, 1}
 /* The fabric: it gives the tap of `env`. */
 static struct tap_env env;
 static struct fabric_attach attach;
-static struct fabric fabric = {.settings = {.name = "f", .type = FABRIC_BRIDGE}};
+static struct fabric fabric = {.settings = {.name = "f", .type = &fabric_type_bridge}};
 static struct fabric_port fabric_port = {.fabric = &fabric, .pf = "pf"};
 
 /* What the instance says. */
@@ -90,7 +90,7 @@ static struct datapath *dp;
 static struct datapath_ring rings[2 * VGUEST_PAIRS];
 extern const struct datapath_ops datapath_vhost_net;
 static const struct datapath_ops *const ops = &datapath_vhost_net;
-static const struct datapath_pref pref = {.type = DATAPATH_VHOST_NET};
+static const struct datapath_pref pref = {.type = &datapath_type_vhost_net};
 
 static void await(const bool *what)
 {
@@ -251,7 +251,7 @@ static void test_not_here(void **state)
 
 static void test_refused(void **state)
 {
-	struct fabric_settings builtin = {.name = "b", .type = FABRIC_BUILTIN};
+	struct fabric_settings builtin = {.name = "b", .type = &fabric_type_builtin};
 	struct fabric_attach none = {.kind = ATTACH_TAP},
 			     many = {.kind = ATTACH_TAP, .tap.n = VHOST_USER_MAX_QUEUE_PAIRS + 1};
 	struct datapath_open open = {

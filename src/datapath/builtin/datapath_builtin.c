@@ -25,8 +25,6 @@ struct dp_builtin {
 	bool told[VHOST_USER_MAX_QUEUES];                  /* that it is broken */
 };
 
-extern const struct datapath_ops datapath_builtin;
-
 static struct dp_builtin *of(struct datapath *dp)
 {
 	return container_of(dp, struct dp_builtin, dp);

@@ -5,8 +5,6 @@
 #include <assert.h>
 #include <string.h>
 
-extern const struct datapath_ops datapath_dummy;
-
 struct datapath_dummy_control datapath_dummy_control;
 
 static struct datapath_dummy *of(struct datapath *dp)

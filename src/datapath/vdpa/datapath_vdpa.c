@@ -46,8 +46,6 @@ struct vdpa_work {
 	struct err err;
 };
 
-extern const struct datapath_ops datapath_vdpa;
-
 enum vdpa_state {
 	VDPA_OPEN,
 	VDPA_PREPARING,
@@ -624,7 +622,7 @@ static int vdpa_open(const struct datapath_open *args, struct datapath **ret, st
 	if (!v || !w)
 		goto fail;
 	vdpa_device_init(&w->dev);
-	w->dev.req.pref = *args->pref;
+	w->dev.req.wish = *vdpa_params_of(&args->pref->params);
 	snprintf(w->dev.req.pf, sizeof(w->dev.req.pf), "%s", args->pf);
 	w->dev.req.fn = args->fn;
 	memcpy(w->dev.req.mac, args->mac, 6);

@@ -6,6 +6,7 @@
 #include <linux/virtio_ids.h>
 #include <string.h>
 
+#include "datapath/vdpa/params.h"
 #include "datapath/vdpa/vdpa_device.h"
 #include "fabric/fabric.h"
 #include "vhost/virtio.h"
@@ -40,6 +41,7 @@ static void add_candidate(struct pool_features *p, uint64_t features, uint32_t v
 static int pool_features(const struct datapath_pref *pref, unsigned int pairs, struct pool_features *ret)
 {
 	struct pool_features p = {.all = ~UINT64_C(0), .vlan_filter = true};
+	const struct vdpa_params *wish = vdpa_params_of(&pref->params);
 	struct vdpa_netlink_list list = {0};
 	int r = vdpa_pool_snapshot(&list);
 
@@ -48,14 +50,14 @@ static int pool_features(const struct datapath_pref *pref, unsigned int pairs, s
 	for (unsigned int i = 0; i < list.n_dev; i++) {
 		const struct vdpa_dev *d = &list.dev[i];
 
-		if (d->device_id == VIRTIO_ID_NET && *pref->path && fnmatch(pref->path, d->name, 0) == 0)
+		if (d->device_id == VIRTIO_ID_NET && *wish->device && fnmatch(wish->device, d->name, 0) == 0)
 			add_candidate(&p, d->features, d->max_vqs, strcmp(d->mgmtdev, "vduse") == 0, pairs);
 	}
 	for (unsigned int i = 0; i < list.n_mgmtdev; i++) {
 		const struct vdpa_mgmtdev *m = &list.mgmtdev[i];
 
-		if ((m->classes >> VIRTIO_ID_NET & 1) && *pref->mgmtdev &&
-		    fnmatch(pref->mgmtdev, m->name, 0) == 0)
+		if ((m->classes >> VIRTIO_ID_NET & 1) && *wish->mgmtdev &&
+		    fnmatch(wish->mgmtdev, m->name, 0) == 0)
 			add_candidate(&p, m->features, m->max_vqs, strcmp(m->name, "vduse") == 0, pairs);
 	}
 	vdpa_list_free(&list);
@@ -70,6 +72,7 @@ uint64_t vdpa_offer_features(const struct datapath_pref *pref, unsigned int queu
 			  VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) | VIRTIO_NET_OFFLOADS | VIRTIO_NET_OFFLOADS_USO |
 			  VIRTIO_NET_FRONT_FEATURES,
 		 front = device & ~vdpa_device_features(device);
+	const struct vdpa_params *wish = vdpa_params_of(&pref->params);
 	struct pool_features p;
 	int r = pool_features(pref, queue_pairs, &p);
 
@@ -82,8 +85,8 @@ uint64_t vdpa_offer_features(const struct datapath_pref *pref, unsigned int queu
 	}
 	if (!p.n) {
 		err_set(err, ENODEV, "datapath", "there is no vDPA network device%s%s%s%s (vpfctl vdpa list)",
-			*pref->path ? " that matches " : "", pref->path,
-			*pref->mgmtdev ? ", nor a management device that matches " : "", pref->mgmtdev);
+			*wish->device ? " that matches " : "", wish->device,
+			*wish->mgmtdev ? ", nor a management device that matches " : "", wish->mgmtdev);
 		return 0;
 	}
 	device &= ~front & p.all;

@@ -302,10 +302,10 @@ static bool search_existing(struct search *s)
 	bool found = false;
 	int n;
 
-	if (!*s->req->pref.path)
+	if (!*s->req->wish.device)
 		return false;
 	snprintf(path, sizeof(path), "%s/bus/vdpa/devices", vdpa_sys->sysfs);
-	n = names_in(path, s->req->pref.path, &names);
+	n = names_in(path, s->req->wish.device, &names);
 	for (int i = 0; i < n && !found; i++)
 		found = try_one(s, names[i], false);
 	names_free(names, n);
@@ -389,7 +389,7 @@ static bool search_mgmtdev(struct search *s)
 	bool found = false;
 	int r;
 
-	if (!*s->req->pref.mgmtdev)
+	if (!*s->req->wish.mgmtdev)
 		return false;
 	r = vdpa_sys->list(&list);
 	if (r < 0) {
@@ -405,7 +405,7 @@ static bool search_mgmtdev(struct search *s)
 	for (unsigned int i = 0; i < list.n_mgmtdev && !found; i++) {
 		const struct vdpa_mgmtdev *m = &list.mgmtdev[i];
 
-		if (!(m->classes >> VIRTIO_ID_NET & 1) || fnmatch(s->req->pref.mgmtdev, m->name, 0) != 0)
+		if (!(m->classes >> VIRTIO_ID_NET & 1) || fnmatch(s->req->wish.mgmtdev, m->name, 0) != 0)
 			continue;
 		if (strcmp(m->name, "vduse") == 0) {
 			found = search_vduse(s);
@@ -441,9 +441,9 @@ int vdpa_pool_acquire(const struct vdpa_request *req, vdpa_try_fn *try, void *ar
 					   : "all %u matching vDPA devices are in use",
 			       s.busy);
 	return err_set(err, ENODEV, NULL, "there is no vDPA device %s%s%s%s%s",
-		       *req->pref.path ? "that matches " : "", req->pref.path,
-		       *req->pref.path && *req->pref.mgmtdev ? ", nor one " : "",
-		       *req->pref.mgmtdev ? "to be had on management device " : "", req->pref.mgmtdev);
+		       *req->wish.device ? "that matches " : "", req->wish.device,
+		       *req->wish.device && *req->wish.mgmtdev ? ", nor one " : "",
+		       *req->wish.mgmtdev ? "to be had on management device " : "", req->wish.mgmtdev);
 }
 
 void vdpa_pool_release(struct vdpa_lease *lease)

@@ -12,11 +12,12 @@
  * Thread-safety: any thread; calls wait for the kernel and for devices: not on the main one, but for the two
  * that say so. */
 
+#include "datapath/vdpa/params.h"
 #include "datapath/vdpa/vdpa_netlink.h"
 #include "settings/settings.h"
 
 struct vdpa_request {
-	struct datapath_pref pref;
+	struct vdpa_params wish;
 	char pf[VPF_NAME_MAX];
 	unsigned int fn; /* VPF_FUNCTION_* */
 	uint8_t mac[6];

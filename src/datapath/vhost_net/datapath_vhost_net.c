@@ -20,8 +20,6 @@
 
 #define DIRTY_PAGE 4096u /* bytes for which a dirty log has a bit */
 
-extern const struct datapath_ops datapath_vhost_net;
-
 enum state { IDLE, PREPARING, PREPARED, STARTING, STARTED, STOPPING };
 
 struct ring_error {

@@ -34,6 +34,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
+#include "datapath/vhost_user/params.h"
 #include "fabric/fabric.h"
 #include "util/clock.h"
 
@@ -222,7 +223,7 @@ static void on_reached(void *ctx, int fd)
 static uint64_t op_features(const struct datapath_pref *pref, unsigned int queue_pairs, struct err *err)
 {
 	(void)err;
-	return vu_dp_features(pref->offload, queue_pairs);
+	return vu_dp_features(vhost_user_params_of(&pref->params)->offload, queue_pairs);
 }
 
 static uint32_t op_takes(const struct datapath_pref *pref)
@@ -259,6 +260,7 @@ static void op_close(struct datapath *dp)
 
 static int op_open(const struct datapath_open *args, struct datapath **ret, struct err *err)
 {
+	const struct vhost_user_params *params = vhost_user_params_of(&args->pref->params);
 	struct vu_dp *d = calloc(1, sizeof(*d));
 	int r;
 
@@ -268,11 +270,11 @@ static int op_open(const struct datapath_open *args, struct datapath **ret, stru
 	for (unsigned int i = 0; i < ARRAY_SIZE(d->ring); i++)
 		d->ring[i] = (struct vu_dp_ring){.dp = d, .errfd = -1};
 	d->event = args->event;
-	d->server = args->pref->server;
+	d->server = params->server;
 	d->queue_pairs = args->queue_pairs;
 	memcpy(d->mac, args->mac, sizeof(d->mac));
 	d->mtu = args->mtu;
-	r = datapath_pref_path(args->pref, args->pf, args->fn, d->path, err);
+	r = datapath_expand(params->path, args->pf, args->fn, d->path, err);
 	if (r < 0)
 		goto fail;
 	r = sd_event_add_time(d->event, &d->timer, CLOCK_MONOTONIC, 0, 5000, on_timer, d);

@@ -13,8 +13,6 @@
 #include "vhost/vhost_user_reach.h"
 #include "vhost/virtio.h"
 
-extern const struct datapath_ops datapath_vhost_user;
-
 enum vu_dp_state {
 	VU_DP_NEW,
 	VU_DP_PREPARING, /* without a connection, or with one on which the back-end is asked and told things

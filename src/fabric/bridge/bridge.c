@@ -161,7 +161,7 @@ static void find_bridge_again(struct bridge_fabric *f)
 	struct err err;
 	int r;
 
-	if (!made && link_get(f->nl, f->base.settings.bridge, 0, &i) < 0)
+	if (!made && link_get(f->nl, bridge_name(&f->base.settings), 0, &i) < 0)
 		return; /* it will be told of */
 	r = bridge_find(f, &err);
 	if (r < 0) {

@@ -34,13 +34,12 @@
 
 #include <systemd/sd-event.h>
 
+#include "fabric/bridge/params.h"
 #include "fabric/bridge/port_prog.h"
 #include "fabric/claims.h"
 #include "fabric/provider.h"
 #include "net/link.h"
 #include "net/tap.h"
-
-extern const struct fabric_ops fabric_bridge;
 
 #define BRIDGE_STATIC 1024 /* entries of a port; a trunk that would need more learns */
 

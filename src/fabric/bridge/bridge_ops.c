@@ -27,7 +27,7 @@ static uint32_t op_can(const struct fabric_settings *s)
 	if (programs)
 		can |= CAN_MAX_RATE | CAN_MIN_RATE | CAN_TOTAL_RATE;
 	if (vlan && rtnl_new(NETLINK_ROUTE, &nl) == 0) {
-		if (link_get(nl, s->bridge, 0, &i) == 0 && i.bridge)
+		if (link_get(nl, bridge_name(s), 0, &i) == 0 && i.bridge)
 			protocol = i.vlan_protocol;
 		rtnl_free(nl);
 	}
@@ -121,7 +121,7 @@ static int op_set(struct fabric *base, const struct fabric_settings *s, struct e
 		bool enslaved = f->enslaved;
 
 		if (!f->ifindex)
-			return err_set(err, ENODEV, "bridge", "there is no bridge %s now", old->bridge);
+			return err_set(err, ENODEV, "bridge", "there is no bridge %s now", bridge_name(old));
 		r = bridge_enslave_uplink(f, s, err);
 		if (r < 0) {
 			f->uplink = uplink;
@@ -134,7 +134,7 @@ static int op_set(struct fabric *base, const struct fabric_settings *s, struct e
 	if (f->made && f->ifindex && s->ageing != old->ageing) {
 		r = link_set_ageing(f->nl, f->ifindex, s->ageing);
 		if (r < 0)
-			return rtnl_err(f->nl, r, err, "set the ageing of %s", old->bridge);
+			return rtnl_err(f->nl, r, err, "set the ageing of %s", bridge_name(old));
 	}
 	f->base.settings = *s;
 	bridge_scan(f);

@@ -515,7 +515,8 @@ int bridge_port_apply(struct bridge_port *p, struct err *err)
 	if (!p->tap || !p->tap->ifindex)
 		return 0;
 	if (!f->ifindex)
-		return err_set(err, ENODEV, NULL, "there is no bridge %s now", f->base.settings.bridge);
+		return err_set(err, ENODEV, NULL, "there is no bridge %s now",
+			       bridge_name(&f->base.settings));
 	r = apply(p, &step);
 	if (!r)
 		return 0;

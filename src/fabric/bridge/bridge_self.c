@@ -75,7 +75,8 @@ int bridge_enslave_uplink(struct bridge_fabric *f, const struct fabric_settings 
 		r = link_set(f->nl, i.ifindex,
 			     &(struct link_change){.set_master = true, .master = f->ifindex, .up = 1});
 		if (r < 0)
-			return rtnl_err(f->nl, r, err, "make %s a port of %s", s->uplink_name, s->bridge);
+			return rtnl_err(f->nl, r, err, "make %s a port of %s", s->uplink_name,
+					bridge_name(s));
 		f->enslaved = true;
 		if (f->info.vlan_filtering) {
 			memset(&v, 0, sizeof(v));
@@ -106,7 +107,7 @@ static void release_uplink(struct bridge_fabric *f)
 /* Its own bridge, new. */
 static int make_bridge(struct bridge_fabric *f, struct err *err)
 {
-	const char *name = f->base.settings.bridge;
+	const char *name = bridge_name(&f->base.settings);
 	uint8_t mac[6];
 	char alias[80];
 	int r;
@@ -136,7 +137,7 @@ static int make_bridge(struct bridge_fabric *f, struct err *err)
 /* One that is there. */
 static int take_bridge(struct bridge_fabric *f, const struct link_info *i, struct err *err)
 {
-	const char *name = f->base.settings.bridge;
+	const char *name = bridge_name(&f->base.settings);
 	char alias[80];
 	int r;
 
@@ -165,13 +166,13 @@ static int take_bridge(struct bridge_fabric *f, const struct link_info *i, struc
 int bridge_find(struct bridge_fabric *f, struct err *err)
 {
 	struct link_info i;
-	int r = link_get(f->nl, f->base.settings.bridge, 0, &i);
+	int r = link_get(f->nl, bridge_name(&f->base.settings), 0, &i);
 
 	f->made = f->filtering = false;
 	if (r == -ENODEV)
 		r = make_bridge(f, err);
 	else if (r < 0)
-		return rtnl_err(f->nl, r, err, "find the bridge %s", f->base.settings.bridge);
+		return rtnl_err(f->nl, r, err, "find the bridge %s", bridge_name(&f->base.settings));
 	else
 		r = take_bridge(f, &i, err);
 	if (!r)

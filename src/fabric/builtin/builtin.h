@@ -23,8 +23,6 @@
 #include "switch/switch.h"
 #include "switch/uplink.h"
 
-extern const struct fabric_ops fabric_builtin;
-
 struct builtin_port { /* a function in its fabric */
 	struct fabric_port base;
 	struct sw_port *port;

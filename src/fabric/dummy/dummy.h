@@ -60,5 +60,3 @@ static inline struct dummy_port *dummy_port_of(const struct fabric_port *p)
 {
 	return container_of(p, struct dummy_port, base);
 }
-
-extern const struct fabric_ops fabric_dummy;

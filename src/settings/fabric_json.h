@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Settings of fabrics as JSON, the same in the API and in the state file; those of functions and virtual PFs are
- * tables (function_fields.h, pf_fields.h). The reader changes only what the object names, so that it serves both
- * "add" (upon defaults) and "set" (upon what is); it takes objects that have passed json_fields_check() with the
- * table, and may still find values that do not fit together. Thread-safety: pure. */
+/* Settings of a fabric as JSON, as settings_json.h has those of PFs and functions. Thread-safety: pure. */
 
-#include "settings/function_fields.h"
 #include "settings/json_fields.h"
-#include "settings/pf_fields.h"
 #include "settings/settings.h"
 
-/* The members of each kind of settings, for use in tables. */
+/* The members, for use in tables. */
 #define FABRIC_SETTINGS_FIELDS                                                                               \
-	{.name = "type",                                                                                     \
-	 .kind = JSON_KIND_STRING,                                                                           \
-	 .choices = fabric_type_choices,                                                                     \
-	 .doc = "builtin: vpfd's own switch; bridge: one of the kernel's (default builtin); fixed"},         \
-		{.name = "bridge",                                                                           \
-		 .kind = JSON_KIND_STRING,                                                                   \
-		 .max = IFNAMSIZ - 1,                                                                        \
-		 .doc = "type bridge: its netdev, made if there is none of that name; fixed"},               \
+	{.make = fabric_type_rows},                                                                          \
 		{.name = "uplink",                                                                           \
 		 .kind = JSON_KIND_OBJECT,                                                                   \
 		 .fields = uplink_json_fields,                                                               \
@@ -39,12 +27,14 @@
 	}
 
 extern const struct json_field uplink_json_fields[];
-extern const struct json_field datapath_json_fields[];
-extern const char *const fabric_type_choices[];
 
-const char *fabric_type_name(enum fabric_type type);
 const char *uplink_type_name(enum uplink_type type);
 
-void fabric_settings_read(const json_t *o, struct fabric_settings *s);
-bool fabric_settings_equal(const struct fabric_settings *a, const struct fabric_settings *b);
+/* "type", and the parameters of all types. */
+bool fabric_type_rows(unsigned int i, struct json_made *ret);
+
+/* Changes only what the object names, which has passed json_fields_check() with the table. -EINVAL: a parameter that
+ * the type does not have, or a value that is none; `s` is then half read. */
+int fabric_settings_read(const json_t *o, struct fabric_settings *s, struct err *err);
 json_t *fabric_settings_json(const struct fabric_settings *s); /* NULL: out of memory */
+bool fabric_settings_equal(const struct fabric_settings *a, const struct fabric_settings *b);
