@@ -17,6 +17,10 @@ class OvsDpdk:
     """One bridge "br" (action NORMAL) with dpdkvhostuser ports; `sockets` are theirs, in order of creation.
 
     Its poll-mode thread keeps CPU `core` busy. The bridge's own tap device is in a network namespace of its own.
+
+    Without hugepages each port has a pool of packet buffers of its own, of some 60 MB. The pool that Open vSwitch shares
+    between ports, its default, has 262144 buffers, 640 MB, and it makes a second one on a machine that tells on which NUMA
+    node a driver's memory is.
     """
 
     def __init__(self, ports: int = 2, core: int = 1, *, memory_mb: int = 1024, hugepages: bool = False, logs: Path | None = None):
@@ -45,6 +49,7 @@ class OvsDpdk:
         memory = "" if hugepages else f"--no-huge --legacy-mem -m {memory_mb} "
         self.vsctl(
             "--no-wait", "init", "--", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
+            f"other_config:per-port-memory={'false' if hugepages else 'true'}",
             f"other_config:pmd-cpu-mask={1 << core:#x}", "other_config:dpdk-lcore-mask=0x1",
             f"other_config:dpdk-extra={memory}--no-pci --file-prefix=ovs -d {paths.tree() / PMDS}",
         )  # fmt: skip
