@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 pytest.register_assert_rewrite("kube", "topology")
 
-from bed import paths  # noqa: E402
+from bed import machine, paths  # noqa: E402
 from bed.l1 import L1  # noqa: E402
 from bed.netns import Netns  # noqa: E402
 from bed.vm import VM  # noqa: E402
@@ -36,6 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
         import os
 
         os.environ["VPF_ACCEL"] = accel
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` stands for."""
+    return machine.side_by_side()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

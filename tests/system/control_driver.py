@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import control_codec as codec
+from bed.machine import PATIENCE
 from control_codec import Function, HelloReply, Message, Reply, Settings
 from vu_client import Port
 
@@ -39,7 +40,7 @@ class Driver:
 
     def receive(self, kind: int, timeout: float = 10) -> Message:
         """The next message of this type; events on the way are taken and acknowledged, RESETs passed over."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         while True:
             message = codec.decode(self.key, self.port.receive_control(deadline - time.monotonic()))
             if message.type == codec.EVENT and message.session == self.session:

@@ -12,6 +12,8 @@ import struct
 import time
 from collections.abc import Iterator
 
+from bed.machine import PATIENCE
+
 ETH_IP, ETH_TEST = 0x0800, 0x88B6  # the second of the two local experimental EtherTypes: nothing answers it
 Q, AD = 0x8100, 0x88A8
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -80,7 +82,7 @@ class Wire:
             self.socket.send(frame)
 
     def receive(self, timeout: float = 10) -> bytes:
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         while True:
             ready, _, _ = select.select([self.socket], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:

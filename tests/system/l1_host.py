@@ -9,6 +9,7 @@ from typing import Any
 
 from bed.agent import GuestProcess
 from bed.l1 import L1
+from bed.machine import PATIENCE
 
 RUN = "/run/vpf"
 # VDUSE_DESTROY_DEV: a device whose program was killed is of no use to the next one.
@@ -34,7 +35,7 @@ class L1Host:
         return self.json("vf", "show", "p0", "0")
 
     def served_by(self, datapath: str, timeout: float = 60) -> None:
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         while (row := self.vf())["datapath"] != datapath:
             assert time.monotonic() < end, row
 

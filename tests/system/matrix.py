@@ -22,6 +22,7 @@ from typing import Any
 
 from bed.agent import GuestProcess
 from bed.l1 import L1
+from bed.machine import PATIENCE
 from l1_host import RUN, L1Host
 
 SWITCH_SOCKET = "/run/switch-0"
@@ -137,7 +138,7 @@ class Host(L1Host):
 
     def await_left(self, *wanted: str) -> None:
         """The switch closes its end of a connection, and its device, when it sees to it."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 30 * PATIENCE
         while set(found := self.left_over()) != set(wanted):
             assert time.monotonic() < end, found
 

@@ -25,6 +25,7 @@ from typing import Any
 import frames
 import pytest
 from bed.dpdk import Testpmd, vhost, virtio_user
+from bed.machine import PATIENCE
 from bed.vpfd import Vpfd
 from traffic import Function, add_functions
 from vu_client import GET_VRING_BASE, GPA, HDR_LEN, NO_OFFLOAD, Buffer, Port, state
@@ -36,7 +37,7 @@ TYPE = b"\x88\xb6"
 
 
 def wait_until(condition: Callable[[], Any], timeout: float = 20) -> Any:
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {timeout} s"
         time.sleep(0.002)

@@ -13,6 +13,7 @@ from pathlib import Path
 import frames
 import pytest
 from bed.dpdk import PortStats, Testpmd, virtio_user
+from bed.machine import PATIENCE
 from bed.vpfd import Vpfd
 from frames import AD, Q
 from traffic import Function, add_functions
@@ -21,7 +22,7 @@ from vu_client import F_MRG_RXBUF, F_VERSION_1
 
 def settled(testpmd: Testpmd, done: Callable[[dict[int, PortStats]], bool], timeout: float = 30) -> dict[int, PortStats]:
     """testpmd's counters once DONE is true of them. It has no event for that: its worker polls, and so do we."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     while True:
         stats = testpmd.stats()
         if done(stats):

@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bed.machine import PATIENCE
+
 GET_FEATURES, SET_FEATURES, SET_OWNER, RESET_OWNER, SET_MEM_TABLE = 1, 2, 3, 4, 5
 SET_LOG_BASE, SET_LOG_FD = 6, 7
 SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE = 8, 9, 10, 11
@@ -411,7 +413,7 @@ class Port(Client):
             buffer = self.frame_buffer(frame, header)
             sent[self.tx.add([buffer])] = buffer.gpa - GPA
         self.notify(1)
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         while wait and sent:
             for head, _length in self.tx.reap():
                 offset = sent.pop(head, None)
@@ -437,14 +439,14 @@ class Port(Client):
 
     def receive_with_header(self, timeout: float = 10) -> tuple[bytes, bytes]:
         """Control frames, which a PF gets at any time, go to `control` instead."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         while not self.data:
             self._take(deadline)
         return self.data.pop(0)
 
     def receive_control(self, timeout: float = 10) -> bytes:
         """The next frame of the control channel; TimeoutError if none comes."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         while not self.control:
             self._take(deadline)
         return self.control.pop(0)

@@ -8,21 +8,26 @@ import os
 import subprocess
 from pathlib import Path
 
-from . import paths
+from . import machine, paths
 from .process import die_with_parent
 
+KVM = "/dev/kvm"
 PROBE_SECONDS = 15
 
 
 def choose() -> str:
     """"kvm" or "tcg". VPF_ACCEL overrides."""
     if forced := os.environ.get("VPF_ACCEL"):
+        if forced == "kvm":
+            machine.need_device(KVM, "a guest on KVM")
         return forced
+    if not os.access(KVM, os.R_OK | os.W_OK):
+        return "tcg"  # whatever another container on this machine has found
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     cached = paths.bed_dir() / f"accel-{boot_id}"
     if cached.exists():
         return cached.read_text().strip()
-    accel = "kvm" if os.access("/dev/kvm", os.R_OK | os.W_OK) and _kvm_boots() else "tcg"
+    accel = "kvm" if _kvm_boots() else "tcg"
     temporary = cached.with_suffix(f".{os.getpid()}")
     temporary.write_text(accel + "\n")
     temporary.rename(cached)

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .machine import PATIENCE
+
 Command = str | Sequence[str]
 
 
@@ -79,7 +81,7 @@ class GuestProcess:
 
     def _await(self, condition: Callable[[], bool], timeout: float, what: str) -> None:
         with self._changed:
-            if self._changed.wait_for(lambda: condition() or self.error is not None, timeout):
+            if self._changed.wait_for(lambda: condition() or self.error is not None, timeout * PATIENCE):
                 if self.error is not None and not condition():
                     raise GuestLost(f"in {self.agent.name}: {self.error} ({what}: {self.command})\n{self.output}\n{self.agent.diagnosis()}")
                 return
@@ -190,7 +192,7 @@ class Agent:
     def wait_boot(self, count: int, timeout: float) -> None:
         """Until the guest's agent said hello for the COUNTth time."""
         with self._state:
-            done = self._state.wait_for(lambda: self.boots >= count or self.lost, timeout)
+            done = self._state.wait_for(lambda: self.boots >= count or self.lost, timeout * PATIENCE)
         if self.boots >= count:
             return
         why = self.lost if done else f"it did not come up in {timeout:.0f} s"
@@ -267,7 +269,7 @@ class _Pump:
 
 def wait_until(condition: Callable[[], object], timeout: float = 10, what: str = "condition", interval: float = 0.05):
     """For what no event tells: evaluates CONDITION until it is true, and returns its value."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {timeout} s")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import paths
+from . import machine, paths
 from .interactive import Interactive
 
 PMDS = "usr/lib/x86_64-linux-gnu/dpdk/pmds-25.0"
@@ -49,7 +49,7 @@ def _vdev(name: str, **options: object) -> str:
 
 
 class Testpmd:
-    """A testpmd with its command line and its one worker both on CPU `core`."""
+    """A testpmd with its command line and its one worker both on one CPU, number `core` of those that this process may use."""
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
 
@@ -67,10 +67,12 @@ class Testpmd:
         log: Path | None = None,
         timeout: float = 60,
     ):
+        machine.need_memory("testpmd", memory_mb)
+        cpu = machine.cpu(core)
         self._tmp = tempfile.TemporaryDirectory(prefix="vpf-dpdk-")
         memory = ["--in-memory", "--single-file-segments"] if hugepages else ["--no-huge", "--no-shconf"]
         argv = paths.tree_program("usr/bin/dpdk-testpmd", "-d", paths.tree() / PMDS, "--no-pci", "--no-telemetry")
-        argv += [*memory, "-m", str(memory_mb), "--lcores", f"0@{core},1@{core}", *eal]
+        argv += [*memory, "-m", str(memory_mb), "--lcores", f"0@{cpu},1@{cpu}", *eal]
         argv += [arg for vdev in vdevs for arg in ("--vdev", vdev)]
         argv += ["--", "-i", "--total-num-mbufs=16384", f"--forward-mode={mode}", *args]
         self.program = Interactive(

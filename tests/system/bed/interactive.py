@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .machine import PATIENCE
 from .process import Process, die_with_parent
 
 
@@ -63,7 +64,7 @@ class Interactive:
             return bool(found) or self._closed
 
         with self._changed:
-            self._changed.wait_for(look, timeout)
+            self._changed.wait_for(look, timeout * PATIENCE)
         if not found:
             why = "it ended" if self._closed else f"not within {timeout} s"
             tail = "\n".join(self._text.splitlines()[-40:])

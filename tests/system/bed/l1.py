@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import paths
+from . import machine, paths
+from .accel import choose
 from .hosts import GuestHost
 from .vm import VM
 
@@ -27,6 +28,8 @@ class L1(VM):
     def __init__(
         self, name: str = "l1", kernel: str = "6.12", cpus: int = 1, memory: str = "3G", l2_kernels: Sequence[str] = ("7",), **kwargs
     ):
+        if not kwargs.get("accel") and choose() == "kvm" and not machine.nested_kvm():
+            kwargs["accel"] = "tcg"  # an emulated CPU can always have guests
         super().__init__(name, kernel, cpus, memory, **kwargs)
         self.l2_kernels = l2_kernels
 

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import machine
 from .agent import Command, CommandFailed, Result, argv_of
 from .process import Process
 
@@ -19,7 +20,7 @@ def run_on_host(command: Command, timeout: float = 30, netns: str | None = None,
     """As VM.run, on this machine."""
     done = subprocess.run(
         argv_of(command, netns), input=input, stdin=None if input is not None else subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=timeout, check=False,
+        capture_output=True, text=True, timeout=timeout * machine.PATIENCE, check=False,
     )  # fmt: skip
     result = Result(str(command), done.returncode, done.stdout, done.stderr)
     if check and done.returncode != 0:
@@ -33,7 +34,10 @@ class Netns:
     def __init__(self, name: str = "ns"):
         self.name = f"vpf-{os.getpid()}-{next(_serial)}-{name}"
         self._processes: list[Process] = []
-        run_on_host(["ip", "netns", "add", self.name])
+        machine.need_root("a network namespace")
+        made = run_on_host(["ip", "netns", "add", self.name], check=False)
+        if made.returncode:
+            raise machine.Missing(f"no network namespace can be made here: {made.stderr.strip()}")
         self.run("ip link set lo up")
 
     def __enter__(self) -> Netns:

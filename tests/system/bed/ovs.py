@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from . import paths
+from . import machine, paths
 from .dpdk import PMDS
 from .netns import run_on_host
 from .process import Process
@@ -16,7 +16,8 @@ from .process import Process
 class OvsDpdk:
     """One bridge "br" (action NORMAL) with dpdkvhostuser ports; `sockets` are theirs, in order of creation.
 
-    Its poll-mode thread keeps CPU `core` busy. The bridge's own tap device is in a network namespace of its own.
+    Its poll-mode thread keeps a CPU busy, number `core` of those that this process may use. The bridge's own tap device is in
+    a network namespace of its own.
 
     Without hugepages each port has a pool of packet buffers of its own, of some 60 MB. The pool that Open vSwitch shares
     between ports, its default, has 262144 buffers, 640 MB, and it makes a second one on a machine that tells on which NUMA
@@ -24,6 +25,8 @@ class OvsDpdk:
     """
 
     def __init__(self, ports: int = 2, core: int = 1, *, memory_mb: int = 1024, hugepages: bool = False, logs: Path | None = None):
+        machine.need_device("/dev/net/tun", "Open vSwitch")
+        machine.need_memory("Open vSwitch", memory_mb)
         self._tmp = tempfile.TemporaryDirectory(prefix="vpf-ovs-")
         self.directory = Path(self._tmp.name)
         self.logs = logs or self.directory
@@ -33,14 +36,14 @@ class OvsDpdk:
         self._processes: list[Process] = []
         self.sockets: list[Path] = []
         try:
-            self._start(core, memory_mb, hugepages)
+            self._start(machine.cpu(core), memory_mb, hugepages)
             for _ in range(ports):
                 self.add_port()
         except BaseException:
             self.close()
             raise
 
-    def _start(self, core: int, memory_mb: int, hugepages: bool) -> None:
+    def _start(self, cpu: int, memory_mb: int, hugepages: bool) -> None:
         database = self.directory / "conf.db"
         schema = paths.tree() / "usr/share/openvswitch/vswitch.ovsschema"
         run_on_host(paths.tree_program("usr/bin/ovsdb-tool", "create", database, schema))
@@ -50,7 +53,7 @@ class OvsDpdk:
         self.vsctl(
             "--no-wait", "init", "--", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
             f"other_config:per-port-memory={'false' if hugepages else 'true'}",
-            f"other_config:pmd-cpu-mask={1 << core:#x}", "other_config:dpdk-lcore-mask=0x1",
+            f"other_config:pmd-cpu-mask={1 << cpu:#x}", f"other_config:dpdk-lcore-mask={1 << machine.cpu(0):#x}",
             f"other_config:dpdk-extra={memory}--no-pci --file-prefix=ovs -d {paths.tree() / PMDS}",
         )  # fmt: skip
         vswitchd = "usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"

@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .machine import PATIENCE
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 
@@ -57,7 +59,7 @@ class Process:
         return "\n".join(self.output().splitlines()[-lines:])
 
     def wait(self, timeout: float) -> int:
-        return self.popen.wait(timeout)
+        return self.popen.wait(timeout * PATIENCE)
 
     def signal(self, number: int) -> None:
         if self.returncode is None:

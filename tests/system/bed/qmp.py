@@ -10,6 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 
+from .machine import PATIENCE
+
+
 class QmpError(RuntimeError):
     pass
 
@@ -26,7 +29,7 @@ class Qmp:
         self.lost = False
         threading.Thread(target=self._read, name=f"qmp-{name}", daemon=True).start()
         with self._changed:
-            if not self._changed.wait_for(lambda: self._greeting or self.lost, timeout) or self.lost:
+            if not self._changed.wait_for(lambda: self._greeting or self.lost, timeout * PATIENCE) or self.lost:
                 raise QmpError(f"{name}: no QMP greeting")
         self("qmp_capabilities", timeout)
 
@@ -60,7 +63,7 @@ class Qmp:
         except OSError as error:
             raise QmpError(f"{self.name}: {command}: {error}") from None
         with self._changed:
-            if not self._changed.wait_for(lambda: ident in self._replies or self.lost, timeout):
+            if not self._changed.wait_for(lambda: ident in self._replies or self.lost, timeout * PATIENCE):
                 raise TimeoutError(f"{self.name}: QMP {command} took more than {timeout} s")
             reply = self._replies.pop(ident, None)
         if reply is None:
@@ -84,7 +87,7 @@ class Qmp:
             return self.lost
 
         with self._changed:
-            self._changed.wait_for(look, timeout)
+            self._changed.wait_for(look, timeout * PATIENCE)
         if not found:
             why = "QEMU is gone" if self.lost else f"not within {timeout} s"
             raise TimeoutError(f"{self.name}: event {name}: {why}; events seen: {[e['event'] for e in self.events]}")

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import cpio, kmod, paths
+from . import cpio, kmod, machine, paths
 from .accel import choose
 from .agent import Agent, Command, GuestLost, GuestProcess, Result
 from .hosts import Host, LocalHost
@@ -159,6 +159,8 @@ class VM:
         """Starts QEMU only."""
         if self._running:
             raise RuntimeError(f"{self.name} runs already")
+        if isinstance(self.host, LocalHost):
+            machine.need_memory(f"guest {self.name}", machine.mib_of(self.memory))
         self._running = True
         self._started = time.monotonic()
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import paths
+from .machine import PATIENCE
 from .netns import run_on_host
 from .process import Process
 
@@ -32,7 +33,7 @@ class RpcClient:
 
     def __init__(self, path: str | os.PathLike[str], timeout: float = 10):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout)
+        self.socket.settimeout(timeout * PATIENCE)
         self.socket.connect(os.fspath(path))
         self._lines = self.socket.makefile("rb")
         self._last_id = 0
@@ -132,7 +133,7 @@ class Vpfd:
 
         process = self.process
         assert process
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         pidfd = os.pidfd_open(process.pid)
         try:
             while True:
