@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from bed import dpdk, paths
+from bed import dpdk, machine, paths
 from bed.process import die_with_parent
 
 from .harness import Missing, Plan
@@ -67,7 +67,7 @@ def load_argv(mode: str, switch: Switch | None, args: Sequence[str], ports: Sequ
         raise Missing(f"{program} was not built")
     vlan = {port: f",{vid}" for port, vid in (vlans or {}).items()}
     words = [f"{switch.sockets[port]},{mac(port)}{vlan.get(port, '')}" for port in ports] if switch else []
-    return ["taskset", "-c", str(CLIENT_CORE), str(program), mode, *args, *words]
+    return ["taskset", "-c", str(machine.cpu(CLIENT_CORE)), str(program), mode, *args, *words]
 
 
 def load(
@@ -82,7 +82,7 @@ def load(
     """Runs bench-load in MODE with these PORTS of the switch (all, if nothing is said); what it found out."""
     ports = range(len(switch.sockets)) if ports is None and switch else ports or ()
     argv = load_argv(mode, switch, [*args, "--warmup", str(plan.warmup), "--seconds", str(plan.seconds)], ports, vlans)
-    argv[2] = str(core)
+    argv[2] = str(machine.cpu(core))
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, preexec_fn=die_with_parent, check=False)
     if done.returncode:
         if "lacks features" in done.stderr:

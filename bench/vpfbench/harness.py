@@ -10,7 +10,6 @@ CPU time while it is not its turn is paused.
 from __future__ import annotations
 
 import fnmatch
-import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +19,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bed.machine import Missing, cpus
+
 from .results import Metric, Row, Samples, rows
 
 OWN = "vpf"
-
-
-class Missing(Exception):
-    """What the case or the entry would need is not on this machine. It is said, and not counted."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Family:
-    """`setting` is entered before anything starts; it raises Missing where the machine cannot run any of it."""
+    """`setting` is entered before anything starts; it raises Missing where the machine cannot run any of it. A subject or a
+    measurement that raises it is said, and not counted."""
 
     name: str
     subjects: Mapping[str, Start]
@@ -211,11 +209,10 @@ def _run_case(case: Case, subjects: Mapping[str, Any], absent: Mapping[str, obje
     report.rows += rows(case.name, case.metrics, kept, OWN, rounds)
 
 
-def cpus(needed: int) -> None:
-    """The calling process, and all that it starts and does not pin itself, may run anywhere; the cores must be there."""
-    have = os.sched_getaffinity(0)
-    if not set(range(needed)) <= have:
-        raise Missing(f"it needs {needed} CPUs, and this machine lends {len(have)}")
+def need_cpus(needed: int) -> None:
+    """The calling process, and all that it starts and does not pin itself, may run on any of them; so many must be there."""
+    if (have := len(cpus())) < needed:
+        raise Missing(f"it needs {needed} CPUs, and this machine lends {have}")
 
 
 def timed(function: Callable[[], object]) -> float:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The switches: vpf and its peers, each on CPU SWITCH_CORE with ports for a client on CPU CLIENT_CORE. They start as a user
-would start them; vpf has MAC lookup, VLANs, spoof check and counters on."""
+"""The switches: vpf and its peers, each on CPU SWITCH_CORE with ports for a client on CPU CLIENT_CORE, numbers among the CPUs that
+the benchmarks may use. They start as a user would start them; vpf has MAC lookup, VLANs, spoof check and counters on."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bed import dpdk
+from bed import dpdk, machine
 from bed.ovs import OvsDpdk
 from bed.vpfd import Vpfd
 
-from .harness import Context, Missing, Start, Subject, cpus
+from .harness import Context, Missing, Start, Subject, need_cpus
 
 CLIENT_CORE, SWITCH_CORE = 0, 1
-HUGEPAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+NODES = Path("/sys/devices/system/node")
 PAGES_NEEDED = 1280  # the largest sum of what switches and clients of one family take
 MTU = 1504  # for 1518 bytes of frame: virtio carries no check sequence
 IO_PORTS_MAX = 32  # of Debian's DPDK; Open vSwitch's vhost-user ports are not counted among them
@@ -26,21 +26,38 @@ IO_PORTS_MAX = 32  # of Debian's DPDK; Open vSwitch's vhost-user ports are not c
 
 @contextmanager
 def hugepages() -> Iterator[None]:
-    """What drivers and switches at native speed have their memory in, as long as this is entered."""
-    before = int(HUGEPAGES.read_text())
-    HUGEPAGES.write_text(str(max(before, PAGES_NEEDED)))
+    """What drivers and switches at native speed have their memory in, as long as this is entered. Each program takes it from
+    the NUMA node of its CPU, Open vSwitch some from the first one; pages that others use do not count."""
+    nodes = {0} | {machine.numa_node(machine.cpu(core)) for core in (CLIENT_CORE, SWITCH_CORE)}
+    with ExitStack() as stack:
+        for node in nodes:
+            stack.enter_context(_hugepages_of(node))
+        yield
+
+
+@contextmanager
+def _hugepages_of(node: int) -> Iterator[None]:
+    directory = NODES / f"node{node}/hugepages/hugepages-2048kB"
+    if not directory.exists():
+        directory = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")  # of a kernel that knows no nodes
+    number, free = directory / "nr_hugepages", directory / "free_hugepages"
     try:
-        if int(HUGEPAGES.read_text()) < PAGES_NEEDED:
-            raise Missing(f"this machine has no room for {PAGES_NEEDED} huge pages of 2 MiB")
+        before = int(number.read_text())
+        number.write_text(str(before + max(0, PAGES_NEEDED - int(free.read_text()))))
+    except OSError as error:
+        raise Missing(f"huge pages of 2 MiB cannot be reserved: {error}") from None
+    try:
+        if (found := int(free.read_text())) < PAGES_NEEDED:
+            raise Missing(f"it needs {PAGES_NEEDED} huge pages of 2 MiB on NUMA node {node}, and this machine has room for {found}")
         yield
     finally:
-        HUGEPAGES.write_text(str(before))
+        number.write_text(str(before))
 
 
 @contextmanager
 def polling() -> Iterator[None]:
     """What families need whose switches poll: a CPU for the switch, one for the client, huge pages."""
-    cpus(SWITCH_CORE + 1)
+    need_cpus(SWITCH_CORE + 1)
     with hugepages():
         yield
 
@@ -80,7 +97,7 @@ def vpf(ports: int, workers: int = 1, settings: Sequence[str] = ()) -> Start:
 
     @contextmanager
     def start(context: Context) -> Iterator[VpfSwitch]:
-        cores = ",".join(str(SWITCH_CORE + n) for n in range(workers))
+        cores = ",".join(str(machine.cpu(SWITCH_CORE + n)) for n in range(workers))
         with Vpfd(context.tmp / "vpfd", ["--workers", str(workers), "--cpus", cores]) as vpfd:
             vpfd.ctl("fabric", "add", "bench")
             vpfd.ctl("pf", "add", "pf0", "--fabric", "bench", "--vfs", str(ports), "--mac", mac(-1), "--mtu", str(MTU))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from bed import machine
 from bed.ovs import OvsDpdk
 from bed.process import die_with_parent
 from bed.vpfd import Vpfd
@@ -75,7 +76,7 @@ def _measure(subject: AtRest, plan: Plan) -> Mapping[str, float]:
 
 
 def _vpf(context: Context) -> Iterator[AtRest]:
-    with Vpfd(context.tmp / "vpfd", ["--workers", "1", "--cpus", str(SWITCH_CORE)]) as vpfd:
+    with Vpfd(context.tmp / "vpfd", ["--workers", "1", "--cpus", str(machine.cpu(SWITCH_CORE))]) as vpfd:
         vpfd.ctl("fabric", "add", "bench")
 
         def add() -> list[str]:

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bed import accel, kmod, paths
+from bed import accel, kmod, machine, paths
 from bed.netns import run_on_host
 from bed.pci import root_port
 from bed.process import Process
@@ -127,7 +127,7 @@ def passt(directory: Path, bridge: Bridge) -> tuple[Process, str]:
     program = shutil.which("passt")
     if not program:
         raise Missing("passt is not installed")
-    socket = f"/tmp/vpf-passt-{os.getpid()}"
+    socket = str(directory / "passt.sock")
     words = ["--ipv4-only", "--interface", bridge.name, "--address", PASST_ADDRESS, "--netmask", "24", "--gateway", PASST_GATEWAY]
     # It would give up its rights to nobody, who cannot write to the log.
     process = Process([program, "--foreground", "--socket", socket, "--runas", "0", *words], directory / "passt.log", name="passt")
@@ -160,6 +160,7 @@ class Nics:
 @contextmanager
 def start(context: Context) -> Iterator[Bench]:
     build("bench-net")
+    machine.need_device("/dev/net/tun", "a guest's tap")
     with ExitStack() as stack:
         external = External(context.tmp, mtu=1500)
         stack.callback(external.close)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from .clients import IMIX, load, load_mpps, testpmd_mpps
-from .harness import Case, Entry, Family, Plan, cpus
+from .harness import Case, Entry, Family, Plan, need_cpus
 from .peers import SWITCH_CORE, Switch, ovs_dpdk, polling, testpmd_io, vpf
 from .results import Metric
 
@@ -133,7 +133,7 @@ def broadcast() -> Family:
 
 @contextmanager
 def third_cpu() -> Iterator[None]:
-    cpus(SWITCH_CORE + 2)
+    need_cpus(SWITCH_CORE + 2)
     with polling():
         yield
 
