@@ -8,9 +8,15 @@ SETUP	?= tools/setup
 FUZZ_SECONDS ?= 60
 PYTEST	?= tools/pytest
 TESTS	?= tests/system
-# So many system tests at a time. Each has one to three guests, and waits most of the time.
-SIDE_BY_SIDE ?= 3
+# System tests at a time. Each has one to three guests, and waits most of the time: up to three, as far as the machine's
+# CPUs and memory go.
+SIDE_BY_SIDE ?= auto
+# STRICT=1: `make test` fails if it skips a test that tests/skipped does not list.
+STRICT	?=
 BUILDTYPE ?= debugoptimized
+
+# Programs' output is parsed, and not all of the project's text is ASCII.
+export LC_ALL := C.UTF-8
 
 # A finding of a sanitizer ends the program: a test that goes on would pass.
 export ASAN_OPTIONS  ?= abort_on_error=1:detect_stack_use_after_return=1
@@ -27,7 +33,7 @@ all: packages $(BUILD)/build.ninja
 help:
 	@echo 'make              build: $(BUILD)/vpfd, $(BUILD)/vpfctl'
 	@echo 'make demo         two VMs split their virtual PFs into VFs, pods talk through them, a VF moves to another back-end'
-	@echo 'make test         all tests: test-unit and test-system'
+	@echo 'make test         all tests: test-unit and test-system; the last line says how many passed, failed and were skipped'
 	@echo 'make test-unit    unit tests, then the same under ASan and UBSan'
 	@echo 'make test-system  tests with guests, DPDK and vpfctl (TESTS=tests/system/test_x.py: only these)'
 	@echo 'make test-asan    the system tests against vpfd and vpfctl under ASan and UBSan'
@@ -59,25 +65,28 @@ $(BUILD)/fuzz/build.ninja:
 	CC=clang meson setup $(BUILD)/fuzz $(SANITIZE) -Dfuzzers=enabled
 
 demo: all guests
-	VPF_BUILD=$(abspath $(BUILD)) tools/demo
+	VPF_BUILD=$(abspath $(BUILD)) tools/own-net tools/demo
 
 test:
-	$(MAKE) test-unit
-	$(MAKE) test-system
+	@rm -f $(BUILD)/meson-logs/testlog.json $(BUILD)/asan/meson-logs/testlog.json $(BUILD)/system.xml
+	@status=0; \
+	{ $(MAKE) --no-print-directory test-unit && $(MAKE) --no-print-directory test-system; } || status=1; \
+	tools/test-summary $(if $(STRICT),--strict) $(BUILD) || status=1; \
+	exit $$status
 
 test-unit: all $(BUILD)/asan/build.ninja
 	@$(MAKE) --no-print-directory -j2 -Otarget unit-plain unit-asan
 
 # Their tests often wait: side by side.
 unit-plain:
-	meson test -C $(BUILD) --suite unit --print-errorlogs
+	meson test -C $(BUILD) --suite unit --print-errorlogs --timeout-multiplier 2
 
 unit-asan:
 	ninja -C $(BUILD)/asan
 	meson test -C $(BUILD)/asan --suite unit --print-errorlogs --timeout-multiplier 4
 
 test-system: all guests
-	VPF_BUILD=$(abspath $(BUILD)) $(PYTEST) -ra --durations=30 -n $(SIDE_BY_SIDE) --dist loadgroup $(TESTS)
+	VPF_BUILD=$(abspath $(BUILD)) $(PYTEST) -ra --durations=30 --junitxml=$(BUILD)/system.xml -n $(SIDE_BY_SIDE) --dist loadgroup $(TESTS)
 
 test-asan: packages guests $(BUILD)/asan/build.ninja
 	ninja -C $(BUILD)/asan
@@ -85,7 +94,7 @@ test-asan: packages guests $(BUILD)/asan/build.ninja
 
 bench: all testbed
 	@$(SETUP) bench
-	VPF_BUILD=$(abspath $(BUILD)) CASE='$(CASE)' QUICK='$(QUICK)' bench/run
+	VPF_BUILD=$(abspath $(BUILD)) CASE='$(CASE)' QUICK='$(QUICK)' tools/own-net bench/run
 
 lint: packages
 	@$(SETUP) headers # of the kernels that vpf.ko is checked with
