@@ -160,7 +160,7 @@ class Nics:
 @contextmanager
 def start(context: Context) -> Iterator[Bench]:
     build("bench-net")
-    machine.need_device("/dev/net/tun", "a guest's tap")
+    machine.need_tap()
     with ExitStack() as stack:
         external = External(context.tmp, mtu=1500)
         stack.callback(external.close)

@@ -11,6 +11,7 @@ import pytest
 
 from bed import paths
 from bed.agent import wait_until
+from bed.machine import need_files
 from bed.vpfd import built_with_sanitizers
 from topology import Guest, Pod, Site
 
@@ -22,6 +23,7 @@ SWITCH_SECONDS = 600
 
 @pytest.mark.xdist_group("large")
 def test_255_vfs(bed: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    need_files("QEMU with 256 functions", 4096)
     measured: dict[str, float | int | bool] = {"sanitizers": built_with_sanitizers()}
     with Site(tmp_path) as site:
         empty = site.vpfd.rss()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bed.machine import need_root, need_tap
 from bed.netns import run_on_host
 from bed.process import Process
 from bed.vpfd import RpcClient, RpcError, Vpfd
@@ -189,6 +190,7 @@ def test_damaged_state_is_kept_and_refused(vpfd_factory: Callable[..., Vpfd], da
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
+    need_root("a file system that is full")
     directory = tmp_path / "disk"
     directory.mkdir()
     run_on_host(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(directory)])
@@ -198,6 +200,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_full_disk(vpfd_factory: Callable[..., Vpfd], small_disk: Path) -> None:
     """Whatever cannot be saved is not done, in whole: and is, when asked again after room was made."""
+    need_tap()
     vpfd = vpfd_factory(start=False)
     vpfd.state_dir = small_disk / "state"
     vpfd.start()

@@ -106,4 +106,4 @@ def test_namespaces_of_the_host(netns_factory: Callable[[str], Netns]) -> None:
 def test_virtio_user_needs_no_guest(bed, tmp_path) -> None:
     sockets = [tmp_path / "a", tmp_path / "b"]
     with Testpmd([vhost(i, path) for i, path in enumerate(sockets)]):
-        assert flowgen_mpps(*sockets, seconds=1) > 0.1
+        assert flowgen_mpps(*sockets, seconds=1) > 0.001  # that frames arrive: on one CPU the two ends take turns

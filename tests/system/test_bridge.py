@@ -12,6 +12,7 @@ from pathlib import Path
 import frames
 import pytest
 from bed import paths
+from bed.machine import need_tap
 from bed.netns import run_on_host
 from bed.vm import VM
 from bed.vpfd import RpcError, Vpfd
@@ -22,6 +23,7 @@ _serial = itertools.count()
 
 @pytest.fixture
 def bridge() -> Iterator[str]:
+    need_tap()
     name = f"vpfb{os.getpid() % 100000}n{next(_serial)}"
     yield name
     run_on_host(["ip", "link", "delete", name], check=False)

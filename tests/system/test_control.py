@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import control_codec as codec
 import frames
 import pytest
-from bed.machine import PATIENCE
+from bed.machine import PATIENCE, need_tap
 from bed.netns import run_on_host
 from bed.vpfd import Vpfd
 from control_codec import Message, Settings
@@ -56,6 +56,7 @@ class Guest:
 
 class Site:
     def __init__(self, vpfd: Vpfd):
+        need_tap()
         self.vpfd = vpfd
         self.tap = f"vpfc{os.getpid() % 100000}"
         vpfd.rpc("fabric.add", name="lan", uplink={"type": "tap", "name": self.tap})

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from bed.agent import wait_until
+from bed.machine import need_tap
 from bed.vpfd import Vpfd
 from topology import External, Guest, Pod, Site, Stream
 
@@ -78,6 +79,7 @@ class Lan:
         self.site = Site(directory, self.external)
         self.other = Vpfd(directory / "other")
         try:
+            need_tap()
             self.other.start()
             self.other.rpc("fabric.add", name="lan", uplink={"type": "netdev", "name": self.external.uplinks[1]})
             self.other.rpc("pf.add", name="other", fabric="lan", vfs=VFS)

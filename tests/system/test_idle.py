@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from bed.machine import need_files
 from bed.vpfd import Vpfd, built_with_sanitizers
 from traffic import Function, Pair
 
@@ -16,6 +17,7 @@ REST = 3  # seconds of doing nothing
 
 
 def test_a_thousand_functions(vpfd_factory: Callable[..., Vpfd]) -> None:
+    need_files("vpfd", 2 * FUNCTIONS)
     vpfd = vpfd_factory(args=["--workers", "2"])
     empty_rss, empty_fds = vpfd.rss(), vpfd.fds()
     began = time.monotonic()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import frames
 import pytest
+from bed.machine import need_tap
 from bed.netns import Netns
 from bed.process import Process
 from bed.vm import VM
@@ -139,6 +140,7 @@ def test_clients_go_on_after_a_crash(vpfd_factory: Callable[..., Vpfd], packed: 
 
 def test_a_guest_goes_on_after_a_crash(vm_factory: Callable[..., VM], vpfd_factory: Callable[..., Vpfd], netns_factory: Callable[[str], Netns]) -> None:
     """A stock guest and QEMU: vpfd is killed while they talk, and again; QEMU connects again by itself."""
+    need_tap()
     vpfd, outside = vpfd_factory(), netns_factory("out")
     vpfd.rpc("fabric.add", name="lan", uplink={"type": "tap", "name": "vpft-restart"})
     outside.move("vpft-restart")

@@ -17,6 +17,7 @@ from typing import Any
 
 import frames
 import pytest
+from bed.machine import need_tap
 from bed.netns import Netns, run_on_host
 from bed.vpfd import RpcError, Vpfd
 from frames import AD, Q, Wire
@@ -33,6 +34,8 @@ class Uplink:
     def __init__(self, kind: str, vpfd: Vpfd, out: Netns):
         self.kind, self.vpfd, self.out = kind, vpfd, out
         self.far_netns: str | None = out.name
+        if kind.startswith("tap"):
+            need_tap()
         self.name = f"vpft{os.getpid() % 100000}{next(_serial)}"
         self.events = vpfd.rpc_client()
         self.events("events.subscribe", topics=["fabric", "link"])
@@ -173,6 +176,7 @@ def test_carrier(uplink: Uplink) -> None:
 
 
 def test_names_that_are_taken_or_missing(vpfd: Vpfd) -> None:
+    need_tap()
     name = f"vpftx{os.getpid() % 10000}"
     run_on_host(f"ip tuntap add {name} mode tap")
     try:
@@ -233,6 +237,7 @@ def test_start_without_the_netdev(uplink: Uplink) -> None:
 
 def test_fabrics_never_mix(vpfd: Vpfd, netns_factory: Callable[[str], Netns]) -> None:
     """Two fabrics, the same VLANs and all kinds of frames: each sees its own only."""
+    need_tap()
     out = netns_factory("out")
     sides: list[tuple[Function, Function]] = []
     wires = []

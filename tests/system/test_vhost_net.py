@@ -23,6 +23,7 @@ import pytest
 from bed import paths
 from bed.agent import GuestProcess, argv_of
 from bed.dpdk import PMDS, Testpmd, virtio_user
+from bed.machine import need_tap
 from bed.netns import Netns, run_on_host
 from bed.vm import VM
 from bed.vpfd import Vpfd
@@ -44,6 +45,7 @@ class Lan:
     """A bridge fabric "lan", and a namespace whose interface "far" is on that bridge."""
 
     def __init__(self, vpfd: Vpfd, out: Netns):
+        need_tap()
         self.vpfd, self.out = vpfd, out
         number = f"{os.getpid() % 100000}n{next(_serial)}"
         self.bridge, self.near = f"vb{number}", f"vp{number}"

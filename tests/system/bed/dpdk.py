@@ -22,6 +22,15 @@ PMDS = "usr/lib/x86_64-linux-gnu/dpdk/pmds-25.0"
 PROMPT = "testpmd> "
 
 
+def own_plugins(argv: list[str]) -> list[str]:
+    """A command line for a program of the tree with DPDK in it that loads the tree's drivers only. DPDK also loads those of
+    the machine's own DPDK of the same release, and ends where it finds one twice."""
+    directory = Path("/", PMDS)
+    if not directory.is_dir():
+        return argv
+    return ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {directory} && exec "$@"', "dpdk", *argv]
+
+
 @dataclass(frozen=True)
 class PortStats:
     rx_packets: int
@@ -76,7 +85,7 @@ class Testpmd:
         argv += [arg for vdev in vdevs for arg in ("--vdev", vdev)]
         argv += ["--", "-i", "--total-num-mbufs=16384", f"--forward-mode={mode}", *args]
         self.program = Interactive(
-            argv, log or Path(self._tmp.name) / "testpmd.log", name="testpmd", prompt=PROMPT,
+            own_plugins(argv), log or Path(self._tmp.name) / "testpmd.log", name="testpmd", prompt=PROMPT,
             env=os.environ | {"RUNTIME_DIRECTORY": self._tmp.name},
         )  # fmt: skip
         try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import resource
 import shutil
 import unittest
 from pathlib import Path
@@ -134,6 +135,16 @@ def need_device(path: str, what: str) -> None:
         raise Missing(f"{what} needs {path}, which this machine does not have")
     if not os.access(path, os.R_OK | os.W_OK):
         raise Missing(f"{what} needs {path}, which this user cannot open")
+
+
+def need_tap() -> None:
+    need_device("/dev/net/tun", "a tap")
+
+
+def need_files(what: str, number: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < number:
+        raise Missing(f"{what} needs {number} open files, and this process may have {hard}")
 
 
 def need_programs(what: str, *names: str) -> None:

@@ -35,6 +35,8 @@ class Netns:
         self.name = f"vpf-{os.getpid()}-{next(_serial)}-{name}"
         self._processes: list[Process] = []
         machine.need_root("a network namespace")
+        if not Path("/proc/sys/net/ipv6").exists():
+            raise machine.Missing("the tests' network namespaces need IPv6, which this machine's kernel does not have")
         made = run_on_host(["ip", "netns", "add", self.name], check=False)
         if made.returncode:
             raise machine.Missing(f"no network namespace can be made here: {made.stderr.strip()}")

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from . import machine, paths
-from .dpdk import PMDS
+from .dpdk import PMDS, own_plugins
 from .netns import run_on_host
 from .process import Process
 
@@ -25,7 +25,7 @@ class OvsDpdk:
     """
 
     def __init__(self, ports: int = 2, core: int = 1, *, memory_mb: int = 1024, hugepages: bool = False, logs: Path | None = None):
-        machine.need_device("/dev/net/tun", "Open vSwitch")
+        machine.need_tap()
         machine.need_memory("Open vSwitch", memory_mb)
         self._tmp = tempfile.TemporaryDirectory(prefix="vpf-ovs-")
         self.directory = Path(self._tmp.name)
@@ -57,7 +57,7 @@ class OvsDpdk:
             f"other_config:dpdk-extra={memory}--no-pci --file-prefix=ovs -d {paths.tree() / PMDS}",
         )  # fmt: skip
         vswitchd = "usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
-        self._spawn(["unshare", "--net", *paths.tree_program(vswitchd, f"unix:{self.directory}/db.sock")], "vswitchd")
+        self._spawn(["unshare", "--net", *own_plugins(paths.tree_program(vswitchd, f"unix:{self.directory}/db.sock"))], "vswitchd")
         self.vsctl("add-br", "br", "--", "set", "bridge", "br", "datapath_type=netdev")
 
     def _spawn(self, argv: list[str], name: str) -> None:
