@@ -14,8 +14,8 @@ from pathlib import Path
 CPU = Path("/sys/devices/system/cpu")
 CGROUPS = Path("/sys/fs/cgroup")
 MIB = 1 << 20
-# Tests side by side: each takes this much memory at its peak, but for the one whose guests are large.
-TEST_MIB, LARGE_MIB = 2048, 4096
+# Tests side by side: what one takes at its peak, and the one whose guests are large (such tests take turns).
+TEST_MIB, LARGE_MIB = 1536, 2048
 SIDE_BY_SIDE = 3
 
 
@@ -110,11 +110,16 @@ def need_memory(who: str, mib: int) -> None:
         raise Missing(f"{who} needs {mib} MiB of memory, and this machine has {available} MiB left")
 
 
+def need_guest_memory(name: str, size: str) -> None:
+    """A guest never uses all of its memory, SIZE as QEMU takes it."""
+    need_memory(f"guest {name}", mib_of(size) * 2 // 3)
+
+
 def mib_of(size: str) -> int:
-    """Of a size as QEMU takes it."""
-    units = {"": 1, "M": 1, "G": 1024}
-    number, unit = re.fullmatch(r"(\d+)([MG]?)", size).groups()  # type: ignore[union-attr]
-    return int(number) * units[unit]
+    found = re.fullmatch(r"(\d+)([MG]?)", size)
+    if not found:
+        raise ValueError(f"{size!r} is no number of megabytes (M) or gigabytes (G)")
+    return int(found[1]) * (1024 if found[2] == "G" else 1)
 
 
 def side_by_side() -> int:

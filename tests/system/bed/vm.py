@@ -160,7 +160,7 @@ class VM:
         if self._running:
             raise RuntimeError(f"{self.name} runs already")
         if isinstance(self.host, LocalHost):
-            machine.need_memory(f"guest {self.name}", machine.mib_of(self.memory))
+            machine.need_guest_memory(self.name, self.memory)
         self._running = True
         self._started = time.monotonic()
         try:
