@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The driver's end of the control channel, for tests: makes frames, right or wrong, and takes vpfd's apart.
- */
+/* The driver's end of the control channel, for tests: makes frames, right or wrong, and takes vpfd's apart. */
 
 #include "control/codec.h"
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Frames for tests, built and checked by the plainest code there is, which shares nothing with what it tests.
- */
+/* Frames for tests, built and checked by the plainest code there is, which shares nothing with what it tests. */
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -190,8 +190,7 @@ static void wait_for_move(void **state)
 	assert_int_equal(json_array_size(json_object_get(move, "failed")), 0);
 	json_decref(o);
 
-	/* The same list again changes nothing, and that is known at once; as is what an idle function does.
-	 */
+	/* The same list again changes nothing, and that is known at once; as is what an idle function does. */
 	o = result_of(ac_ask_text(t, c, MOVE_VF0));
 	move = json_object_get(o, "move");
 	assert_string_equal(ac_text(move, "from"), "vhost-user:path=/b/{vf}");

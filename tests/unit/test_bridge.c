@@ -80,7 +80,7 @@ static void test_traffic(void **state)
 	br_expect_at(e, 1, 0xff, 2, 2);
 	br_expect(e->wire->fd[0], br_make(0xff, 2, 2, NULL));
 	br_expect_nothing(e);
-	/* Nobody's address: to the wire only. From the wire: to nobody. */
+	/* An address that no port has: to the wire only. From the wire: to no port. */
 	br_send_from(e, 0, 77, 3);
 	br_expect(e->wire->fd[0], br_make(77, 0, 3, NULL));
 	br_put(e->wire->fd[0], br_make(78, 99, 4, NULL));
@@ -160,7 +160,7 @@ static void test_link(void **state)
 	unsigned int a = br_add(e, NULL), b = br_add(e, NULL), links;
 
 	br_settle(e);
-	assert_true(e->p[a]->link_up); /* nobody to follow */
+	assert_true(e->p[a]->link_up); /* there is no uplink to follow */
 	s.link = LINK_DISABLE;
 	br_set(e, a, &s);
 	assert_false(e->p[a]->link_up);

@@ -27,9 +27,9 @@ static void test_spoof(void **state)
 	br_put(e->at[a].tap.fd[0], br_make(b, b, 1, NULL)); /* its neighbour's */
 	br_expect_nothing(e);
 	assert_int_equal(br_stats(e, a).tx_drop[DROP_SPOOF_MAC], 2);
-	br_send_from(e, b, a, 2); /* and nobody has learned anything from it */
+	br_send_from(e, b, a, 2); /* and nothing was learned from it */
 	br_expect_at(e, a, a, b, 2);
-	/* Control frames are nobody's business here; nor are bridges' own. */
+	/* Control frames do not pass here; nor do bridges' own. */
 	control.bytes[12] = 0x88;
 	control.bytes[13] = 0xb5;
 	br_put(e->at[a].tap.fd[0], control);

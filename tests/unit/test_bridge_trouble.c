@@ -260,8 +260,7 @@ static void test_left_over(void **state)
 	assert_true(br_sh("ip link show vpf-pf0-v0 >/dev/null"));
 }
 
-/* Its own bridge stays while somebody has a port in it; an uplink that vpfd made a port of it does not count.
- */
+/* Its own bridge stays while somebody has a port in it; an uplink that vpfd made a port of it does not count. */
 static void test_uplink(void **state)
 {
 	struct br_env *e = *state;

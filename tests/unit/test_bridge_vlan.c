@@ -37,8 +37,7 @@ static unsigned int vlan_attrs(const struct brport_vlans *v, struct bridge_vlan_
 	return n;
 }
 
-/* Sets of VLANs as the kernel wants them said: ranges of what is alike; the PVID alone; the ends not at all.
- */
+/* Sets of VLANs as the kernel wants them said: ranges of what is alike; the PVID alone; the ends not at all. */
 static void test_vlan_ranges(void **state)
 {
 	static struct brport_vlans v;

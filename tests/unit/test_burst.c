@@ -96,8 +96,7 @@ static bool in_order(struct vguest *g, uint32_t last[SW_ENV_PORTS], unsigned int
 	return true;
 }
 
-/* Groups: by port and VLAN, each in the order of arrival; as many as there is room for frames; none remain.
- */
+/* Groups: by port and VLAN, each in the order of arrival; as many as there is room for frames; none remain. */
 static void test_sort(void **state)
 {
 	struct burst *b = calloc(1, sizeof(*b));
@@ -233,7 +232,7 @@ static void test_broken_among_others(void **state)
 	vguest_queue_anew(&e->g[1], 1);
 }
 
-/* A receiver without buffers loses its own frames, and nobody else's of the burst. */
+/* A receiver without buffers loses its own frames, and no other's of the burst. */
 static void test_slow_receiver(void **state)
 {
 	struct sw_env *e = *state;
@@ -259,7 +258,7 @@ static void test_slow_receiver(void **state)
 	assert_int_equal(vguest_stats(&e->g[3]).rx_packets, 16);
 }
 
-/* Every receiver of a burst whose driver wants a call gets one, whoever else is in it. */
+/* Every receiver of a burst whose driver wants a call gets one, whatever others are in it. */
 static void test_calls(void **state)
 {
 	struct sw_env *e = *state;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Events on a control channel: put together, sent again until acknowledged, and never to a driver that is not there.
- */
+/* Events on a control channel: put together, sent again until acknowledged, and never to a driver that is not there. */
 
 #include <setjmp.h>
 #include <stdarg.h>

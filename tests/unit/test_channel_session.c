@@ -238,7 +238,7 @@ static void test_short_stop(void **state)
 	ch_take_event(t, session, 1, NULL);
 	ch_ack(t, session, 1);
 	assert_int_equal(t->news[CHANNEL_LOST], 0);
-	/* Nobody was asked for a HELLO, nor is when the driver leaves of its own will. */
+	/* No driver was asked for a HELLO, nor is one when it leaves by itself. */
 	ch_receive(t, peer_message(peer_key, VPF_CTL_BYE, session, 0, NULL, 0));
 	assert_true(channel_deadline(t->channel) == CHANNEL_NEVER);
 	assert_int_equal(ch_counters(t)->resets, 0);

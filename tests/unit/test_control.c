@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Control channels: whose they are, what a driver is told of its functions, and what it costs when it says too much.
- */
+/* Control channels: whose they are, what a driver is told of its functions, and what it costs when it says too much. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -55,7 +54,7 @@ static void test_keys_of_vms(void **state)
 	assert_int_equal(ce_info_of(t, "pf1").counters->bad_tag, 1);
 	ce_use_key_of(t, "pf1");
 	ce_hello(t, "pf1");
-	/* A PF that nobody knows. */
+	/* An unknown PF. */
 	t->fn(t->ctx, "none", t->sent[0].f.bytes, t->sent[0].f.len);
 	assert_int_equal(control_get(t->control, "none", &info), -ENOENT);
 }

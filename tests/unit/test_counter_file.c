@@ -210,7 +210,7 @@ static void test_in_the_way(void **state)
 	expect(f, 1, 2);
 	counter_file_close(f);
 	memcpy(e->path, other_new, sizeof(e->path));
-	/* A FIFO that nobody writes to. */
+	/* A FIFO without a writer. */
 	counter_file_remove(e->path);
 	assert_int_equal(mkfifo(e->path, 0600), 0);
 	counter_file_close(open_file(e, FUNCTIONS, 2, true));

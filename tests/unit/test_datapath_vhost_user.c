@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The vhost-user datapath towards back-ends that do their part: a scripted one that writes down what it is
- * told, and vpfd's own device. test_datapath_vhost_user_bad.c has those that do not. */
+/* The vhost-user datapath towards back-ends that do their part: a scripted one that writes down what it is told, and
+ * vpfd's own device. test_datapath_vhost_user_bad.c has those that do not. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,15 +10,15 @@
 
 #include <cmocka.h>
 
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "dvu_env.h"
-#include "fabric/fabric.h"
+#include "settings/can.h"
 #include "vhost/guest_map.h"
 #include "vu_env.h"
 
@@ -188,25 +188,6 @@ static void test_plain_back_end(void **state)
 	assert_int_equal(b->told[b->n_told - 3].request, VU_GET_FEATURES);
 }
 
-static void test_prepare_without_memory(void **state)
-{
-	struct dvu_env *e = *state;
-
-	dvu_open_client(e);
-	OPS.prepare(e->i.dp, 0, NULL);
-	assert_true(dvu_wait(e, &e->i.prepared, 1, DVU_PATIENCE_MS));
-	assert_int_equal(e->i.prepared_r, 0);
-	assert_int_equal(e->b.n_regions, 0);
-	assert_int_equal(vu_fake_count(&e->b, VU_SET_FEATURES), 0);
-	dvu_prepare(e);
-	assert_int_equal(e->b.n_regions, 1);
-	dvu_prepare(e); /* nothing new: nothing is sent */
-	assert_int_equal(vu_fake_count(&e->b, VU_SET_FEATURES), 1);
-	assert_int_equal(vu_fake_count(&e->b, VU_ADD_MEM_REG), 1);
-	dvu_start(e, 2);
-	dvu_stop(e);
-}
-
 static void test_ring_changes(void **state)
 {
 	struct dvu_env *e = *state;
@@ -291,120 +272,6 @@ static void prepare_with(struct dvu_env *e, struct guest_mem *mem)
 	assert_true(dvu_wait(e, &e->i.prepared, n + 1, DVU_PATIENCE_MS));
 }
 
-static void test_memory_slots(void **state)
-{
-	struct dvu_env *e = *state;
-	struct guest_mem *many = more_memory(e, 20), *fewer;
-	const struct guest_mem_region *r = &many->regions[5];
-
-	dvu_open_client(e);
-	dvu_prepare(e);
-	dvu_start(e, 2);
-	dvu_stop(e);
-	/* Plugged in: what is there stays. */
-	prepare_with(e, many);
-	assert_int_equal(e->i.prepared_r, 0);
-	assert_int_equal(e->b.n_regions, 21);
-	assert_int_equal(vu_fake_count(&e->b, VU_ADD_MEM_REG), 21);
-	dvu_start(e, 2);
-	dvu_stop(e);
-	/* Unplugged: one message. */
-	assert_int_equal(guest_mem_remove(many, r->gpa, r->size, r->uva, &fewer), 0);
-	prepare_with(e, fewer);
-	assert_int_equal(e->b.n_regions, 20);
-	assert_int_equal(vu_fake_count(&e->b, VU_ADD_MEM_REG), 21);
-	assert_int_equal(vu_fake_count(&e->b, VU_REM_MEM_REG), 1);
-	guest_mem_unref(many);
-	guest_mem_unref(fewer);
-	/* More than it takes. */
-	e->b.slots = 4;
-	dvu_close(&e->i);
-	fewer = more_memory(e, 4);
-	dvu_settle(e);
-	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
-
-	strcpy(dvu_params(&pref)->path, e->path);
-	assert_int_equal(dvu_open(e, &e->i, &pref, 2, NULL), 0);
-	prepare_with(e, fewer);
-	assert_int_equal(e->i.prepared_r, -EOPNOTSUPP);
-	assert_string_equal(e->i.why, "the guest's memory has 5 regions, the back-end takes 4");
-	guest_mem_unref(fewer);
-}
-
-static void test_memory_table(void **state)
-{
-	struct dvu_env *e = *state;
-	struct guest_mem *eight = more_memory(e, 7), *nine = more_memory(e, 8);
-
-	e->b.protocol &= ~VU_BIT(VU_PF_CONFIGURE_MEM_SLOTS);
-	dvu_open_client(e);
-	prepare_with(e, eight);
-	assert_int_equal(e->i.prepared_r, 0);
-	assert_int_equal(e->b.n_regions, 8);
-	assert_int_equal(e->b.regions[7].ino, e->mem_ino);
-	assert_int_equal(e->b.regions[7].r.offset, 6 * 0x1000);
-	prepare_with(e, nine);
-	assert_int_equal(e->i.prepared_r, -EOPNOTSUPP);
-	assert_non_null(strstr(e->i.why, "9 regions, the back-end takes 8"));
-	guest_mem_unref(eight);
-	guest_mem_unref(nine);
-}
-
-static void refused(struct dvu_env *e, uint64_t features, const char *why)
-{
-	OPS.prepare(e->i.dp, features, e->vm.mem);
-	assert_true(dvu_wait(e, &e->i.prepared, 1, DVU_PATIENCE_MS));
-	assert_int_equal(e->i.prepared_r, -EOPNOTSUPP);
-	if (!strstr(e->i.why, why))
-		fail_msg("%s", e->i.why);
-	assert_int_equal(vu_fake_count(&e->b, VU_SET_FEATURES), 0);
-}
-
-static void test_missing_feature(void **state)
-{
-	struct dvu_env *e = *state;
-
-	e->b.features &= ~(VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4));
-	dvu_open_client(e);
-	refused(e, DVU_FEATURES | VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4),
-		"cannot be had from the back-end: CSUM, GUEST_TSO4");
-}
-
-static void test_packed(void **state)
-{
-	struct dvu_env *e = *state;
-
-	dvu_open_client(e);
-	refused(e, DVU_FEATURES | VIRTIO_BIT(VIRTIO_F_RING_PACKED), "feature bit 34");
-}
-
-static void test_old_back_end(void **state)
-{
-	struct dvu_env *e = *state;
-
-	e->b.features &= ~F_PROTOCOL;
-	dvu_open_client(e);
-	refused(e, DVU_FEATURES, "too old");
-}
-
-static void test_few_queues(void **state)
-{
-	struct dvu_env *e = *state;
-
-	e->b.queue_num = 1;
-	dvu_open_client(e);
-	refused(e, DVU_FEATURES, "1 queue pairs, 2 are needed");
-}
-
-static void test_no_queues(void **state)
-{
-	struct dvu_env *e = *state;
-
-	e->b.protocol &= ~VU_BIT(VU_PF_MQ);
-	dvu_open_client(e);
-	refused(e, DVU_FEATURES, "one queue pair, 2 are needed");
-}
-
 /* Live migration: the log is passed on, for those rings that it is wanted of. */
 static void test_dirty_log(void **state)
 {
@@ -478,102 +345,6 @@ static void test_no_dirty_log(void **state)
 	assert_int_equal(e->i.rings[0].avail_idx, 1000);
 	assert_int_equal(vu_fake_count(&e->b, VU_SET_VRING_KICK), 0);
 	dirty_log_unref(log);
-}
-
-static void open_server(struct dvu_env *e)
-{
-	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
-
-	dvu_params(&pref)->server = true;
-	snprintf(dvu_params(&pref)->path, sizeof(dvu_params(&pref)->path), "%s", e->path);
-	assert_int_equal(dvu_open(e, &e->i, &pref, 2, NULL), 0);
-}
-
-static void test_server(void **state)
-{
-	struct dvu_env *e = *state;
-	struct vu_fake second;
-	struct stat st;
-
-	open_server(e);
-	assert_int_equal(access(e->path, F_OK), -1); /* nothing before it is asked for */
-	OPS.prepare(e->i.dp, DVU_FEATURES, e->vm.mem);
-	assert_int_equal(stat(e->path, &st), 0);
-	assert_int_equal(st.st_mode & 0777, 0660);
-	/* Somebody who looks in and goes is no failure. */
-	assert_int_equal(vu_fake_connect(&e->b), 0);
-	vu_fake_hang_up(&e->b);
-	dvu_settle(e);
-	assert_int_equal(e->i.prepared, 0);
-	assert_int_equal(vu_fake_connect(&e->b), 0);
-	assert_true(dvu_wait(e, &e->i.prepared, 1, DVU_PATIENCE_MS));
-	assert_int_equal(e->i.prepared_r, 0);
-	/* One at a time. */
-	vu_fake_init(&second, e->event, e->path);
-	assert_int_equal(vu_fake_connect(&second), 0);
-	assert_true(dvu_wait(e, &second.ends, 1, DVU_PATIENCE_MS));
-	dvu_start(e, 2);
-	dvu_stop(e);
-	dvu_close(&e->i);
-	assert_int_equal(access(e->path, F_OK), -1);
-	vu_fake_done(&second);
-}
-
-static void test_server_alone(void **state)
-{
-	struct dvu_env *e = *state;
-	uint64_t begin = dvu_now_ms();
-
-	open_server(e);
-	OPS.prepare(e->i.dp, DVU_FEATURES, e->vm.mem);
-	assert_true(dvu_wait(e, &e->i.prepared, 1, DATAPATH_PREPARE_US / 1000));
-	assert_true(dvu_now_ms() - begin > DATAPATH_PREPARE_US / 1000 / 2);
-	assert_int_equal(e->i.prepared_r, -ETIMEDOUT);
-	assert_non_null(strstr(e->i.why, "no back-end came to "));
-	dvu_close(&e->i);
-	assert_int_equal(access(e->path, F_OK), -1);
-}
-
-static void test_server_taken(void **state)
-{
-	struct dvu_env *e = *state;
-
-	vu_fake_listen(&e->b);
-	open_server(e);
-	OPS.prepare(e->i.dp, DVU_FEATURES, e->vm.mem);
-	assert_true(dvu_wait(e, &e->i.prepared, 1, DVU_PATIENCE_MS));
-	assert_int_equal(e->i.prepared_r, -EADDRINUSE);
-	assert_non_null(strstr(e->i.why, "another process listens"));
-	dvu_close(&e->i);
-	assert_int_equal(access(e->path, F_OK), 0); /* it is theirs */
-}
-
-static void test_client_waits(void **state)
-{
-	struct dvu_env *e = *state;
-	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
-
-	strcpy(dvu_params(&pref)->path, e->path);
-	assert_int_equal(dvu_open(e, &e->i, &pref, 2, NULL), 0);
-	OPS.prepare(e->i.dp, DVU_FEATURES, e->vm.mem);
-	assert_false(dvu_wait(e, &e->i.prepared, 1, 200));
-	vu_fake_listen(&e->b); /* it has restarted */
-	assert_true(dvu_wait(e, &e->i.prepared, 1, DVU_PATIENCE_MS));
-	assert_int_equal(e->i.prepared_r, 0);
-}
-
-static void test_client_alone(void **state)
-{
-	struct dvu_env *e = *state;
-	struct datapath_pref pref = {.type = &datapath_type_vhost_user};
-
-	strcpy(dvu_params(&pref)->path, e->path);
-	assert_int_equal(dvu_open(e, &e->i, &pref, 2, NULL), 0);
-	OPS.prepare(e->i.dp, DVU_FEATURES, e->vm.mem);
-	assert_true(dvu_wait(e, &e->i.prepared, 1, DVU_PATIENCE_MS));
-	assert_int_equal(e->i.prepared_r, -ENOENT);
-	assert_non_null(strstr(e->i.why, "cannot connect to "));
-	assert_non_null(strstr(e->i.why, "No such file"));
 }
 
 /* vpfd's own back-end, which checks all that it is told. */
@@ -654,33 +425,13 @@ static void test_own_device(void **state)
 	free(own);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, dvu_setup, dvu_teardown)
-
 int main(void)
 {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, dvu_setup, dvu_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_what_it_is),
-		TEST(test_path),
-		TEST(test_life),
-		TEST(test_plain_back_end),
-		TEST(test_prepare_without_memory),
-		TEST(test_ring_changes),
-		TEST(test_polled_ring),
-		TEST(test_memory_slots),
-		TEST(test_memory_table),
-		TEST(test_missing_feature),
-		TEST(test_packed),
-		TEST(test_old_back_end),
-		TEST(test_few_queues),
-		TEST(test_no_queues),
-		TEST(test_dirty_log),
-		TEST(test_no_dirty_log),
-		TEST(test_server),
-		TEST(test_server_alone),
-		TEST(test_server_taken),
-		TEST(test_client_waits),
-		TEST(test_client_alone),
-		TEST(test_own_device),
+		TEST(test_what_it_is),     TEST(test_path),         TEST(test_life),
+		TEST(test_plain_back_end), TEST(test_ring_changes), TEST(test_polled_ring),
+		TEST(test_dirty_log),      TEST(test_no_dirty_log), TEST(test_own_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

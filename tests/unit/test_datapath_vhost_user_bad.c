@@ -123,8 +123,7 @@ static void test_prepare_wrong(void **state)
 	for (unsigned int r = 0; r < ARRAY_SIZE(prepare_requests); r++) {
 		m->at_once = true;
 		for (enum vu_fault f = VU_FAULT_SILENT; f <= last_fault(prepare_requests[r]); f++)
-			/* A second answer is seen when something else is due; the last one may be too late.
-			 */
+			/* A second answer is seen when something else is due; the last one may be too late. */
 			if (!waits(f) && !(f == VU_FAULT_TWICE && prepare_requests[r] == VU_ADD_MEM_REG))
 				add(m, prepare_requests[r], f, VU_FAKE_PROTOCOL);
 		expect_prepare_error(m);
@@ -317,7 +316,7 @@ static void test_stop(void **state)
 	}
 	end(m);
 
-	/* Taken, not completed: it is taken anew, and the back-end may go on. */
+	/* Taken, not completed: it is taken again, and the back-end may go on. */
 	add(m, 0, VU_FAULT_NONE, VU_FAKE_PROTOCOL)->b.base[0] = 1000 + 256;
 	start_all(m, 4);
 	OPS.stop(m->one[0].i.dp);

@@ -242,7 +242,7 @@ static void test_listen(void **state)
 	assert_int_equal(e->told, 2);
 	assert_int_equal(e->len, 100);
 	assert_int_equal(e->frame[14], e->order[1] == '1' ? 3 : 2);
-	/* Nobody any more, from within the callback: what waits is gone. */
+	/* No listener any more, from within the callback: what waits is gone. */
 	forget(e);
 	e->deaf = true;
 	send_control(a, 5);

@@ -24,7 +24,7 @@ static void test_learning(void **state)
 	builtin_learn(e->f, a, fabric_env_mac(100), 0, 1000);
 	assert_ptr_equal(fabric_env_owner(e, 100, 0), a);
 	assert_int_equal(e->f->learned, 1);
-	/* Nobody takes it over: not another's learned one, and not an owned one. */
+	/* No other port takes it over: neither a learned one, nor an owned one. */
 	builtin_learn(e->f, b, fabric_env_mac(100), 0, 1000);
 	assert_ptr_equal(fabric_env_owner(e, 100, 0), a);
 	builtin_learn(e->f, b, fabric_env_mac(1), 0, 1000);
@@ -47,8 +47,7 @@ static void test_learning(void **state)
 		assert_false(late->base.mac_conflict);
 	}
 	assert_int_equal(e->f->learned, 1);
-	/* Learned ones survive other changes, but not spoof check, not another VLAN, not the end of learning.
-	 */
+	/* Learned ones survive other changes, but not spoof check, not another VLAN, not the end of learning. */
 	builtin_recompute(e->f);
 	assert_ptr_equal(fabric_env_owner(e, 100, 0), a);
 	{

@@ -101,7 +101,7 @@ static void test_link(void **state)
 	s.link = LINK_ENABLE;
 	fabric_env_set(a, &s);
 	assert_true(a->base.link_up && a->port->conf->link_up);
-	/* A disabled function keeps its address: nobody else gets its traffic. */
+	/* A disabled function keeps its address: no other gets its traffic. */
 	s.link = LINK_DISABLE;
 	fabric_env_set(a, &s);
 	assert_ptr_equal(fabric_env_owner(e, 1, 0), a);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The forwarding table by itself: who owns an address is test_fabric.c's. */
+/* The forwarding table by itself: which port owns an address is test_fabric_claims.c's. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -60,7 +60,7 @@ static void test_vlans(void **state)
 		assert_ptr_equal(fdb_lookup(f, mac(7), v), port(v + 1u));
 	assert_ptr_equal(fdb_lookup(f, mac(7), vlan_key(5, ETHER_TPID_AD)), port(9000));
 	assert_null(fdb_lookup(f, mac(7), vlan_key(6, ETHER_TPID_AD)));
-	/* Any VLAN: when nobody has it in this one. */
+	/* Any VLAN: when no port has it in this one. */
 	assert_int_equal(fdb_add(f, mac(7), VLAN_KEY_ANY, port(9001), FDB_PERMANENT, 0), 0);
 	assert_ptr_equal(fdb_lookup(f, mac(7), 5), port(6));
 	assert_ptr_equal(fdb_lookup(f, mac(7), vlan_key(6, ETHER_TPID_AD)), port(9001));

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Lists of datapaths in the model: which is in force, what is refused because of it, what is told and saved.
- */
+/* Lists of datapaths in the model: which is in force, what is refused because of it, what is told and saved. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -311,7 +310,7 @@ static void new_pf_refused(void **state)
 	assert_int_equal(try_add(t, "b", "vhost-net", true, &err), -EOPNOTSUPP);
 	assert_says(&err, EOPNOTSUPP, "datapaths", "leads elsewhere");
 
-	/* Not to be had: no reason to refuse it, unless nothing else is. */
+	/* A device that is absent is no reason to refuse a list, unless there is nothing else in it. */
 	t->dp.lacks[fake_type(&datapath_type_vdpa)] = UINT64_MAX;
 	assert_int_equal(try_add(t, "b", "vdpa:device=x,builtin", true, &err), 0);
 	assert_int_equal(try_add(t, "c", "vdpa:device=x", true, &err), -ENODEV);

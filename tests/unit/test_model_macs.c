@@ -28,7 +28,7 @@ static void macs_generated(void **state)
 	assert_int_equal(mac_to_number(b), mac_to_number(a) + 255);
 	assert_int_equal(a[0] & 3, 2);
 
-	/* Stable: after a restart, and when made anew. */
+	/* Stable: after a restart, and when it is made again. */
 	me_restart(t);
 	assert_string_equal(me_mac_of(t, "pf0", 0), first);
 	assert_int_equal(model_pf_del(t->model, "pf0", NULL), 0);
@@ -63,7 +63,7 @@ static void macs_taken(void **state)
 	me_add_pf(t, "pf1", "f0", 1, "02:00:00:00:00:14");
 	me_add_pf(t, "pf2", "f1", 3, "02:00:00:00:00:10");
 
-	/* Administrative ones are nobody else's. */
+	/* An administrative one is no other function's. */
 	assert_error(me_try_admin_mac(t, "pf0", 1, "02:00:00:00:00:15", &err), EEXIST, "mac");
 	assert_error(me_try_admin_mac(t, "pf0", 1, "02:00:00:00:00:12", &err), EEXIST, "mac");
 	assert_int_equal(me_try_admin_mac(t, "pf0", 1, "02:00:00:00:00:11", &other), 0); /* its own */

@@ -320,8 +320,7 @@ static void test_check_good(void **state)
 		.flags = VIRTIO_NET_HDR_F_DATA_VALID, .hdr_len = 0xffff, .gso_size = 9, .csum_start = 0xffff};
 	assert_true(check(hdr, SENDER, &out));
 	assert_memory_equal(&out, &(struct virtio_net_hdr){0}, sizeof(out));
-	/* Without segmentation, hdr_len and gso_size mean nothing, and nobody shall read a meaning into them.
-	 */
+	/* Without segmentation, hdr_len and gso_size mean nothing, and must not be given a meaning. */
 	hdr = frame_hdr(&s, &in, 0);
 	hdr.hdr_len = 0xffff;
 	hdr.gso_size = 77;

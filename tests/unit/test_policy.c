@@ -350,7 +350,7 @@ static void requests(void **state)
 			fail_msg("%s: '%s' does not say '%s'", row->what, err.text, row->says);
 		if (strlen(err.text) > TEXT_MAX)
 			fail_msg("%s: '%s' has %zu bytes", row->what, err.text, strlen(err.text));
-		/* Nobody wants to know why: the same answer. */
+		/* Without a place for the reason: the same answer. */
 		assert_int_equal(policy_check_request(&q, NULL), r);
 	}
 }

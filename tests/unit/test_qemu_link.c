@@ -73,7 +73,7 @@ static void test_filter_event(void **state)
 	fq_run_for(x->event, 50);
 	assert_int_equal(fq_count(x->fake, "query-rx-filter"), queries + 2);
 
-	/* A driver that starts anew: no event, but the owner knows. */
+	/* A driver that starts again: no event, but the owner knows. */
 	x->vm.promiscuous[2] = 0;
 	qemu_link_refresh(x->link, 2);
 	RUN_UNTIL(x->event, x->filters[2] == 3);

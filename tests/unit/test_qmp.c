@@ -159,8 +159,7 @@ static void test_shared(void **state)
 	fq_event(x->fake, "STOP", NULL);
 	RUN_UNTIL(x->event, a.events && b.events && c.events);
 
-	/* One leaves: its commands are cancelled, what was not sent is never sent, the others notice nothing.
-	 */
+	/* One leaves: its commands are cancelled, what was not sent is never sent, the others notice nothing. */
 	for (int i = 0; i < QMP_IN_FLIGHT; i++)
 		assert_int_equal(
 			qmp_command(i & 1 ? b.q : a.q, "sent", NULL, qmp_env_on_reply, i & 1 ? &rb : &ra), 0);
@@ -197,8 +196,7 @@ static void test_close_within_callbacks(void **state)
 	RUN_UNTIL(x->event, a.ups && b.ups);
 	assert_null(a.q);
 
-	/* On an event: oneself, and somebody else who has not heard of it yet (users are told newest first).
-	 */
+	/* On an event: oneself, and somebody else who has not heard of it yet (users are told newest first). */
 	qmp_user_open(x, &c);
 	RUN_UNTIL(x->event, c.ups);
 	c.close_other = &b;

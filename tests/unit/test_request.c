@@ -370,7 +370,7 @@ static void keys(void **state)
 	assert_string_not_equal(a, b);
 }
 
-/* The key file is made anew whatever lies there: no link is followed, and nobody keeps an open one. */
+/* The key file is always a new one: no link is followed, and one that is open elsewhere stays as it is. */
 static void key_file_in_the_way(void **state)
 {
 	struct me_env *t = *state;

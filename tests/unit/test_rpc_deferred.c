@@ -117,7 +117,7 @@ static void deferred_too_long(void **state)
 	struct ac_client *c = ac_client_new(t);
 
 	ac_check_error(ac_ask_text(t, c, later), -32000 - ETIMEDOUT, NULL);
-	api_deferred_done(deferred[0], json_true(), NULL); /* heard by nobody */
+	api_deferred_done(deferred[0], json_true(), NULL); /* its client has gone */
 	ac_done(t, c, "now", "");
 	ac_client_free(c);
 }

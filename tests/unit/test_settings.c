@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Values and their texts: MACs, VLAN sets, the keyed hash behind generated MACs, the tables of JSON objects.
- */
+/* Values and their texts: MACs, VLAN sets, the keyed hash behind generated MACs, the tables of JSON objects. */
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -285,7 +285,7 @@ static void test_minimum(void **state)
 	assert_true(a->assured * 8 / 1e6 > 1.9);
 }
 
-/* Bytes count, not frames or visits; whoever comes first or later. */
+/* Bytes count, not frames or visits; whichever comes first. */
 static void test_fair(void **state)
 {
 	struct sim *sim = *state;
@@ -320,7 +320,7 @@ static void test_fair(void **state)
 	}
 }
 
-/* Nobody saves up turns by being idle, and nobody is made to wait for one who does not come. */
+/* An idle port saves up no turns, and no port waits for one that does not come. */
 static void test_turns(void **state)
 {
 	struct sim *sim = *state;

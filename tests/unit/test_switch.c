@@ -16,7 +16,7 @@
 
 static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
-/* Unicast: to its owner alone; to nobody; to oneself. */
+/* Unicast: to its owner alone; to an address that no port has; to oneself. */
 static void test_unicast(void **state)
 {
 	struct sw_env *e = *state;

@@ -129,7 +129,7 @@ static void test_dropped(void **state)
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16};
 	struct function_settings s;
 
-	/* Nobody listens. */
+	/* No listener. */
 	make(0, 60, 1);
 	send_frame(pf, NULL);
 	expect_counted(pf, DROP_CONTROL, 1);
@@ -226,7 +226,7 @@ static void test_full(void **state)
 	send_frame(pf, NULL);
 	send_frame(pf, NULL);
 	expect_counted(pf, DROP_CONTROL_FULL, 16);
-	/* What waits when nobody listens any more is gone. */
+	/* What waits when the listener goes is gone. */
 	control_box_set(box, CONTROL_CLOSED);
 	control_box_set(box, CONTROL_OPEN);
 	expect_none(e);

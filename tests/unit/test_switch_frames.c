@@ -152,7 +152,7 @@ static void test_mtu(void **state)
 	sw_env_expect(e, b, &e->frame);
 }
 
-/* A receiver that is slow, or never gives buffers, loses its own frames and holds up nobody. */
+/* A receiver that is slow, or never gives buffers, loses its own frames and holds up no other. */
 static void test_no_buffers(void **state)
 {
 	struct sw_env *e = *state;

@@ -281,8 +281,7 @@ static void test_wake_ups(void **state)
 	}
 }
 
-/* The next frame just when the worker is about to sleep: between its last look and the kicks being on again.
- */
+/* The next frame just when the worker is about to sleep: between its last look and the kicks being on again. */
 static void test_wake_up_race(void **state)
 {
 	struct sw_env *e = *state;

@@ -91,7 +91,7 @@ static void test_learn_zero(void **state)
 		assert_false(worker_next_note(e->pool->worker[w], &(struct worker_note){0}));
 }
 
-/* A ring that breaks ends alone, is told, and works when it is started anew. */
+/* A ring that breaks ends alone, is told, and works when it is started again. */
 static void test_broken_ring(void **state)
 {
 	struct sw_env *e = *state;
@@ -162,7 +162,7 @@ static void test_broken_note_survives(void **state)
 	a = sw_env_add(e, &s, NULL);
 	b = sw_env_add(e, NULL, NULL);
 	c = sw_env_add(e, NULL, NULL);
-	/* Notes that nobody takes. */
+	/* Notes that are not taken. */
 	for (unsigned int i = 0; i < 4 * WORKER_NOTES; i++) {
 		sw_env_make(e, 1, 0, 60, 1);
 		e->frame.data[8] = (uint8_t)(i >> 8);

@@ -41,7 +41,7 @@ static struct vguest *add(struct sw_env *e, uint64_t features, unsigned int pair
 	s.max_rate = max_rate;
 	o.pairs = pairs;
 	o.size = 1024;
-	o.rx_len = 16384; /* room for all of a backlog: nobody looks until it is through */
+	o.rx_len = 16384; /* room for all of a backlog: it is not looked at until it is through */
 	o.rx_buffers = 300;
 	return sw_env_add(e, &s, &o);
 }
@@ -227,7 +227,7 @@ static void test_timer(void **state)
 	assert_false(vguest_recv(b, 0, &got));
 }
 
-/* Waiting is sleeping, and nobody else has to. */
+/* Waiting is sleeping, and other ports need not wait. */
 static void test_sleep(void **state)
 {
 	struct sw_env *e = *state;

@@ -364,7 +364,7 @@ static void test_in(void **state)
 	peer_send(x, NULL, &frame);
 	expect_at_guest(a, &frame);
 	expect_at_guest(b, &frame);
-	/* Nobody's address, control frames, a VLAN where nobody is. */
+	/* An address that no port has, control frames, a VLAN without ports. */
 	make((uint8_t[]){2, 9, 9, 9, 9, 9}, outside, 60, 1);
 	peer_send(x, NULL, &frame);
 	expect_uplink_drop(x, DROP_UNKNOWN_MAC, 1);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Parts of the vdpa datapath that need no device: netlink messages, what is mapped where, what a filter is.
- */
+/* Parts of the vdpa datapath that need no device: netlink messages, what is mapped where, what a filter is. */
 
 #include <setjmp.h>
 #include <stdarg.h>

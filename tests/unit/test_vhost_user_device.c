@@ -224,7 +224,7 @@ static void test_host_notifier(void **state)
 	answer(e, channel, 1); /* declined */
 	assert_int_equal(e->events, 1);
 
-	/* nobody reads: bounded, and no waiting */
+	/* without a reader: bounded, and no waiting */
 	for (unsigned int i = 0; i < 2 * VHOST_USER_MAX_QUEUES; i++)
 		assert_int_equal(vhost_user_set_host_notifier(e->vu, 0, fd, 0, 4096), 0);
 	assert_int_equal(vhost_user_set_host_notifier(e->vu, 0, fd, 0, 4096), -EBUSY);
@@ -235,7 +235,7 @@ static void test_host_notifier(void **state)
 	assert_int_equal(vhost_user_set_host_notifier(e->vu, 0, fd, 0, 4096), 0);
 	receive_notifier(channel, &n);
 	close(n.fd);
-	/* a reply that nobody asked for ends the channel, not the connection */
+	/* a reply that was not asked for ends the channel, not the connection */
 	answer(e, channel, 0);
 	answer(e, channel, 0);
 	assert_int_equal(vhost_user_set_host_notifier(e->vu, 0, fd, 0, 4096), -ENOTCONN);

@@ -18,27 +18,6 @@
 
 #define FEATURES (F_VERSION_1 | F_EVENT_IDX)
 
-/* The front-end was thrown out, with one error in the log and one counted. The next one is served. */
-static void assert_ended(struct vu_env *e, unsigned int errors)
-{
-	uint64_t bad = vu_env_info(e).bad_messages;
-
-	assert_true(vu_client_hung_up(&e->c));
-	assert_int_equal(e->errors, errors);
-	assert_int_equal(bad, errors);
-	assert_true(*e->why != 0);
-	assert_false(vu_env_info(e).connected);
-	vu_client_disconnect(&e->c);
-}
-
-/* Connected, negotiated, with memory and one running ring: the state in which most can go wrong. */
-static void running(struct vu_env *e)
-{
-	vu_env_ready(e, FEATURES);
-	assert_int_equal(vu_client_ring(&e->c, 1, 256, 0), 0);
-	assert_non_null(e->q[1].q);
-}
-
 static void test_byte_by_byte(void **state)
 {
 	struct vu_env *e = *state;
@@ -47,7 +26,7 @@ static void test_byte_by_byte(void **state)
 	uint8_t bytes[sizeof(hdr) + sizeof(reg)];
 	uint64_t answer = 1;
 
-	running(e);
+	vu_env_running(e);
 	/* the descriptor comes with the first byte, the last, or one in between */
 	for (unsigned int at = 0; at < sizeof(bytes); at += 17) {
 		reg.region = (struct vu_region){.gpa = at * 0x1000, .size = 0x1000, .uva = at * 0x1000};
@@ -69,7 +48,7 @@ static void test_glued(void **state)
 	uint8_t bytes[100 * VU_HEADER_SIZE];
 	uint64_t value;
 
-	running(e);
+	vu_env_running(e);
 	for (unsigned int i = 0; i < 100; i++) {
 		struct vu_header hdr = {VU_GET_QUEUE_NUM, VU_VERSION, 0};
 
@@ -81,17 +60,17 @@ static void test_glued(void **state)
 	assert_true(vu_client_quiet(&e->c));
 	/* a descriptor with a message that has none, in a glued sequence */
 	vu_client_send_raw(&e->c, bytes, sizeof(bytes), &e->c.mem_fd, 1);
-	assert_ended(e, 1);
+	vu_env_assert_ended(e, 1);
 }
 
-/* Half a message and no more: nobody waits for the rest, and its descriptors go with the connection. */
+/* Half a message and no more: the rest is not waited for, and its descriptors go with the connection. */
 static void test_stall(void **state)
 {
 	struct vu_env *e = *state;
 	struct vu_header hdr = {VU_SET_VRING_CALL, VU_VERSION, 8};
 	struct vu_client other;
 
-	running(e);
+	vu_env_running(e);
 	assert_int_equal(vu_client_send_raw(&e->c, &hdr, sizeof(hdr), &e->c.call[1], 1), 0);
 	assert_non_null(e->q[1].q);
 	/* the loop is free: the device answers elsewhere, other devices too */
@@ -102,7 +81,7 @@ static void test_stall(void **state)
 	vhost_user_queue_failed(e->vu, 1, "still works");
 	vu_client_disconnect(&e->c);
 	assert_non_null(strstr(e->why, "middle of a message"));
-	running(e);
+	vu_env_running(e);
 }
 
 /* The connection ends after each byte of a whole session. */
@@ -166,20 +145,20 @@ static void test_disconnect_anywhere(void **state)
 	assert_true(e->q[0].starts > 0);
 }
 
-/* Replies that nobody reads fill the socket: the connection ends, the loop does not wait. */
+/* Replies that are not read fill the socket: the connection ends, the loop does not wait. */
 static void test_never_reads(void **state)
 {
 	struct vu_env *e = *state;
 	int r = 0;
 
-	running(e);
+	vu_env_running(e);
 	for (unsigned int i = 0; i < 100000 && r == 0; i++)
 		r = vu_client_send(&e->c, VU_GET_FEATURES, 0, NULL, 0, NULL, 0);
 	assert_int_equal(r, -EPIPE);
 	assert_int_equal(e->disconnects, 1);
 	assert_non_null(strstr(e->why, "cannot send a reply"));
 	vu_client_disconnect(&e->c);
-	running(e);
+	vu_env_running(e);
 }
 
 /* More descriptors than a message may have, and more than fit the control buffer. */
@@ -191,23 +170,22 @@ static void test_many_descriptors(void **state)
 
 	for (unsigned int i = 0; i < 64; i++)
 		fds[i] = eventfd(0, EFD_CLOEXEC);
-	running(e);
+	vu_env_running(e);
 	vu_client_send_raw(&e->c, &hdr, sizeof(hdr), fds, 9);
-	assert_ended(e, 1);
-	running(e);
+	vu_env_assert_ended(e, 1);
+	vu_env_running(e);
 	vu_client_send_raw(&e->c, &hdr, sizeof(hdr), fds, 64);
-	assert_ended(e, 2);
+	vu_env_assert_ended(e, 2);
 	/* in several pieces of one message */
-	running(e);
+	vu_env_running(e);
 	for (unsigned int i = 0; i < 3; i++)
 		vu_client_send_raw(&e->c, (uint8_t *)&hdr + 4 * i, 4, fds, 4);
-	assert_ended(e, 3);
+	vu_env_assert_ended(e, 3);
 	for (unsigned int i = 0; i < 64; i++)
 		close(fds[i]);
 }
 
-/* The process has no descriptors left: accepting pauses instead of spinning, messages with descriptors fail.
- */
+/* The process has no descriptors left: accepting pauses instead of spinning, messages with descriptors fail. */
 static void test_no_descriptors_left(void **state)
 {
 	struct vu_env *e = *state;
@@ -215,7 +193,7 @@ static void test_no_descriptors_left(void **state)
 	struct vu_client other;
 	struct vu_mem_reg reg = {.region = {.gpa = 0x1000, .size = 0x1000, .uva = 0x1000}};
 
-	running(e);
+	vu_env_running(e);
 	vu_client_init(&other, vu_env_pump, e);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
 	low = old;
@@ -319,7 +297,7 @@ static void test_garbage(void **state)
 		running_after += vu_env_info(e).queues_started;
 	}
 	assert_int_equal(running_after, 0);
-	running(e);
+	vu_env_running(e);
 }
 
 int main(void)

@@ -21,8 +21,7 @@
 #define F_PACKED   VIRTIO_BIT(VIRTIO_F_RING_PACKED)
 #define F_IN_ORDER VIRTIO_BIT(VIRTIO_F_IN_ORDER)
 
-/* A log of our own in place of the library's: it remembers the marks, and what the ring looked like at each.
- */
+/* A log of our own in place of the library's: it remembers the marks, and what the ring looked like at each. */
 struct dirty_log {
 	const struct vdriver *d;
 	unsigned int n;
@@ -370,8 +369,7 @@ static void test_kicks(void **state)
 	}
 }
 
-/* Every byte that the device wrote is marked, after it was written, and before the driver can see the buffer.
- */
+/* Every byte that the device wrote is marked, after it was written, and before the driver can see the buffer. */
 static void test_dirty_log(void **state)
 {
 	struct ring_env *e = *state;

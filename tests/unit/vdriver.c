@@ -248,8 +248,7 @@ bool vdriver_has_used(const struct vdriver *d)
 
 	if (!d->packed)
 		return __atomic_load_n(&d->used->idx, __ATOMIC_ACQUIRE) != d->used_idx;
-	/* A lap behind, "used" flags are those of the last lap; nothing can be used that is not outstanding.
-	 */
+	/* A lap behind, "used" flags are those of the last lap; nothing can be used that is not outstanding. */
 	flags = __atomic_load_n(&d->pdesc[d->used_idx].flags, __ATOMIC_ACQUIRE);
 	return d->outstanding && !!(flags & AVAIL_BIT) == d->used_wrap &&
 	       !!(flags & USED_BIT) == d->used_wrap;

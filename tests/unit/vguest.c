@@ -28,7 +28,7 @@ static void add_rx(struct vguest *g, unsigned int pair, uint64_t *token)
 
 void vguest_queue_start(struct vguest *g, unsigned int index)
 {
-	/* Not anew from the driver, which may be at work in another thread. */
+	/* Not from the driver again, which may be at work in another thread. */
 	struct vhost_queue *q = &g->queue[index];
 
 	q->avail_idx = q->used_idx = g->resume[index];

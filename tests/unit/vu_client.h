@@ -4,7 +4,7 @@
 /* A vhost-user front-end for tests. It does what it is told, right or wrong: it sends any message with any
  * size and descriptors, in pieces if need be. On top of that are the steps of a well-behaved front-end.
  *
- * It runs in the thread of the back-end's event loop: whoever waits calls `pump`, which lets the loop run. */
+ * It runs in the thread of the back-end's event loop: what waits calls `pump`, which lets the loop run. */
 
 #include <stdbool.h>
 #include <stdint.h>

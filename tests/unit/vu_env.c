@@ -264,3 +264,22 @@ struct vhost_user_info vu_env_info(const struct vu_env *e)
 	vhost_user_get_info(e->vu, &info);
 	return info;
 }
+
+void vu_env_running(struct vu_env *e)
+{
+	vu_env_ready(e, F_VERSION_1 | F_EVENT_IDX);
+	assert_int_equal(vu_client_ring(&e->c, 1, 256, 0), 0);
+	assert_non_null(e->q[1].q);
+}
+
+void vu_env_assert_ended(struct vu_env *e, unsigned int errors)
+{
+	uint64_t bad = vu_env_info(e).bad_messages;
+
+	assert_true(vu_client_hung_up(&e->c));
+	assert_int_equal(e->errors, errors);
+	assert_int_equal(bad, errors);
+	assert_true(*e->why != 0);
+	assert_false(vu_env_info(e).connected);
+	vu_client_disconnect(&e->c);
+}

@@ -53,6 +53,10 @@ void vu_env_pump(void *env);
 int vu_env_new_device(struct vu_env *e, unsigned int queue_pairs, uint64_t features);
 /* Connects and goes as far as shared memory. */
 void vu_env_ready(struct vu_env *e, uint64_t features);
+/* Connected, negotiated, with memory and ring 1 running: the state in which most can go wrong. */
+void vu_env_running(struct vu_env *e);
+/* The front-end was thrown out, with as many errors in the log as were counted; it hangs up, too. */
+void vu_env_assert_ended(struct vu_env *e, unsigned int errors);
 struct vhost_user_info vu_env_info(const struct vu_env *e);
 int vu_env_count_fds(void);
 int vu_env_count_maps(const char *name);

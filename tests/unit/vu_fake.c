@@ -118,12 +118,52 @@ static void remove_region(struct vu_fake *b, const struct vu_region *r)
 	fail_msg("region %#llx is not there", (unsigned long long)r->gpa);
 }
 
-/* Carries it out; the size of the answer's payload, -1: none of its own. */
-static int carry_out(struct vu_fake *b, struct vu_msg *msg)
+/* Of one ring. As carry_out(). */
+static int ring_message(struct vu_fake *b, struct vu_msg *msg)
 {
 	union vu_payload *p = &msg->payload;
 	unsigned int index = p->state.index & VU_RING_INDEX_MASK;
 	struct vu_fake_ring *ring = &b->ring[index % ARRAY_SIZE(b->ring)];
+
+	switch (msg->hdr.request) {
+	case VU_SET_VRING_NUM:
+		ring->num = p->state.num;
+		return -1;
+	case VU_SET_VRING_BASE:
+		ring->base = p->state.num;
+		return -1;
+	case VU_SET_VRING_ADDR:
+		ring->addr = p->addr;
+		return -1;
+	case VU_SET_VRING_KICK:
+		set_fd(msg, &ring->kickfd, &ring->nokick);
+		ring->running = true;
+		return -1;
+	case VU_SET_VRING_CALL:
+		set_fd(msg, &ring->callfd, &ring->nocall);
+		return -1;
+	case VU_SET_VRING_ERR:
+		set_fd(msg, &ring->errfd, &(bool){false});
+		return -1;
+	case VU_SET_VRING_ENABLE:
+		ring->enabled = (int)p->state.num;
+		return -1;
+	case VU_GET_VRING_BASE:
+		assert_true(ring->running);
+		ring->running = false;
+		p->state.index += b->other_ring;
+		p->state.num = b->base[index] >= 0 ? (uint32_t)b->base[index] : ring->base;
+		return 8;
+	default:
+		fail_msg("unexpected message %u", msg->hdr.request);
+		return -1;
+	}
+}
+
+/* Carries it out; the size of the answer's payload, -1: none of its own. */
+static int carry_out(struct vu_fake *b, struct vu_msg *msg)
+{
+	union vu_payload *p = &msg->payload;
 
 	switch (msg->hdr.request) {
 	case VU_GET_FEATURES:
@@ -164,34 +204,6 @@ static int carry_out(struct vu_fake *b, struct vu_msg *msg)
 		b->log_ino = inode(msg->fds[0]);
 		p->u64 = 0;
 		return b->empty_log_reply ? 0 : 8;
-	case VU_SET_VRING_NUM:
-		ring->num = p->state.num;
-		return -1;
-	case VU_SET_VRING_BASE:
-		ring->base = p->state.num;
-		return -1;
-	case VU_SET_VRING_ADDR:
-		ring->addr = p->addr;
-		return -1;
-	case VU_SET_VRING_KICK:
-		set_fd(msg, &ring->kickfd, &ring->nokick);
-		ring->running = true;
-		return -1;
-	case VU_SET_VRING_CALL:
-		set_fd(msg, &ring->callfd, &ring->nocall);
-		return -1;
-	case VU_SET_VRING_ERR:
-		set_fd(msg, &ring->errfd, &(bool){false});
-		return -1;
-	case VU_SET_VRING_ENABLE:
-		ring->enabled = (int)p->state.num;
-		return -1;
-	case VU_GET_VRING_BASE:
-		assert_true(ring->running);
-		ring->running = false;
-		p->state.index += b->other_ring;
-		p->state.num = b->base[index] >= 0 ? (uint32_t)b->base[index] : ring->base;
-		return 8;
 	case VU_SET_STATUS:
 		b->status = p->u64;
 		if (!b->status)
@@ -207,8 +219,7 @@ static int carry_out(struct vu_fake *b, struct vu_msg *msg)
 	case VU_SET_OWNER:
 		return -1;
 	default:
-		fail_msg("unexpected message %u", msg->hdr.request);
-		return -1;
+		return ring_message(b, msg);
 	}
 }
 
