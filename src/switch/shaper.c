@@ -78,7 +78,7 @@ static uint64_t furthest_behind(const struct shaper_pool *pool, uint64_t own)
 	const struct shaper_members *m = __atomic_load_n(&pool->members, __ATOMIC_ACQUIRE);
 	uint64_t min = own;
 
-	for (unsigned int i = 0; m && i < m->n; i++) {
+	for (unsigned int i = 0; i < m->n; i++) {
 		uint64_t turn = load(&m->s[i]->turn);
 
 		if (__atomic_load_n(&m->s[i]->wants, __ATOMIC_RELAXED) && (int64_t)(turn - min) < 0)
@@ -178,14 +178,21 @@ int shaper_pool_new(struct shaper_pool **ret)
 	if (!pool)
 		return -ENOMEM;
 	memset(pool, 0, sizeof(*pool));
+	pool->members = calloc(1, sizeof(*pool->members));
+	if (!pool->members) {
+		free(pool);
+		return -ENOMEM;
+	}
 	*ret = pool;
 	return 0;
 }
 
 void shaper_pool_free(struct shaper_pool *pool)
 {
-	if (pool)
-		free(pool->members);
+	if (!pool)
+		return;
+	free(pool->members);
+	free(pool->spare);
 	free(pool);
 }
 
@@ -221,41 +228,48 @@ void shaper_changed(struct shaper *s, const struct shaper_conf *before, const st
 	reprice(&s->paid_min, before->min_cost, after->min_cost, now * TICKS);
 }
 
-static int publish(struct shaper_pool *pool, const struct shaper *without, struct shaper *with)
+/* Publishes the table `next`. The old one, which no worker reads any more, becomes the spare. A table has room
+ * for all that it has ever listed. */
+static void publish(struct shaper_pool *pool, struct shaper_members *next)
 {
-	struct shaper_members *old = pool->members, *m;
-	unsigned int n = old ? old->n : 0;
+	struct shaper_members *before = rcu_xchg_pointer(&pool->members, next);
 
-	m = calloc(1, sizeof(*m) + (n + 1) * sizeof(m->s[0]));
-	if (!m)
-		return -ENOMEM;
-	for (unsigned int i = 0; i < n; i++)
-		if (old->s[i] != without)
-			m->s[m->n++] = old->s[i];
-	if (with)
-		m->s[m->n++] = with;
-	(void)rcu_xchg_pointer(&pool->members, m);
 	urcu_qsbr_synchronize_rcu();
-	free(old);
-	return 0;
+	pool->spare = before;
 }
 
 int shaper_join(struct shaper *s, struct shaper_pool *pool)
 {
-	int r = publish(pool, NULL, s);
+	const struct shaper_members *old = pool->members;
+	struct shaper_members *next = malloc(sizeof(*next) + (old->n + 1) * sizeof(next->s[0]));
 
-	if (r < 0)
-		return r;
+	if (!next)
+		return -ENOMEM;
+	memcpy(next->s, old->s, old->n * sizeof(next->s[0]));
+	next->s[old->n] = s;
+	next->n = old->n + 1;
+	free(pool->spare);
+	publish(pool, next);
 	s->pool = pool;
 	return 0;
 }
 
+/* Needs no memory: the spare table has room for all members but one. */
 void shaper_leave(struct shaper *s)
 {
-	if (!s->pool)
+	struct shaper_pool *pool = s->pool;
+	const struct shaper_members *old;
+	struct shaper_members *next;
+
+	if (!pool)
 		return;
 	shaper_rest(s);
-	while (publish(s->pool, s, NULL) < 0) /* must not fail: somebody would keep a pointer to it */
-		usleep(1000);
+	old = pool->members;
+	next = pool->spare;
+	next->n = 0;
+	for (unsigned int i = 0; i < old->n; i++)
+		if (old->s[i] != s)
+			next->s[next->n++] = old->s[i];
+	publish(pool, next);
 	s->pool = NULL;
 }

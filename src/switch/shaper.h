@@ -37,7 +37,8 @@ struct shaper_pool {                    /* a virtual PF's total */
 	uint64_t paid cache_aligned;    /* atomic: the bucket */
 	uint64_t turn;                  /* atomic: of the one that is furthest behind, or was */
 	unsigned int wanting;           /* atomic: functions that want to send beyond their minimum */
-	struct shaper_members *members; /* RCU */
+	struct shaper_members *members; /* RCU, never NULL */
+	struct shaper_members *spare;   /* main thread: for shaper_leave() */
 };
 
 struct shaper { /* a function's state */
@@ -65,7 +66,8 @@ void shaper_pool_free(struct shaper_pool *pool); /* no members; takes NULL */
 /* Changes the total, Mb/s, 0: no limit; true if it was another. */
 bool shaper_pool_set(struct shaper_pool *pool, uint32_t rate, uint64_t now);
 int shaper_join(struct shaper *s, struct shaper_pool *pool); /* -ENOMEM */
-void shaper_leave(struct shaper *s);                         /* its queues are stopped */
+/* Its queues are stopped. Cannot fail: it needs no memory. */
+void shaper_leave(struct shaper *s);
 /* What is owed from before a change of settings, at the new price. */
 void shaper_changed(struct shaper *s, const struct shaper_conf *before, const struct shaper_conf *after,
 		    uint64_t now);

@@ -20,6 +20,23 @@
 #define SECOND      1000000000ull
 #define BURST       32u /* frames a visit, as port_poll_tx() */
 
+/* The linker leads every call of calloc() and malloc() here (--wrap). */
+static bool no_memory;
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return no_memory ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return no_memory ? NULL : __real_malloc(size);
+}
+
 struct sender { /* a function with a queue that is never empty, unless it says so */
 	struct shaper *s;
 	struct shaper_conf conf;
@@ -426,6 +443,30 @@ static void test_changes(void **state)
 	shaper_rest(f->s);
 }
 
+/* Members leave in any order, between others that join: nothing of it may need memory. */
+static void test_leave_without_memory(void **state)
+{
+	enum { N = 6 };
+	struct sim *sim = *state;
+	struct shaper s[N] = {0};
+
+	for (unsigned int round = 0; round < 100; round++) {
+		for (unsigned int i = 0; i < N; i++)
+			if (!s[i].pool)
+				assert_int_equal(shaper_join(&s[i], sim->pool), 0);
+		no_memory = true;
+		alarm(10);
+		for (unsigned int i = 0; i <= round % N; i++)
+			shaper_leave(&s[(i * 5 + round) % N]);
+		alarm(0);
+		assert_int_equal(shaper_join(&s[round % N], sim->pool), -ENOMEM);
+		assert_null(s[round % N].pool);
+		no_memory = false;
+	}
+	for (unsigned int i = 0; i < N; i++)
+		shaper_leave(&s[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -437,6 +478,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_leave_without_memory, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("shaper", tests, NULL, NULL);
