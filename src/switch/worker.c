@@ -24,15 +24,6 @@
 #define RESUME_EACH_NS 4000u
 #define RESUME_MAX_NS  (SHAPER_DEPTH_NS / 4)
 
-static void wake_fd(int fd)
-{
-	uint64_t one = 1;
-
-	/* Can only fail when the counter is full, and then it is readable already. */
-	if (write(fd, &one, sizeof(one)) < 0)
-		return;
-}
-
 static void drain_fd(int fd)
 {
 	uint64_t n;
@@ -47,14 +38,14 @@ void worker_note(struct worker *w, const struct worker_note *note)
 
 	if (!note->port_id) {
 		if (!__atomic_exchange_n(&w->broken_note, true, __ATOMIC_SEQ_CST))
-			wake_fd(w->pool->notefd);
+			(void)signal_eventfd(w->pool->notefd);
 		return;
 	}
 	if (tail - head == WORKER_NOTES)
 		return;
 	w->notes[tail % WORKER_NOTES] = *note;
 	__atomic_store_n(&w->note_tail, tail + 1, __ATOMIC_RELEASE);
-	wake_fd(w->pool->notefd);
+	(void)signal_eventfd(w->pool->notefd);
 }
 
 bool worker_next_note(struct worker *w, struct worker_note *ret)
@@ -75,7 +66,7 @@ bool worker_next_note(struct worker *w, struct worker_note *ret)
 void worker_note_control(struct worker_pool *pool)
 {
 	if (!__atomic_exchange_n(&pool->control_note, true, __ATOMIC_SEQ_CST))
-		wake_fd(pool->notefd);
+		(void)signal_eventfd(pool->notefd);
 }
 
 bool worker_next_control(struct worker_pool *pool)
@@ -382,7 +373,7 @@ void worker_run(struct worker *w, void (*fn)(struct worker *w, void *arg), void 
 	w->run = fn;
 	w->run_arg = arg;
 	__atomic_store_n(&w->run_pending, true, __ATOMIC_RELEASE);
-	wake_fd(w->wakefd);
+	(void)signal_eventfd(w->wakefd);
 	while (w->run)
 		pthread_cond_wait(&w->done, &w->mutex);
 	pthread_mutex_unlock(&w->mutex);
@@ -491,7 +482,7 @@ void worker_pool_free(struct worker_pool *pool)
 		return;
 	__atomic_store_n(&pool->stop, true, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; i < pool->n; i++) {
-		wake_fd(pool->worker[i]->wakefd);
+		(void)signal_eventfd(pool->worker[i]->wakefd);
 		pthread_join(pool->worker[i]->thread, NULL);
 		worker_free(pool->worker[i]);
 	}

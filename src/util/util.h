@@ -57,9 +57,9 @@ static inline void *steal_ptr_(void **p)
 }
 #define steal_ptr(p) ((typeof(*(p)))steal_ptr_((void **)(p)))
 
-/* Adds 1 to the eventfd that a peer made, without waiting: 0, or -EAGAIN if its counter is full. O_NONBLOCK
- * belongs to the open file, so the peer can take it away again at any time; it is put back here before it
- * matters. (A peer that races this in the instant before the write only wins if its counter is full just
+/* Adds 1 to an eventfd without waiting: 0, or -EAGAIN if its counter is full; it is readable either way. A peer may
+ * have made it. O_NONBLOCK belongs to the open file, so the peer can clear it again at any time; it is set here
+ * before it matters. (A peer that races this in the instant before the write wins only if the counter is full just
  * then.) */
 static inline int signal_eventfd(int fd)
 {
