@@ -84,6 +84,13 @@ static inline void copy_small(uint8_t *d, const uint8_t *s, unsigned int n)
  * does just that: a page of a guest's goes behind the 12 bytes of a header in another guest's page. */
 void copy_bulk(uint8_t *d, const uint8_t *s, uint32_t n);
 
+/* Writes the VLAN tag of a frame that has one: PKT_TAG_LEN bytes. */
+static inline void pkt_put_tag(const struct pkt *p, uint8_t *to)
+{
+	store_be32(to, (p->vlan & VLAN_KEY_AD ? (uint32_t)ETHER_TPID_AD : ETHER_TPID_Q) << 16 |
+			       (uint32_t)p->pcp << 13 | (p->vlan & 0xfff));
+}
+
 /* What is read of a frame from here on is the private copy: the compiler may not go back to the guest's bytes
  * that a copy was made of, which may have changed meanwhile. */
 static inline void copied(void)

@@ -99,6 +99,17 @@ struct sw_port {
 	void *owner; /* the fabric's record of it */
 } cache_aligned;
 
+/* Counts a frame that the port was given, if it was for more than one receiver. Worker's thread. */
+static inline void port_count_group(struct port_stats *stats, const struct pkt *p)
+{
+	if (likely(!(p->head[0] & 1)))
+		return;
+	if (mac_load(p->head) == MAC_KEY_BROADCAST)
+		stats->rx_broadcast++;
+	else
+		stats->rx_multicast++;
+}
+
 /* Starts a queue of a function. -ENOMEM, -EINVAL. */
 int port_queue_start(struct sw_port *port, const struct vhost_queue *q);
 /* Stops it; see vhost_user_ops.queue_stop. */

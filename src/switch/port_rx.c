@@ -144,12 +144,6 @@ static inline void put_hdr(uint8_t *to, unsigned int hdr_len, const struct pkt *
 	memcpy(to, &hdr, hdr_len);
 }
 
-static inline void make_tag(uint8_t *to, const struct pkt *p)
-{
-	store_be32(to, (p->vlan & VLAN_KEY_AD ? (uint32_t)ETHER_TPID_AD : ETHER_TPID_Q) << 16 |
-			       (uint32_t)p->pcp << 13 | (p->vlan & 0xfff));
-}
-
 /* The header, and the frame's head behind it, where both fit: returns the first byte after them. */
 static inline uint8_t *put_head(uint8_t *to, unsigned int hdr_len, uint64_t features, const struct pkt *p,
 				unsigned int tag, unsigned int buffers)
@@ -160,20 +154,10 @@ static inline uint8_t *put_head(uint8_t *to, unsigned int hdr_len, uint64_t feat
 		copy_small(to, p->head, p->head_len);
 	} else {
 		memcpy(to, p->head, 12);
-		make_tag(to + 12, p);
+		pkt_put_tag(p, to + 12);
 		copy_small(to + 16, p->head + 12, p->head_len - 12u);
 	}
 	return to + p->head_len + tag;
-}
-
-static inline void rx_count_group(struct port_stats *stats, const struct pkt *p)
-{
-	if (likely(!(p->head[0] & 1)))
-		return;
-	if (mac_load(p->head) == MAC_KEY_BROADCAST)
-		stats->rx_broadcast++;
-	else
-		stats->rx_multicast++;
 }
 
 /* Copies the usual frames, up to *n from p on, until there is another one: all of it into the first piece of
@@ -197,7 +181,7 @@ static inline struct pkt *rx_plain(struct rx_cursor *c, struct pkt *p, unsigned 
 			copy_bulk(to, p->seg[0].base, p->seg[0].len);
 		chain->written = need;
 		bytes += p->len + tag;
-		rx_count_group(c->stats, p);
+		port_count_group(c->stats, p);
 	}
 	*n -= (unsigned int)(chain - first);
 	c->next += (unsigned int)(chain - first);
@@ -266,7 +250,7 @@ static void rx_pieces(struct rx_cursor *c, const struct pkt *p)
 		out_copy(&o, hdr, c->q->hdr_len);
 		out_copy(&o, p->head, 12);
 		if (tag) {
-			make_tag(t, p);
+			pkt_put_tag(p, t);
 			out_copy(&o, t, sizeof(t));
 		}
 		out_copy(&o, p->head + 12, p->head_len - 12u);
@@ -280,7 +264,7 @@ static void rx_pieces(struct rx_cursor *c, const struct pkt *p)
 	}
 	c->packets++;
 	c->bytes += p->len + tag;
-	rx_count_group(c->stats, p);
+	port_count_group(c->stats, p);
 }
 
 /* Copies one frame, in whatever way. */

@@ -48,8 +48,7 @@ static void send_one(void *arg, struct pkt *p)
 	iov[n++] = (struct iovec){&hdr, uplink_hdr_len(ctx->up)};
 	iov[n++] = (struct iovec){p->head, 12};
 	if (tag_len) {
-		store_be16(tag, p->vlan & VLAN_KEY_AD ? ETHER_TPID_AD : ETHER_TPID_Q);
-		store_be16(tag + 2, (uint16_t)(p->pcp << 13 | (p->vlan & 0xfff)));
+		pkt_put_tag(p, tag);
 		iov[n++] = (struct iovec){tag, tag_len};
 	}
 	iov[n++] = (struct iovec){p->head + 12, p->head_len - 12u};
@@ -65,12 +64,7 @@ static void send_one(void *arg, struct pkt *p)
 	}
 	ctx->stats->rx_packets++;
 	ctx->stats->rx_bytes += p->len + tag_len;
-	if (p->head[0] & 1) {
-		if (mac_load(p->head) == MAC_KEY_BROADCAST)
-			ctx->stats->rx_broadcast++;
-		else
-			ctx->stats->rx_multicast++;
-	}
+	port_count_group(ctx->stats, p);
 }
 
 void uplink_transmit(struct worker *w, struct sw_port *port, struct pkt *p, unsigned int n)
