@@ -43,5 +43,3 @@ int param_pf(const struct api_env *env, const json_t *params, const char *field,
 	     struct err *err);
 int param_fabric(const struct api_env *env, const json_t *params, const char *field,
 		 const struct model_fabric **ret, struct err *err);
-/* "vf": null or absent: the PF itself; -ENOENT. */
-int param_function(const struct model_pf *pf, const json_t *params, unsigned int *ret, struct err *err);

@@ -41,7 +41,8 @@ const struct json_field params_stats[] = {
 	{0},
 };
 
-int param_function(const struct model_pf *pf, const json_t *params, unsigned int *ret, struct err *err)
+/* "vf": null or absent: the PF itself; -ENOENT. */
+static int param_function(const struct model_pf *pf, const json_t *params, unsigned int *ret, struct err *err)
 {
 	const json_t *vf = json_object_get(params, "vf");
 	unsigned int fn = VPF_FUNCTION_PF;

@@ -151,11 +151,6 @@ void table_cell(struct table *t, enum style style, const char *fmt, ...)
 	make_printable(t->cells[t->cells_n++].text);
 }
 
-unsigned int table_rows(const struct table *t)
-{
-	return t->cells_n / t->columns_n;
-}
-
 /* Characters, not bytes: continuation bytes of UTF-8 take no column. */
 static unsigned int width(const char *text)
 {

@@ -42,7 +42,6 @@ struct column {
 
 struct table *table_new(const struct column *columns, unsigned int n);
 void table_cell(struct table *t, enum style style, const char *fmt, ...) printf_like(3, 4);
-unsigned int table_rows(const struct table *t);
 void table_print(struct out *out, const struct table *t);
 void table_free(struct table *t);
 static inline void table_freep(struct table **t)

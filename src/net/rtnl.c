@@ -151,11 +151,6 @@ int rtnl_talk(struct rtnl *nl, struct nlmsghdr *nlh, void (*each)(void *arg, con
 	}
 }
 
-const char *rtnl_words(const struct rtnl *nl)
-{
-	return nl->words;
-}
-
 int rtnl_err(const struct rtnl *nl, int r, struct err *err, const char *fmt, ...)
 {
 	char what[160];

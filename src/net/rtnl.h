@@ -29,7 +29,5 @@ struct nlmsghdr *rtnl_request(struct rtnl *nl, uint16_t type, uint16_t flags, si
  * `each` (NULL: not wanted) gets every message of an answer. The kernel's error; -ETIMEDOUT. */
 int rtnl_talk(struct rtnl *nl, struct nlmsghdr *nlh, void (*each)(void *arg, const struct nlmsghdr *nlh),
 	      void *arg);
-/* What the kernel said beside the last error; empty: nothing. */
-const char *rtnl_words(const struct rtnl *nl);
 /* Fills `err` for what rtnl_talk() returned: "cannot WHAT: reason". Returns r. */
 int rtnl_err(const struct rtnl *nl, int r, struct err *err, const char *fmt, ...) printf_like(4, 5);

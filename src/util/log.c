@@ -13,11 +13,6 @@ void log_set_level(enum log_level max)
 	__atomic_store_n(&max_level, max, __ATOMIC_RELAXED);
 }
 
-enum log_level log_get_level(void)
-{
-	return __atomic_load_n(&max_level, __ATOMIC_RELAXED);
-}
-
 /* Text from a peer may reach a line: control characters would forge further lines. */
 static void make_printable(char *s)
 {
@@ -32,7 +27,7 @@ void log_write(enum log_level level, const struct log_scope *scope, const char *
 	size_t n = 0;
 	va_list ap;
 
-	if (level > log_get_level())
+	if (level > __atomic_load_n(&max_level, __ATOMIC_RELAXED))
 		return;
 
 	va_start(ap, fmt);

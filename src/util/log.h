@@ -29,7 +29,6 @@ struct log_scope {
 #define LOG_VF_PF   (-2)
 
 void log_set_level(enum log_level max);
-enum log_level log_get_level(void);
 void log_write(enum log_level level, const struct log_scope *scope, const char *fmt, ...) printf_like(3, 4);
 
 #define log_error(...)   log_write(LOG_LVL_ERR, NULL, __VA_ARGS__)
