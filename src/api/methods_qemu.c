@@ -14,8 +14,7 @@
 	 .kind = JSON_KIND_STRING,                                                                           \
 	 .min = 1,                                                                                           \
 	 .max = 64,                                                                                          \
-	 .doc = "id of an empty pcie-root-port of the VM (default: qemu_args makes one, attach takes the "   \
-		"first free one)"},                                                                          \
+	 .doc = "id of an empty pcie-root-port (default: qemu_args makes one, attach takes a free one)"},    \
 		{.name = "packed", .kind = JSON_KIND_BOOL, .doc = "offer packed rings (default false)"},     \
 		QUEUE_SIZE("rx_queue_size", "256, 512 or 1024 (default 256)"),                               \
 		QUEUE_SIZE("tx_queue_size", "256, 512 or 1024 (default 256)")
