@@ -25,7 +25,7 @@ const struct json_field params_vf_set[] = {
 	FUNCTION_SETTINGS_FIELDS,
 	{.name = "wait",
 	 .kind = JSON_KIND_BOOL,
-	 .doc = "answer when it is known who serves the function now, with \"move\" (default false)"},
+	 .doc = "reply once it is known which datapath serves the function, with \"move\" (default false)"},
 	{0},
 };
 const struct json_field params_stats[] = {
@@ -34,7 +34,7 @@ const struct json_field params_stats[] = {
 	 .kind = JSON_KIND_INT,
 	 .flags = JSON_NULLABLE,
 	 .max = VPF_MAX_VFS - 1,
-	 .doc = "only of this VF of `pf`; null: of the PF itself"},
+	 .doc = "only of this VF of `pf`; null: only of the PF itself"},
 	{.name = "fabric",
 	 .kind = JSON_KIND_STRING,
 	 .doc = "only of the functions and the uplink of this fabric"},
@@ -154,7 +154,7 @@ int method_stats(struct api_call *call, const json_t *params, json_t **ret, stru
 	int r = 0;
 
 	if (vf && !json_object_get(params, "pf"))
-		return err_set(err, EINVAL, "vf", "needs pf, the name of its virtual PF");
+		return err_set(err, EINVAL, "vf", "needs pf, the name of the VF's virtual PF");
 	if (json_object_get(params, "pf"))
 		r = param_pf(env, params, "pf", &only, err);
 	if (!r && json_object_get(params, "fabric"))

@@ -16,7 +16,7 @@ const struct json_field params_pf_add[] = {
 	 .flags = JSON_REQUIRED,
 	 .min = 1,
 	 .max = VPF_NAME_MAX - 1,
-	 .doc = "that its functions' traffic meets"},
+	 .doc = "that carries its functions' traffic"},
 	{.name = "vfs",
 	 .kind = JSON_KIND_INT,
 	 .flags = JSON_REQUIRED,
@@ -29,7 +29,7 @@ const struct json_field params_pf_add[] = {
 	 .doc = "of each function (default 1)"},
 	{.name = "spoofchk",
 	 .kind = JSON_KIND_BOOL,
-	 .doc = "what its functions begin with, each to be changed by vf.set (default true)"},
+	 .doc = "what its functions start with; vf.set changes it for each (default true)"},
 	PF_SETTINGS_FIELDS,
 	{0},
 };

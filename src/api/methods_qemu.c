@@ -31,7 +31,7 @@ const struct json_field params_pf_qemu_args[] = {
 	{.name = "hotplug_ports",
 	 .kind = JSON_KIND_INT,
 	 .max = 16,
-	 .doc = "also print so many empty root ports for pf.attach (default 0)"},
+	 .doc = "also print this number of empty root ports, for pf.attach (default 0)"},
 	{.name = "chassis",
 	 .kind = JSON_KIND_INT,
 	 .min = 1,
@@ -39,7 +39,7 @@ const struct json_field params_pf_qemu_args[] = {
 	 .doc = "chassis number of the first root port made (default: derived from the name)"},
 	{.name = "without_pf",
 	 .kind = JSON_KIND_BOOL,
-	 .doc = "print everything but the virtual PF itself, for a VM that gets it by pf.attach later (default false)"},
+	 .doc = "print everything but the virtual PF itself, for a VM that gets it later by pf.attach (default false)"},
 	{0},
 };
 
@@ -88,7 +88,7 @@ static void on_done(void *arg, int code, const struct err *err)
 	struct err why;
 
 	if (code < 0 && !(err && err->code)) {
-		err_set(&why, -code, NULL, "QEMU has not done it: %s", strerrordesc_np(-code));
+		err_set(&why, -code, NULL, "QEMU did not carry it out: %s", strerrordesc_np(-code));
 		err = &why;
 	}
 	api_deferred_done(arg, code < 0 ? NULL : json_true(), code < 0 ? err : NULL);

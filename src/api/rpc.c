@@ -253,8 +253,7 @@ static int on_deferred_timeout(sd_event_source *source, uint64_t usec, void *ctx
 
 	(void)source;
 	(void)usec;
-	err_set(&err, ETIMEDOUT, NULL, "%s has not come to an end in time; it may still do",
-		call->method->name);
+	err_set(&err, ETIMEDOUT, NULL, "%s timed out; it may still complete", call->method->name);
 	call_answer(call, NULL, &err);
 	return 0;
 }
@@ -267,8 +266,7 @@ int api_call_defer(struct api_call *call, struct err *err)
 	if (call->deferred)
 		return 0;
 	if (rpc->deferred >= RPC_DEFERRED_MAX)
-		return err_set(err, EBUSY, NULL,
-			       "too many operations are under way: repeat the request later");
+		return err_set(err, EBUSY, NULL, "too many operations are in progress: try again later");
 	r = sd_event_add_time_relative(rpc->event, &call->timer, CLOCK_MONOTONIC, rpc->deferred_us, 0,
 				       on_deferred_timeout, call);
 	if (r < 0)
@@ -412,7 +410,7 @@ static void handle_batch(struct message *m, const json_t *list)
 				m, json_object_get(request, "id"), RPC_ERRNO_BASE - EMSGSIZE,
 				&(struct err){
 					.code = EMSGSIZE,
-					.text = "not done: the replies to this batch are too long; send fewer requests at once"});
+					.text = "not executed: the replies to this batch are too long; send fewer requests at once"});
 	}
 }
 

@@ -61,7 +61,7 @@ static void client_free(struct client *c)
 	buffer_free(&c->in);
 	buffer_free(&c->out);
 	close_fd(&c->fd);
-	log_debug("API client pid %d left", (int)c->peer.pid);
+	log_debug("API client pid %d disconnected", (int)c->peer.pid);
 	free(c);
 }
 
@@ -71,7 +71,7 @@ static void client_doom(struct client *c, const char *why)
 		return;
 	c->doomed = true;
 	if (why)
-		log_warning("API client pid %d, uid %u loses its connection: %s", (int)c->peer.pid,
+		log_warning("API client pid %d, uid %u disconnected: %s", (int)c->peer.pid,
 			    (unsigned int)c->peer.uid, why);
 	sd_event_source_set_enabled(c->turn, SD_EVENT_ON);
 }
@@ -118,7 +118,7 @@ static void client_send(struct rpc_peer *peer, const char *text, size_t size)
 	if (c->doomed)
 		return;
 	if (buffer_size(&c->out) + size > API_REPLY_MAX) {
-		client_doom(c, "it asks for more than it reads");
+		client_doom(c, "it sends requests and does not read the replies");
 		return;
 	}
 	if (buffer_append(&c->out, text, size) < 0 || buffer_append(&c->out, "\n", 1) < 0) {
@@ -308,9 +308,8 @@ static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *ct
 		struct refused refused = {.peer = {.send = refused_send}, .fd = client};
 		struct err err;
 
-		err_set(&err, EBUSY, NULL, "there are already %d API clients, the most there can be",
-			API_CLIENTS_MAX);
-		log_warning("an API client is refused: %s", err.text);
+		err_set(&err, EBUSY, NULL, "there are already %d API clients, the maximum", API_CLIENTS_MAX);
+		log_warning("API client refused: %s", err.text);
 		rpc_refuse(&refused.peer, RPC_ERRNO_BASE - EBUSY, &err);
 		return 0;
 	}
@@ -373,7 +372,7 @@ static int server_listen(struct api_server *server, const struct api_server_conf
 			       config->path);
 	if (!lstat(config->path, &st)) {
 		if (!S_ISSOCK(st.st_mode))
-			return err_set(err, EEXIST, NULL, "%s is in the way and no socket: remove it",
+			return err_set(err, EEXIST, NULL, "%s exists and is not a socket: remove it",
 				       config->path);
 		unlink(config->path);
 	}
@@ -381,9 +380,9 @@ static int server_listen(struct api_server *server, const struct api_server_conf
 	/* The mode of the socket before it has a path is the most that its path will have: no moment is open
 	 * to all. */
 	if (server->fd < 0 || fchmod(server->fd, config->mode) < 0)
-		return err_set(err, errno, NULL, "cannot make a socket: %s", strerror(errno));
+		return err_set(err, errno, NULL, "cannot create a socket: %s", strerror(errno));
 	if (bind(server->fd, (const struct sockaddr *)&un, sizeof(un)) < 0)
-		return err_set(err, errno, NULL, "cannot make the socket %s: %s", config->path,
+		return err_set(err, errno, NULL, "cannot create the socket %s: %s", config->path,
 			       strerror(errno));
 	server->bound = true;
 	if (config->group != (gid_t)-1 && chown(config->path, (uid_t)-1, config->group) < 0)

@@ -87,7 +87,7 @@ int client_new(const struct client_config *config, struct client **ret, struct e
 	size_t len = strlen(config->path);
 
 	if (!len || len >= sizeof(addr.sun_path))
-		return err_set(err, ENAMETOOLONG, NULL, "the socket's path must have 1 to %zu bytes",
+		return err_set(err, ENAMETOOLONG, NULL, "the socket path must have 1 to %zu bytes",
 			       sizeof(addr.sun_path) - 1);
 	memcpy(addr.sun_path, config->path, len + 1);
 
@@ -98,7 +98,7 @@ int client_new(const struct client_config *config, struct client **ret, struct e
 	c->events = json_array();
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->fd < 0 || !c->events)
-		return err_set(err, c->fd < 0 ? errno : ENOMEM, NULL, "cannot make a socket: %s",
+		return err_set(err, c->fd < 0 ? errno : ENOMEM, NULL, "cannot create a socket: %s",
 			       strerror(c->fd < 0 ? errno : ENOMEM));
 	if (connect(c->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
 		switch (errno) {
@@ -145,7 +145,7 @@ static int wait_readable(struct client *c, int64_t since, bool *told, struct err
 
 		if (since >= 0 && c->config.timeout_ms >= 0) {
 			if (gone >= c->config.timeout_ms)
-				return break_off(c, ETIMEDOUT, "vpfd does not answer", err);
+				return break_off(c, ETIMEDOUT, "vpfd did not answer in time", err);
 			timeout = c->config.timeout_ms - (int)gone;
 		}
 		if (since >= 0 && c->config.waiting) {
@@ -175,7 +175,7 @@ static int receive_more(struct client *c, struct err *err)
 		char *buffer;
 
 		if (room > ANSWER_MAX)
-			return break_off(c, EPROTO, "vpfd's answer has no end", err);
+			return break_off(c, EPROTO, "vpfd's answer is too long", err);
 		buffer = realloc(c->buffer, room);
 		if (!buffer)
 			return break_off(c, ENOMEM, "out of memory", err);
@@ -221,8 +221,7 @@ static int next_message(struct client *c, int64_t since, json_t **ret, struct er
 	    strcmp(json_string_value(json_object_get(m, "jsonrpc")), "2.0") != 0) {
 		json_decref(m);
 		return break_off(c, EPROTO,
-				 "what answers at the socket does not speak JSON-RPC 2.0: is it vpfd's?",
-				 err);
+				 "the process at the socket does not speak JSON-RPC 2.0: is it vpfd?", err);
 	}
 	*ret = m;
 	return 0;
@@ -315,7 +314,7 @@ int client_call(struct client *c, const char *method, json_t *params, json_t **r
 	/* vpfd cannot tell the id of a request that it could not parse: null. */
 	if (json_integer_value(json_object_get(m, "id")) != c->last_id &&
 	    !json_is_null(json_object_get(m, "id")))
-		r = break_off(c, EPROTO, "vpfd's answer is to another question", err);
+		r = break_off(c, EPROTO, "vpfd answered another request", err);
 	else if (json_is_object(json_object_get(m, "error")))
 		r = refused(json_object_get(m, "error"), err);
 	else if ((result = json_object_get(m, "result")))
@@ -345,7 +344,7 @@ int client_event(struct client *c, json_t **ret, struct err *err)
 		*ret = json_incref(json_object_get(m, "params"));
 		r = 0;
 	} else {
-		r = break_off(c, EPROTO, "vpfd answered what was not asked", err);
+		r = break_off(c, EPROTO, "vpfd sent an answer without a request", err);
 	}
 	json_decref(m);
 	return r;

@@ -22,9 +22,8 @@ const struct arg monitor_args[] = {
 
 const struct example monitor_examples[] = {
 	{"monitor", "All events, until stopped."},
-	{"monitor link function", "Only links, and functions that a VM starts or stops to use."},
-	{"monitor qmp --count 1 --json",
-	 "Wait for the next thing to happen to a QMP connection, for a script."},
+	{"monitor link function", "Only links, and functions that a VM starts or stops using."},
+	{"monitor qmp --count 1 --json", "Wait for the next event of a QMP connection, in a script."},
 	{0},
 };
 

@@ -15,11 +15,11 @@ const struct arg qemu_args_args[] = {
 	 .param = "name",
 	 .complete = COMPLETE_PF,
 	 .help = "A virtual PF."},
-	{.name = "--list", .help = "One argument a line, not quoted: for scripts."},
+	{.name = "--list", .help = "One argument per line, unquoted: for scripts."},
 	{.name = "--memory",
 	 .value = "SIZE",
 	 .param = "memory",
-	 .help = "Also print the guest's memory, of this size (512M, 4G), as vhost-user needs it: shared. Do not give QEMU another -m then."},
+	 .help = "Also print guest memory of this size (512M, 4G), shared as vhost-user needs it. Give QEMU no other -m then."},
 	{.name = "--bus",
 	 .value = "ID",
 	 .param = "bus",
@@ -28,15 +28,15 @@ const struct arg qemu_args_args[] = {
 	 .value = "N",
 	 .param = "hotplug_ports",
 	 .parse = value_integer,
-	 .help = "Also print N empty root ports, for 'vpfctl pf attach' later on."},
+	 .help = "Also print N empty root ports, for a later 'vpfctl pf attach'."},
 	{.name = "--chassis",
 	 .value = "N",
 	 .param = "chassis",
 	 .parse = value_integer,
-	 .help = "Chassis number of the first root port that is printed, 1 to 255; each of a VM's root ports needs another. Default: derived from the virtual PF's name."},
+	 .help = "Chassis number of the first root port that is printed, 1 to 255; each root port of a VM needs a different one. Default: derived from the virtual PF's name."},
 	{.name = "--without-pf",
 	 .param = "without_pf",
-	 .help = "Print everything but the virtual PF: for a VM that is started without it, and gets it by 'vpfctl pf attach' when it runs."},
+	 .help = "Print everything but the virtual PF: for a VM that is started without it and gets it by 'vpfctl pf attach' while it runs."},
 	{.name = "--packed", .param = "packed", .help = "Offer packed rings to the guest."},
 	{.name = "--rx-queue-size",
 	 .value = "N",
@@ -54,10 +54,10 @@ const struct arg qemu_args_args[] = {
 const struct example qemu_args_examples[] = {
 	{"qemu-args pf0", "For a VM whose memory is already a memfd with share=on."},
 	{"qemu-args pf0 --memory 2G --hotplug-ports 1",
-	 "With 2 GiB of memory, and room to plug in one more PF."},
+	 "With 2 GiB of memory, and a free port for one more PF."},
 	{"qemu-args pf0 --memory 2G --without-pf", "For a VM into which pf0 is to be plugged later."},
 	{"qemu-args pf0 --memory 2G --list | xargs -d '\\n' qemu-system-x86_64 -machine q35 …",
-	 "Start a VM with them."},
+	 "Start a VM with these arguments."},
 	{0},
 };
 
@@ -84,7 +84,7 @@ static int print_lines(struct out *out, const json_t *args, struct err *err)
 		if (arg && strchr(arg, '\n'))
 			return err_set(
 				err, EINVAL, NULL,
-				"an argument has a line break in it, which --list cannot print: use --json");
+				"an argument contains a line break, which --list cannot print: use --json");
 	}
 	for (size_t i = 0; i < json_array_size(args); i++)
 		fprintf(out->file, "%s\n", json_string_value(json_array_get(args, i)));

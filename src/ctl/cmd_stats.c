@@ -17,7 +17,7 @@ const struct arg stats_args[] = {
 	 .param = "vf",
 	 .parse = value_function,
 	 .complete = COMPLETE_FUNCTION,
-	 .help = "Only this VF of it (a number, from 0), or only the PF itself."},
+	 .help = "Only this VF of the PF (a number, from 0), or only the PF itself."},
 	{.name = "--fabric",
 	 .value = "FABRIC",
 	 .param = "fabric",
@@ -25,19 +25,19 @@ const struct arg stats_args[] = {
 	 .help = "Only this fabric: its uplink and the functions on it."},
 	{.name = "--watch",
 	 .letter = 'w',
-	 .help = "Show rates a second, again and again until stopped; idle functions are left out. With --json: the counters, a line each time."},
+	 .help = "Show rates per second, repeatedly, until stopped; idle functions are left out. With --json: the counters, one line each time."},
 	{.name = "--interval",
 	 .value = "SECONDS",
 	 .parse = value_seconds,
-	 .help = "Time between two looks of --watch. Default: 1."},
-	{.name = "--count", .value = "N", .parse = value_count, .help = "End --watch after N looks."},
+	 .help = "Interval of --watch. Default: 1."},
+	{.name = "--count", .value = "N", .parse = value_count, .help = "End --watch after N intervals."},
 	{0},
 };
 
 const struct example stats_examples[] = {
 	{"stats", "Every function and every uplink."},
 	{"stats pf0 3", "All counters of VF 3 of pf0."},
-	{"stats --fabric f0 --watch", "The traffic in fabric f0 at this moment, each second."},
+	{"stats --fabric f0 --watch", "The current traffic in fabric f0, every second."},
 	{"stats pf0 --json", "Counters of pf0's functions for a script."},
 	{0},
 };

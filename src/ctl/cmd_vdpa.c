@@ -67,8 +67,8 @@ const struct command vdpa_commands[] = {
 		.name = "list",
 		.summary = "List the host's vDPA devices",
 		.about =
-			"Management devices, on which devices can be made; then the devices there are, and which function of which virtual PF uses each. One that another program uses is on a driver like any other.",
-		.examples = (const struct example[]){{"vdpa list", "What could --datapath vdpa:… get?"}, {0}},
+			"Management devices, on which devices can be created; then the existing devices, and which function of which virtual PF uses each. A device that another program uses cannot be told from a free one: its driver is shown all the same.",
+		.examples = (const struct example[]){{"vdpa list", "What can --datapath vdpa:… use?"}, {0}},
 		.method = "vdpa.list",
 		.run = run_method,
 		.print = print_list,

@@ -89,11 +89,11 @@ static int take_value(struct invocation *inv, const struct arg *arg, const char 
 		if (json_object_get(into, key))
 			for (unsigned int i = 0; i < inv->given_n; i++)
 				if (inv->given[i]->param && strcmp(inv->given[i]->param, key) == 0)
-					return err_set(err, EINVAL, NULL, "%s and %s exclude each other",
+					return err_set(err, EINVAL, NULL, "%s and %s are mutually exclusive",
 						       inv->given[i]->name, arg->name);
 	}
 	if (inv->given_n == COMMAND_GIVEN)
-		return err_set(err, EINVAL, NULL, "there are too many arguments");
+		return err_set(err, EINVAL, NULL, "too many arguments");
 
 	if (!text) {
 		value = json_true();
@@ -187,7 +187,7 @@ static int check_complete(const struct invocation *inv, struct err *err)
 	}
 	for (const struct command *c = cmd->sub; c->name && n < sizeof(names); c++)
 		n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n ? ", " : "", c->name);
-	return err_set(err, EINVAL, NULL, "a command is missing, one of: %s", names);
+	return err_set(err, EINVAL, NULL, "a command is missing: one of %s", names);
 }
 
 int command_parse(const struct command *root, int argc, char *const argv[], struct invocation *ret,

@@ -149,8 +149,8 @@ int run_help(struct ctl *ctl, const struct invocation *inv, struct err *err)
 		const struct command *sub = command_find(path[depth - 1], word);
 
 		if (!sub)
-			return err_set(err, ENOENT, NULL,
-				       "there is no command '%.64s' to help with: see vpfctl help", word);
+			return err_set(err, ENOENT, NULL, "there is no command '%.64s': see vpfctl help",
+				       word);
 		path[depth++] = sub;
 	}
 	help_print(&ctl->out, path, depth);

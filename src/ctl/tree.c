@@ -10,19 +10,19 @@
 #include "ctl/value.h"
 
 const struct arg global_args[] = {
-	{.name = "--help", .letter = 'h', .help = "Print this help and do nothing else."},
-	{.name = "--json", .letter = 'j', .help = "Print what vpfd answers, as JSON."},
+	{.name = "--help", .letter = 'h', .help = "Print this help and exit."},
+	{.name = "--json", .letter = 'j', .help = "Print vpfd's answer as JSON."},
 	{.name = "--color",
 	 .value = "WHEN",
 	 .parse = value_color,
 	 .complete = COMPLETE_WORDS,
 	 .words = words_color,
-	 .help = "auto (a terminal, and NO_COLOR is not set), always or never."},
+	 .help = "auto (on a terminal, unless NO_COLOR is set), always or never."},
 	{.name = "--socket",
 	 .value = "PATH",
 	 .complete = COMPLETE_FILE,
 	 .help = "vpfd's socket; default $VPF_SOCKET, else " CLIENT_DEFAULT_SOCKET "."},
-	{.name = "--version", .help = "Print vpfctl's version and do nothing else."},
+	{.name = "--version", .help = "Print vpfctl's version and exit."},
 	{0},
 };
 
@@ -47,23 +47,23 @@ static const struct arg help_args[] = {
 static const struct command commands[] = {
 	{
 		.name = "fabric",
-		.summary = "Fabrics: the switches that functions are connected to",
+		.summary = "Fabrics: the switches that connect functions",
 		.about =
-			"A fabric is the embedded switch of a NIC that does not exist. Virtual PFs are added to a fabric as if they were PFs of that NIC; its uplink leads out of it. Nothing passes from one fabric to another.",
+			"A fabric is the embedded switch of an imaginary NIC. Virtual PFs are added to a fabric as if they were PFs of that NIC; its uplink is the port to the outside. No frame passes from one fabric to another.",
 		.sub = fabric_commands,
 	},
 	{
 		.name = "pf",
 		.summary = "Virtual PFs: what a VM sees as a NIC with SR-IOV",
 		.about =
-			"A virtual PF belongs to one VM and has up to 255 VFs, which the VM's own software enables and uses. Each of its functions (the PF itself and each VF) is a vhost-user socket to which QEMU connects.",
+			"A virtual PF belongs to one VM and has up to 255 VFs, which the software in the VM enables and uses. Each of its functions (the PF itself and each VF) is a vhost-user socket that QEMU connects to.",
 		.sub = pf_commands,
 	},
 	{
 		.name = "vf",
 		.summary = "Settings of a VF: MAC, VLAN, rates, spoof check, trust, link, MTU",
 		.about =
-			"What 'ip link set PF vf N …' sets on a NIC, set from the host. It takes effect at once, also while the VM uses the VF, and stays.",
+			"What 'ip link set PF vf N …' sets on a NIC, set from the host. It takes effect at once, even while the VM uses the VF, and persists.",
 		.sub = vf_commands,
 	},
 	{
@@ -80,7 +80,7 @@ static const struct command commands[] = {
 		.name = "stats",
 		.summary = "Counters of functions and uplinks, or their rates",
 		.about =
-			"Sent and received are as the VM sees them. Frames that were dropped are listed with the reason. Without arguments: every function and every uplink.",
+			"Sent and received are as seen by the VM. Dropped frames are listed by reason. Without arguments: every function and every uplink.",
 		.examples = stats_examples,
 		.args = stats_args,
 		.method = "stats",
@@ -90,7 +90,7 @@ static const struct command commands[] = {
 		.name = "monitor",
 		.summary = "Print events as they happen",
 		.about =
-			"Prints a line for each event until it is stopped (Ctrl-C) or vpfd ends: connections, links, settings that change, what VMs ask for and get, MACs in conflict, broken rings. With --json: a JSON object a line.",
+			"Prints one line per event until stopped (Ctrl-C) or until vpfd exits: connections, links, changed settings, what VMs ask for and get, conflicting MACs, broken rings. With --json: one JSON object per line.",
 		.examples = monitor_examples,
 		.args = monitor_args,
 		.method = "events.subscribe",
@@ -99,22 +99,22 @@ static const struct command commands[] = {
 	{
 		.name = "fdb",
 		.summary = "Forwarding tables: which MAC is where",
-		.about = "The forwarding table of a fabric says which function gets the frames for a MAC.",
+		.about =
+			"The forwarding table of a fabric says which function receives the frames for a MAC.",
 		.sub = fdb_commands,
 	},
 	{
 		.name = "vdpa",
-		.summary = "vDPA devices of the host, for the datapath of that name",
-		.about =
-			"A vDPA device is a part of a NIC, or a program, that serves virtio rings by itself.",
+		.summary = "vDPA devices of the host, for the datapath vdpa",
+		.about = "A vDPA device is a part of a NIC, or a program, that serves virtio rings directly.",
 		.sub = vdpa_commands,
 	},
 	{
 		.name = "status",
-		.summary = "The state of vpfd: version, workers, numbers of things",
+		.summary = "The state of vpfd: version, workers, number of objects",
 		.examples =
 			(const struct example[]){
-				{"status", "Does vpfd run, since when, with how many virtual PFs?"},
+				{"status", "Is vpfd running, since when, with how many virtual PFs?"},
 				{"status --json", "The same for a script."},
 				{0},
 			},
@@ -126,7 +126,7 @@ static const struct command commands[] = {
 		.name = "completion",
 		.summary = "Shell completion for vpfctl",
 		.about =
-			"Prints a script for the shell. Where vpfctl is installed, bash-completion finds it by itself.",
+			"Prints a completion script for the shell. An installed vpfctl needs none: bash-completion finds its script.",
 		.examples =
 			(const struct example[]){
 				{"completion bash >~/.local/share/bash-completion/completions/vpfctl",
@@ -154,12 +154,13 @@ static const struct command commands[] = {
 const struct command command_root = {
 	.name = "vpfctl",
 	.summary = "Control vpfd",
-	.about = "Control vpfd, which gives VMs virtual PFs: NICs with SR-IOV that they can split into VFs.",
+	.about = "Control vpfd, which gives VMs virtual PFs: SR-IOV NICs that they can split into VFs.",
 	.examples =
 		(const struct example[]){
-			{"fabric add f0 --uplink tap:vpf0", "A switch; its uplink is a new tap on the host."},
+			{"fabric add f0 --uplink tap:vpf0",
+			 "A switch whose uplink is a new tap on the host."},
 			{"pf add pf0 --fabric f0 --vfs 8", "A virtual PF with 8 VFs on it."},
-			{"qemu-args pf0 --memory 2G", "The arguments with which QEMU gives it to a VM."},
+			{"qemu-args pf0 --memory 2G", "The QEMU arguments that give it to a VM."},
 			{"vf set pf0 3 --vlan 100", "Put VF 3 into VLAN 100."},
 			{0},
 		},

@@ -109,7 +109,7 @@ static int daemon_event_loop(struct daemon *d, struct err *err)
 		r = sd_event_add_signal(d->event, NULL, SIGINT, on_signal, d);
 	if (r >= 0)
 		r = sd_event_set_watchdog(d->event, true);
-	return r < 0 ? err_set(err, -r, NULL, "cannot make the main loop: %s", strerror(-r)) : 0;
+	return r < 0 ? err_set(err, -r, NULL, "cannot create the main loop: %s", strerror(-r)) : 0;
 }
 
 static unsigned int workers(void *dp, struct worker_info *ret, unsigned int max)

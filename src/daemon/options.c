@@ -14,10 +14,10 @@ static const char usage[] =
 	"\n"
 	"  --run-dir DIR      sockets: DIR/vpfd.sock for vpfctl, DIR/PF/… for QEMU\n"
 	"                     (default $RUNTIME_DIRECTORY or /run/vpf)\n"
-	"  --state-dir DIR    what is kept across restarts (default $STATE_DIRECTORY or /var/lib/vpf)\n"
+	"  --state-dir DIR    state kept across restarts (default $STATE_DIRECTORY or /var/lib/vpf)\n"
 	"  --workers N        threads that move packets, 1 to 64 (default 1)\n"
 	"  --cpus LIST        pin the workers to these CPUs, such as 2,4-7; one each, in turn\n"
-	"  --poll-us N        microseconds that a worker goes on polling what has gone quiet, at most,\n"
+	"  --poll-us N        longest time in microseconds that a worker keeps polling idle queues,\n"
 	"                     0 to 1000000 (default 50)\n"
 	"  --group NAME       group of the sockets, by name or number (default: vpfd's own)\n"
 	"  --socket-mode MODE permission bits of the sockets, octal (default 0660)\n"
@@ -25,8 +25,8 @@ static const char usage[] =
 	"  --version          print the version and exit\n"
 	"  --help             print this and exit\n"
 	"\n"
-	"Signals: TERM and INT end it; QEMU's connections are then closed, and QEMU connects again to the next vpfd.\n"
-	"Exit status: 0 after a signal, 1 if it cannot start or go on, 2 on a wrong command line.\n";
+	"Signals: TERM and INT stop it; this closes QEMU's connections, and QEMU reconnects to the next vpfd.\n"
+	"Exit status: 0 after a signal, 1 if it cannot start or continue, 2 on a usage error.\n";
 
 enum {
 	OPT_RUN_DIR = 256,

@@ -110,7 +110,7 @@ int netdev_monitor_new(sd_event *event, netdev_changed_fn changed, void *ctx, st
 	}
 	if (r < 0) {
 		netdev_monitor_free(m);
-		return err_set(err, -r, NULL, "cannot watch the netdevs: %s", strerror(-r));
+		return err_set(err, -r, NULL, "cannot monitor netdevs: %s", strerror(-r));
 	}
 	*ret = m;
 	return 0;

@@ -41,7 +41,7 @@ int tap_new(const char *name, unsigned int n, struct tap **ret, struct err *err)
 		}
 		if (r < 0) {
 			tap_free(t);
-			return err_set(err, -r, NULL, "cannot make the tap %s: %s", name, strerror(-r));
+			return err_set(err, -r, NULL, "cannot create the tap %s: %s", name, strerror(-r));
 		}
 	}
 	t->ifindex = (int)if_nametoindex(t->name);

@@ -85,9 +85,11 @@ static void on_announce_failed(void *ctx, unsigned int fn, const char *why)
 {
 	const struct entry *e = ctx;
 
-	log_write(LOG_LVL_NOTICE,
-		  &(struct log_scope){.pf = e->pf, .vf = fn == VPF_FUNCTION_PF ? LOG_VF_PF : (int)fn - 1},
-		  "its driver could not be asked to announce it: frames for it come when it sends: %s", why);
+	log_write(
+		LOG_LVL_NOTICE,
+		&(struct log_scope){.pf = e->pf, .vf = fn == VPF_FUNCTION_PF ? LOG_VF_PF : (int)fn - 1},
+		"its driver could not be asked to announce it: frames for it arrive only once it has sent: %s",
+		why);
 }
 
 static const struct qemu_link_ops link_ops = {
@@ -109,7 +111,7 @@ static void finish_detach(struct entry *e, int code)
 	sd_event_source_disable_unref(steal_ptr(&e->detach.timeout));
 	if (code < 0)
 		err_set(&err, -code, NULL,
-			"%s was detached; gave up waiting until QEMU closes its connections", e->pf);
+			"%s was detached; gave up waiting for QEMU to close its connections", e->pf);
 	done(e->detach.arg, code, code < 0 ? &err : NULL);
 }
 
@@ -197,7 +199,7 @@ static void follow_pf(struct pf_qemu *q, const char *name)
 		bool was_connected = qemu_link_connected(e->link);
 
 		if (pf && was_connected)
-			report(e, EVENT_QMP_DISCONNECTED, LOG_LVL_INFO, "its QMP socket was changed",
+			report(e, EVENT_QMP_DISCONNECTED, LOG_LVL_INFO, "its QMP socket has changed",
 			       "QMP is not connected");
 		entry_free(e);
 		e = NULL;
@@ -207,8 +209,8 @@ static void follow_pf(struct pf_qemu *q, const char *name)
 	if (e)
 		qemu_link_set_mtu(e->link, pf->s.mtu);
 	else if (pf->s.qmp[0] && entry_new(q, pf, &err) < 0)
-		log_write(LOG_LVL_ERR, &(struct log_scope){.pf = name, .vf = LOG_VF_NONE}, "no QMP: %s",
-			  err.text);
+		log_write(LOG_LVL_ERR, &(struct log_scope){.pf = name, .vf = LOG_VF_NONE},
+			  "cannot set up QMP: %s", err.text);
 }
 
 static void on_function_event(struct entry *e, const struct model_event *event)
@@ -361,7 +363,7 @@ int pf_qemu_detach(struct pf_qemu *q, const char *pf, qemu_link_done_fn done, vo
 	if (r < 0)
 		return r;
 	if (e->detach.done)
-		return err_set(err, EBUSY, NULL, "%s is being detached already", pf);
+		return err_set(err, EBUSY, NULL, "%s is already being detached", pf);
 	e->detach.done = done;
 	e->detach.arg = arg;
 	r = qemu_link_detach(e->link, on_detached, e, err);

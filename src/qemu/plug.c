@@ -78,8 +78,7 @@ int plug_refused(struct plug *p, int code, const struct err *err, const char *wh
 
 int plug_garbled(struct plug *p, const char *command)
 {
-	return err_set(&p->err, EPROTO, "", "QEMU's answer to %s is not what its documentation says",
-		       command);
+	return err_set(&p->err, EPROTO, "", "QEMU's answer to %s is not as documented", command);
 }
 
 void plug_set_bus(struct plug *p, const char *bus)
@@ -205,7 +204,7 @@ void plug_event(struct plug *p, const char *name, const json_t *data)
 			proceed(p);
 	} else if (!strcmp(name, "DEVICE_UNPLUG_GUEST_ERROR") && p->waiting &&
 		   p->step->issue == plug_release_pf) {
-		fail(p, err_set(&p->err, EREMOTEIO, "", "the guest refuses to let go of PF %s", p->pf.name));
+		fail(p, err_set(&p->err, EREMOTEIO, "", "the guest refuses to release PF %s", p->pf.name));
 	}
 }
 

@@ -27,7 +27,7 @@ static int find_vf_bus(struct plug *p)
 	char id[QEMU_ID_MAX];
 
 	if (p->index == 0 && p->device[VPF_FUNCTION_PF])
-		return err_set(&p->err, EEXIST, "", "PF %s is in the VM already", p->pf.name);
+		return err_set(&p->err, EEXIST, "", "PF %s is already in the VM", p->pf.name);
 	if (p->index++ > 0)
 		return STEP_DONE;
 	for (unsigned int fn = 1; fn < p->functions; fn++) {
@@ -48,7 +48,7 @@ static int vf_bus_found(struct plug *p, int code, const json_t *ret, const struc
 		return plug_garbled(p, "qom-get");
 	if (p->bus[0] && strcmp(p->bus, name + 1) != 0)
 		return err_set(&p->err, EBUSY, "bus",
-			       "VFs of an earlier attach are still on port %s: use that one", name + 1);
+			       "VFs of an earlier attach are still on port %s: use that port", name + 1);
 	plug_set_bus(p, name + 1);
 	p->bus_known = true;
 	return 0;
@@ -99,7 +99,7 @@ static int ports_listed(struct plug *p, int code, const json_t *ret, const struc
 	json_array_foreach (ret, i, bus)
 		taken |= collect_ports(p, json_object_get(bus, "devices"), 0);
 	if (taken)
-		return err_set(&p->err, EBUSY, "bus", "port %s has a device on it", p->bus);
+		return err_set(&p->err, EBUSY, "bus", "port %s is occupied", p->bus);
 	if (p->ports == 0 && p->bus[0])
 		return err_set(&p->err, ENODEV, "bus", "the VM has no PCI port with the id %s", p->bus);
 	return 0;
@@ -114,7 +114,7 @@ static int choose_port(struct plug *p)
 	if (p->index == p->ports)
 		return err_set(
 			&p->err, ENODEV, "bus",
-			"the VM has no free PCIe port that allows hot-plug: start it with spare ones (vpfctl qemu-args with hotplug ports prints them)");
+			"the VM has no free PCIe port that allows hot-plug: start it with spare ports (vpfctl qemu-args --hotplug-ports prints them)");
 	return send_qom_get(p, p->port[p->index++], "hotplug");
 }
 
@@ -193,7 +193,7 @@ static int poll_connected(struct plug *p, int code, const json_t *ret, const str
 	else if (p->tries == CONNECT_TRIES)
 		return err_set(
 			&p->err, ECONNREFUSED, "",
-			"QEMU cannot connect to %s: check that its user may, and that it sees the same path",
+			"QEMU cannot connect to %s: check that its user has permission, and that it sees the same path",
 			p->function[fn].socket);
 	return 0;
 }

@@ -18,7 +18,7 @@ int plug_release_pf(struct plug *p)
 	if (p->tries == RELEASE_TRIES)
 		return err_set(
 			&p->err, ETIMEDOUT, "",
-			"the guest did not let go of PF %s within %u s: is it running, and does it handle PCI hot-plug?",
+			"the guest did not release PF %s within %u s: is it running, and does it handle PCI hot-plug?",
 			p->pf.name, p->release_ms / 1000);
 	p->asked = true;
 	p->tries++;

@@ -246,10 +246,9 @@ static int check(const struct qemu_args_options *o, struct err *err)
 			err, EINVAL, "bus",
 			"a bus is the id of a pcie-root-port: a letter, then letters, digits, '-', '.', '_'");
 	if (o->memory && !memory_ok(o->memory))
-		return err_set(err, EINVAL, "memory",
-			       "memory is a number with M, G or T, such as 512M or 4G");
+		return err_set(err, EINVAL, "memory", "memory is a size such as 512M or 4G");
 	if (o->hotplug_ports > MAX_HOTPLUG_PORTS)
-		return err_set(err, EINVAL, "hotplug_ports", "at most %d ports for hot-plug can be made",
+		return err_set(err, EINVAL, "hotplug_ports", "at most %d ports for hot-plug are possible",
 			       MAX_HOTPLUG_PORTS);
 	if (o->chassis > 255)
 		return err_set(err, EINVAL, "chassis", "a chassis number is 1 to 255");

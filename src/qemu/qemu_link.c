@@ -385,8 +385,7 @@ static int start_plug(struct qemu_link *l, enum plug_kind kind, const struct qem
 	if (l->plug)
 		return err_set(err, EBUSY, "", "PF %s is being plugged in or out right now", l->pf.name);
 	if (!qmp_ready(l->qmp))
-		return err_set(err, ENOTCONN, "", "there is no connection to the VM's QMP socket %s",
-			       l->pf.qmp);
+		return err_set(err, ENOTCONN, "", "not connected to the VM's QMP socket %s", l->pf.qmp);
 	r = plug_new(kind, &config, &l->plug);
 	if (r < 0)
 		return err_set(err, -r, "", "cannot start: %s", strerror(-r));
@@ -532,8 +531,7 @@ void qemu_link_free(struct qemu_link *l)
 	sd_event_source_disable_unref(l->timer);
 	sd_event_unref(l->event);
 	if (done)
-		err_set(&err, ECANCELED, "", "abandoned: PF %s is taken away from its QMP socket",
-			l->pf.name);
+		err_set(&err, ECANCELED, "", "abandoned: PF %s was taken off its QMP socket", l->pf.name);
 	free(l);
 	if (done)
 		done(arg, -ECANCELED, &err);

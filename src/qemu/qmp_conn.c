@@ -209,8 +209,7 @@ static bool handle_reply(struct qmp_conn *c, const json_t *msg)
 	struct command *done;
 
 	if (queue_answered(&c->queue, msg, &done) < 0) {
-		conn_down(c, false, "QEMU's monitor %s sent a reply to nothing that was asked",
-			  c->addr.sun_path);
+		conn_down(c, false, "QEMU's monitor %s sent a reply without a command", c->addr.sun_path);
 		return false;
 	}
 	if (c->queue.in_flight)
@@ -231,7 +230,7 @@ static void on_capabilities(void *arg, int code, const json_t *ret, const struct
 	if (code == -ENOTCONN)
 		return; /* conn_down() is at work */
 	if (code < 0) {
-		conn_down(c, false, "QEMU's monitor %s refuses to be used: %.160s", c->addr.sun_path,
+		conn_down(c, false, "QEMU's monitor %s refuses qmp_capabilities: %.160s", c->addr.sun_path,
 			  err->text);
 		return;
 	}
@@ -246,7 +245,7 @@ static bool handle_message(struct qmp_conn *c, const json_t *msg)
 
 	if (c->state == CONN_GREETING) {
 		if (!json_is_object(json_object_get(msg, "QMP"))) {
-			conn_down(c, false, "%s is no QMP monitor: it did not greet as one",
+			conn_down(c, false, "%s is not a QMP monitor: it sent no QMP greeting",
 				  c->addr.sun_path);
 			return false;
 		}
@@ -264,7 +263,7 @@ static bool handle_message(struct qmp_conn *c, const json_t *msg)
 	}
 	if (json_object_get(msg, "return") || json_object_get(msg, "error"))
 		return handle_reply(c, msg);
-	conn_down(c, false, "QEMU's monitor %s sent a message that is neither event nor reply",
+	conn_down(c, false, "QEMU's monitor %s sent a message that is neither an event nor a reply",
 		  c->addr.sun_path);
 	return false;
 }
@@ -399,7 +398,7 @@ static void connect_failed(struct qmp_conn *c, int error)
 		if (sleep && c->state == CONN_AWAY)
 			timer_stop(c);
 	} else if (error == ECONNREFUSED) {
-		conn_down(c, true, "QEMU's monitor %s has nobody behind it: the VM is not running", path);
+		conn_down(c, true, "no process listens on QEMU's monitor %s: the VM is not running", path);
 	} else {
 		conn_down(c, false, "cannot connect to QEMU's monitor %s: %s", path, strerror(error));
 	}
@@ -445,7 +444,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
 		break;
 	case CONN_GREETING:
 		conn_down(c, false,
-			  "QEMU's monitor %s does not greet: another QMP client holds it, or QEMU hangs",
+			  "QEMU's monitor %s sent no greeting: another QMP client holds it, or QEMU hangs",
 			  path);
 		break;
 	case CONN_CAPABILITIES:

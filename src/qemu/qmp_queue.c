@@ -127,7 +127,7 @@ static int read_error(const json_t *error, struct err *ret)
 		code = ENODEV;
 	else if (class && !strcmp(class, "CommandNotFound"))
 		code = ENOSYS;
-	printable(text, sizeof(text), desc ? desc : "an error without description");
+	printable(text, sizeof(text), desc ? desc : "an error without a description");
 	return err_set(ret, code, "", "QEMU says: %s", text);
 }
 

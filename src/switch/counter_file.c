@@ -73,12 +73,12 @@ static const char *read_old(const char *path, unsigned int functions, struct por
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
 		return "it is not a file that vpfd made";
 	if (st.st_size < (off_t)sizeof(head) || read_all(fd, &head, sizeof(head)) < 0 || head.magic != MAGIC)
-		return "it is not a file of counters";
+		return "it does not hold counters";
 	if (head.version != VERSION || head.stats_size != sizeof(struct port_stats))
-		return "it has another vpfd's format";
+		return "its format is that of another version of vpfd";
 	if (head.functions != functions || !head.workers || head.workers > WORKER_MAX ||
 	    st.st_size != (off_t)file_size(functions, head.workers))
-		return "it has another size than its virtual PF";
+		return "its size does not match its virtual PF";
 	h = calloc(1, (size_t)st.st_size);
 	if (!h || read_all(fd, h + 1, (size_t)st.st_size - sizeof(*h)) < 0)
 		return "it cannot be read";

@@ -23,7 +23,7 @@
 #define WAIT_NS      100000u
 #define WAIT_EACH_NS 8000u
 _Static_assert(WAIT_EACH_NS * 4ll * TICKS <= QUANTUM_MIN, "a visit's worth, with room for late ones");
-_Static_assert(WAIT_EACH_NS * 256 < SHAPER_DEPTH_NS / 2, "nobody waits until credit is lost");
+_Static_assert(WAIT_EACH_NS * 256 < SHAPER_DEPTH_NS / 2, "no function waits until credit is lost");
 
 struct shaper_members {
 	unsigned int n;

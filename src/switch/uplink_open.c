@@ -105,7 +105,7 @@ static int open_packet(struct uplink *up, bool fanout, int *ret_fd, struct err *
 		int arg = (up->ifindex & 0xffff) | PACKET_FANOUT_HASH << 16;
 
 		if (setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &arg, sizeof(arg)) < 0)
-			return fail(err, errno, up->name, "spreading over the workers the packets of");
+			return fail(err, errno, up->name, "spreading packets over the workers from");
 	}
 	*ret_fd = steal_fd(&fd);
 	return 0;

@@ -46,7 +46,7 @@ static void pause_accepting(struct vhost_user *vu, int error)
 	    sd_event_source_set_enabled(vu->retry_source, SD_EVENT_ONESHOT) < 0)
 		return;
 	sd_event_source_set_enabled(vu->listen_source, SD_EVENT_OFF);
-	vu_event(vu, LOG_LVL_ERR, "cannot accept a client, trying again in a second: %s", strerror(error));
+	vu_event(vu, LOG_LVL_ERR, "cannot accept a client, will try again in a second: %s", strerror(error));
 }
 
 static bool hung_up(int fd)

@@ -25,7 +25,7 @@ void vu_backend_close(struct vu_conn *conn)
 
 static void give_up(struct vu_conn *conn, const char *why)
 {
-	vu_event(conn->vu, LOG_LVL_WARNING, "the front-end's channel for requests was closed: %s", why);
+	vu_event(conn->vu, LOG_LVL_WARNING, "closed the channel for requests to the front-end: %s", why);
 	vu_backend_close(conn);
 }
 
@@ -67,7 +67,7 @@ static int on_reply(sd_event_source *source, int fd, uint32_t revents, void *use
 	b->pending--;
 	if (result)
 		vu_event(conn->vu, LOG_LVL_NOTICE,
-			 "the front-end did not take a doorbell page; kicks go through it");
+			 "the front-end declined a doorbell page; kicks go through the front-end");
 	return 0;
 }
 
@@ -110,7 +110,7 @@ static int send_request(struct vu_conn *conn, uint32_t request, const void *payl
 		return r;
 	}
 	if (n != (ssize_t)(VU_HEADER_SIZE + size)) {
-		give_up(conn, "it took half a message"); /* the stream is out of step */
+		give_up(conn, "it accepted only part of a message"); /* the stream is out of step */
 		return -EPIPE;
 	}
 	conn->backend.pending += ack;

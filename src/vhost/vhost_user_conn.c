@@ -88,7 +88,7 @@ static int on_hold_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	(void)usec;
 	if (!conn->held)
 		return 0;
-	vu_event(conn->vu, LOG_LVL_WARNING, "queues were not given back in time, they are taken");
+	vu_event(conn->vu, LOG_LVL_WARNING, "queues were not given back in time: taking them");
 	go_on(conn);
 	return 0;
 }
@@ -232,8 +232,7 @@ bool vhost_user_check_memory(struct vhost_user *vu)
 	if (!conn ||
 	    (!guest_mem_bad(conn->mem) && !(conn->inflight.map && guest_map_bad(conn->inflight.map))))
 		return false;
-	vu_event(vu, LOG_LVL_ERR,
-		 "connection ended: the front-end cut off the file of the memory that it shared");
-	vu_conn_end(conn, "the front-end took the memory away");
+	vu_event(vu, LOG_LVL_ERR, "connection ended: the front-end truncated the file of its shared memory");
+	vu_conn_end(conn, "the front-end truncated its memory");
 	return true;
 }

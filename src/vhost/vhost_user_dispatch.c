@@ -153,10 +153,10 @@ static unsigned int ring_of(const struct vu_row *row, const struct vu_msg *msg)
 static int check(struct vu_conn *conn, const struct vu_row *row, const struct vu_msg *msg)
 {
 	if (msg->hdr.size < row->min_size || msg->hdr.size > row->max_size)
-		return vu_bad(conn, "payload of %u bytes, %u to %u are right", msg->hdr.size, row->min_size,
+		return vu_bad(conn, "payload of %u bytes, expected %u to %u", msg->hdr.size, row->min_size,
 			      row->max_size);
 	if (msg->nfds < row->min_fds || msg->nfds > row->max_fds)
-		return vu_bad(conn, "%u descriptors, %u to %u are right", msg->nfds, row->min_fds,
+		return vu_bad(conn, "%u descriptors, expected %u to %u", msg->nfds, row->min_fds,
 			      row->max_fds);
 	if ((conn->protocol_features & row->needs) != row->needs)
 		return vu_bad(conn, "its protocol feature was not negotiated");
@@ -166,7 +166,7 @@ static int check(struct vu_conn *conn, const struct vu_row *row, const struct vu
 		if (msg->payload.u64 & ~(uint64_t)(VU_RING_INDEX_MASK | VU_RING_NOFD))
 			return vu_bad(conn, "unknown flags %#llx", (unsigned long long)msg->payload.u64);
 		if ((msg->payload.u64 & VU_RING_NOFD ? 0 : 1) != msg->nfds)
-			return vu_bad(conn, "the no-descriptor flag contradicts the descriptors");
+			return vu_bad(conn, "the no-descriptor flag does not match the descriptors");
 	}
 	if (row->flags & VU_RING_STOPPED && conn->queues[ring_of(row, msg)].started)
 		return vu_bad(conn, "queue %u is running", ring_of(row, msg));
@@ -253,8 +253,9 @@ bool vu_dispatch(struct vu_conn *conn, struct vu_msg *msg)
 		r = vu_msg_reply(conn, msg, sizeof(msg->payload.u64), -1);
 		conn->answered = true;
 	} else if (r < 0 && (!row || row->flags & (VU_VITAL | VU_REPLIES))) {
-		vu_event(conn->vu, LOG_LVL_WARNING,
-			 "connection ended: that was not asked to be acknowledged");
+		vu_event(
+			conn->vu, LOG_LVL_WARNING,
+			"connection ended: the front-end asked for no acknowledgement, so it cannot be told of the failure");
 		vu_conn_end(conn, "%s failed", row ? row->name : "a message");
 		r = 0;
 	} else {

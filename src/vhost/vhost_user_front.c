@@ -181,7 +181,7 @@ static int send_now(struct vu_front *f, const struct vu_header *hdr, const void 
 	if (n == -EAGAIN)
 		return 0;
 	if (n >= 0) /* the stream is out of step */
-		vu_front_fail(f, -EPROTO, "the back-end took half a message");
+		vu_front_fail(f, -EPROTO, "the back-end accepted only part of a message");
 	else if (n == -EPIPE || n == -ECONNRESET)
 		vu_front_fail(f, -ECONNRESET, "the back-end closed the connection");
 	else
@@ -226,7 +226,7 @@ static bool fits(struct vu_front *f, const struct vu_request *q, uint32_t *ret_s
 	uint32_t size = msg->hdr.size;
 
 	if (msg->nfds) {
-		vu_front_fail(f, -EPROTO, "the back-end sent descriptors along with its answer to %s",
+		vu_front_fail(f, -EPROTO, "the back-end sent descriptors with its answer to %s",
 			      rows[q->hdr.request].name);
 		return false;
 	}
@@ -252,11 +252,11 @@ static void take_answer(struct vu_front *f)
 	union vu_payload payload;
 
 	if (!q) {
-		vu_front_fail(f, -EPROTO, "the back-end sent an answer that nobody asked for (%u)", request);
+		vu_front_fail(f, -EPROTO, "the back-end sent an answer without a request (%u)", request);
 		return;
 	}
 	if (request != q->hdr.request) {
-		vu_front_fail(f, -EPROTO, "the back-end answered request %u where %s was due", request,
+		vu_front_fail(f, -EPROTO, "the back-end answered request %u instead of %s", request,
 			      rows[q->hdr.request].name);
 		return;
 	}

@@ -61,7 +61,7 @@ static ssize_t receive_part(int sock, struct vu_msg *msg, size_t *got, void *p, 
 	if (n < 0)
 		return errno == EAGAIN ? 0 : errno == ECONNRESET ? -ENOTCONN : -errno;
 	if (!take_fds(msg, &mh)) {
-		*why = "more descriptors than a message may have";
+		*why = "more descriptors than a message may carry";
 		return -EPROTO;
 	}
 	if (n == 0) {
@@ -88,11 +88,11 @@ int vu_frame_receive(int sock, bool replies, struct vu_msg *msg, size_t *got, co
 		return -EPROTO;
 	}
 	if (replies != !!(msg->hdr.flags & VU_FLAG_REPLY)) {
-		*why = replies ? "a request where a reply is due" : "a reply where a request is due";
+		*why = replies ? "a request instead of a reply" : "a reply instead of a request";
 		return -EPROTO;
 	}
 	if (msg->hdr.size > sizeof(msg->payload)) {
-		*why = "payload longer than any message's";
+		*why = "payload longer than that of any message";
 		return -EPROTO;
 	}
 	while (*got < VU_HEADER_SIZE + msg->hdr.size) {

@@ -30,7 +30,7 @@ static int translate(const struct vu_conn *conn, struct vu_queue *q, const char 
 	bool packed = vu_packed(conn);
 	struct vhost_queue *run = &q->run;
 
-	*why = "the ring does not lie in guest memory";
+	*why = "the ring is not in guest memory";
 	run->desc = guest_mem_uva(conn->mem, q->addr.desc, 16 * n);
 	run->driver = guest_mem_uva(conn->mem, q->addr.avail, packed ? 4 : 4 + 2 * n + event);
 	run->device = guest_mem_uva(conn->mem, q->addr.used, packed ? 4 : 4 + 8 * n + event);
@@ -111,7 +111,7 @@ static void start_record(struct vu_conn *conn, struct vu_queue *q)
 
 		if (r < 0) {
 			vu_event(conn->vu, LOG_LVL_WARNING,
-				 "cannot record the position of packed rings beside %s: %s", conn->vu->path,
+				 "cannot record the position of packed rings next to %s: %s", conn->vu->path,
 				 strerror(-r));
 			return;
 		}
@@ -130,7 +130,7 @@ static int prepare(struct vu_conn *conn, struct vu_queue *q, const char **why)
 	struct vhost_queue *run = &q->run;
 	int r;
 
-	*why = "the size of a split ring is no power of two";
+	*why = "the size of a split ring is not a power of two";
 	if (!vu_packed(conn) && q->size & (q->size - 1))
 		return -EINVAL;
 	r = translate(conn, q, why);
@@ -147,7 +147,7 @@ static int prepare(struct vu_conn *conn, struct vu_queue *q, const char **why)
 	*why = "the ring index is out of range";
 	if (!indices_in_range(conn, q))
 		return -ERANGE;
-	*why = "the front-end took the memory away";
+	*why = "the front-end truncated its memory";
 	if (guest_mem_bad(conn->mem) || (conn->inflight.map && guest_map_bad(conn->inflight.map)))
 		return -EFAULT;
 	*why = "the inflight area does not fit the queue";

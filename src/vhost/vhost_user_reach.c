@@ -162,7 +162,7 @@ void vu_reach_again(struct vu_reach *c)
 int vu_reach_why(const struct vu_reach *c, char *buf, size_t size)
 {
 	if (c->server && !c->error) {
-		snprintf(buf, size, "no back-end came to %s", c->addr.sun_path);
+		snprintf(buf, size, "no back-end connected to %s", c->addr.sun_path);
 		return -ETIMEDOUT;
 	}
 	snprintf(buf, size, "cannot %s %s: %s", c->server ? "take a connection on" : "connect to",

@@ -21,7 +21,7 @@ int vu_set_vring_num(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue *
 		return vu_bad(conn, "queue %u: size %u; 1 to %d are possible", q->run.index, size,
 			      VHOST_USER_MAX_QUEUE_SIZE);
 	if (conn->has_features && !vu_packed(conn) && size & (size - 1))
-		return vu_bad(conn, "queue %u: size %u of a split ring is no power of two", q->run.index,
+		return vu_bad(conn, "queue %u: size %u of a split ring is not a power of two", q->run.index,
 			      size);
 	q->size = size;
 	r = vu_queue_start(conn, q);
@@ -114,7 +114,7 @@ static int take_eventfd(struct vu_conn *conn, struct vu_msg *msg, const struct v
 	}
 	/* What is behind an eventfd has no file type. */
 	if (fstat(msg->fds[0], &st) < 0 || st.st_mode & S_IFMT)
-		return vu_bad(conn, "queue %u: the descriptor is no eventfd", q->run.index);
+		return vu_bad(conn, "queue %u: the descriptor is not an eventfd", q->run.index);
 	flags = fcntl(msg->fds[0], F_GETFL);
 	if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(msg->fds[0], F_SETFL, flags | O_NONBLOCK) < 0))
 		return vu_bad(conn, "queue %u: cannot make the descriptor non-blocking", q->run.index);

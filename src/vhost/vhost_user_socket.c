@@ -26,7 +26,7 @@ static int remove_stale(const struct sockaddr_un *addr, struct err *err)
 		return err_set(err, EEXIST, "path", "%s exists and is not a socket", addr->sun_path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return err_set(err, errno, "", "cannot make a socket: %s", strerror(errno));
+		return err_set(err, errno, "", "cannot create a socket: %s", strerror(errno));
 	/* EAGAIN: the backlog is full, so somebody does listen. */
 	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno == EAGAIN)
 		return err_set(err, EADDRINUSE, "path", "another process listens on %s", addr->sun_path);
@@ -62,9 +62,9 @@ int vu_socket_listen(const char *path, unsigned int mode, gid_t group, int *ret_
 
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return err_set(err, errno, "", "cannot make a socket: %s", strerror(errno));
+		return err_set(err, errno, "", "cannot create a socket: %s", strerror(errno));
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return err_set(err, errno, "path", "cannot make the socket %s: %s", path, strerror(errno));
+		return err_set(err, errno, "path", "cannot create the socket %s: %s", path, strerror(errno));
 	if (group != (gid_t)-1 && lchown(path, (uid_t)-1, group) < 0) {
 		r = err_set(err, errno, "group", "cannot give %s to group %u: %s", path, (unsigned int)group,
 			    strerror(errno));

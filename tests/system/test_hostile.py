@@ -166,7 +166,7 @@ BAD_MESSAGES: dict[str, tuple[Callable[[Port], None], str]] = {
     "kick without a descriptor": (message(vu.SET_VRING_KICK, vu.u64(0)), "SET_VRING_KICK: the no-descriptor flag"),
     "unknown flags of a kick": (message(vu.SET_VRING_KICK, vu.u64(0x300)), "SET_VRING_KICK: unknown flags"),
     **{
-        f"a {kind} as {name.lower()} descriptor": (with_wrong_fd(request, kind), f"SET_VRING_{name}: queue 0: the descriptor is no eventfd")
+        f"a {kind} as {name.lower()} descriptor": (with_wrong_fd(request, kind), f"SET_VRING_{name}: queue 0: the descriptor is not an eventfd")
         for kind in ("pipe", "socket", "file")
         for name, request in (("KICK", vu.SET_VRING_KICK), ("CALL", vu.SET_VRING_CALL), ("ERR", vu.SET_VRING_ERR))
     },
@@ -326,7 +326,7 @@ def test_memory_that_shrinks(site: Site, which: str, packed: bool) -> None:
     port.wait_closed()
     site.wait_event("function", event="disconnected")
     port.close()
-    site.check_after("connection ended: the front-end cut off the file")
+    site.check_after("connection ended: the front-end truncated the file")
 
 
 # -- rings: each of these makes a queue fail. RING is the port's ring, WRITE what its buffers have to be.

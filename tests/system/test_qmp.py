@@ -150,7 +150,7 @@ def test_hotplug(bench: Bench) -> None:
     vpfd.rpc("pf.add", name="none", fabric="lan", vfs=0)
     with pytest.raises(RpcError, match="(?i)qmp"):
         vpfd.rpc("pf.attach", name="none")
-    with pytest.raises(RpcError, match="no connection"):
+    with pytest.raises(RpcError, match="not connected"):
         vpfd.rpc("pf.attach", name="big")
     bench.start_with("none", hotplug_ports=2)
     wait_until(lambda: bench.qmp("big")["connected"] and bench.qmp("small")["connected"], 10, "QMP")
@@ -168,7 +168,7 @@ def test_hotplug(bench: Bench) -> None:
         attaches = [pool.submit(bench.patient(), "pf.attach", name=name) for name in ("big", "small")]
         assert [attach.result() for attach in attaches] == [True, True]
     assert bench.qmp("big")["present"] and bench.qmp("small")["present"]
-    with pytest.raises(RpcError, match="in the VM already"):
+    with pytest.raises(RpcError, match="already in the VM"):
         client("pf.attach", name="big")
     assert len(bench.parts("big")) == 2 * 21
     wait_until(lambda: len(bench.addresses()) == before + 2, 30, "both PFs in the guest")
@@ -188,7 +188,7 @@ def test_hotplug(bench: Bench) -> None:
     # A guest that does not run does not let go; when it runs again it does, and what is left is cleaned up.
     vm.qmp("stop")
     started = time.monotonic()
-    with pytest.raises(RpcError, match="did not let go"):
+    with pytest.raises(RpcError, match="did not release"):
         client("pf.detach", name="small")
     assert time.monotonic() - started < 60 * PATIENCE
     assert bench.qmp("small")["present"]
@@ -229,7 +229,7 @@ def test_acpi_hotplug(bench: Bench) -> None:
         assert len(bench.addresses()) == before
         assert not bench.qmp("pf0")["present"]
         assert [name for name in bench.parts("pf0") if name.startswith("vpf-pf0-pf")] == []
-    with pytest.raises(RpcError, match="use that one"):
+    with pytest.raises(RpcError, match="use that port"):
         client("pf.attach", name="pf0", bus="vpf-none-port1")
     assert vm.dmesg_warnings() == []
 
@@ -245,6 +245,6 @@ def test_socket_in_use(bench: Bench, tmp_path: Path) -> None:
         other.connect(bench.vm.vpfd_qmp)
         assert b"QMP" in other.recv(4096)
         bench.vpfd.start()
-        wait_until(lambda: "does not greet" in bench.vpfd.output(), 15, "the reason in the log")
+        wait_until(lambda: "sent no greeting" in bench.vpfd.output(), 15, "the reason in the log")
         assert not bench.qmp("pf0")["connected"]
     wait_until(lambda: bench.qmp("pf0")["connected"], 15, "QMP")

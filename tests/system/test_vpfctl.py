@@ -484,7 +484,7 @@ def test_wrong_answers(fake: FakeVpfd) -> None:
         (raw(b"hello\n"), "does not speak JSON-RPC"),
         (raw(b"[]\n"), "does not speak JSON-RPC"),
         (raw(b'{"jsonrpc": "1.0", "id": 1, "result": 1}\n'), "does not speak JSON-RPC"),
-        (raw(b'{"jsonrpc": "2.0", "id": 77, "result": 1}\n'), "to another question"),
+        (raw(b'{"jsonrpc": "2.0", "id": 77, "result": 1}\n'), "answered another request"),
         (raw(b'{"jsonrpc": "2.0", "id": 1}\n'), "neither a result nor an error"),
         (raw(b'{"jsonrpc": "2.0", "id": 1, "error": {}}\n'), "without a reason"),
         (raw(b"\xff\xfe\0\n"), "does not speak JSON-RPC"),

@@ -178,7 +178,7 @@ static void syntax_errors(void **state)
 	check_refused("pf add p --fabric f --vfs", "--vfs needs a value");
 	check_refused("pf add p q --fabric f --vfs 1", "'q' is one argument too many");
 	check_refused("pf add p --fabric f --vfs 1 --vfs 2", "--vfs is given twice");
-	check_refused("vf set p 1 --vlan 3 --trunk 4", "--vlan and --trunk exclude each other");
+	check_refused("vf set p 1 --vlan 3 --trunk 4", "--vlan and --trunk are mutually exclusive");
 	check_refused("vf show p x", "neither the number of a VF nor 'pf'");
 	check_refused("vf set p 1 --trust maybe", "--trust: 'maybe' is not one of: on, off");
 	check_refused("vf set p 1 --vlan 1x", "--vlan: '1x' is not a VLAN");

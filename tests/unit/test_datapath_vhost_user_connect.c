@@ -123,7 +123,7 @@ static void test_server_alone(void **state)
 	assert_true(dvu_wait(e, &e->i.prepared, 1, DATAPATH_PREPARE_US / 1000));
 	assert_true(dvu_now_ms() - begin > DATAPATH_PREPARE_US / 1000 / 2);
 	assert_int_equal(e->i.prepared_r, -ETIMEDOUT);
-	assert_non_null(strstr(e->i.why, "no back-end came to "));
+	assert_non_null(strstr(e->i.why, "no back-end connected to "));
 	dvu_close(&e->i);
 	assert_int_equal(access(e->path, F_OK), -1);
 }

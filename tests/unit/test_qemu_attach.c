@@ -236,7 +236,7 @@ static void test_guest_keeps_it(void **state)
 	x->vm.guest_sleeps = true;
 	qemu_env_detach(x);
 	assert_int_equal(x->code, -ETIMEDOUT);
-	assert_non_null(strstr(x->err.text, "did not let go"));
+	assert_non_null(strstr(x->err.text, "did not release"));
 	assert_int_equal(fq_count(x->fake, "device_del"),
 			 2); /* a guest that was booting gets a second chance */
 	assert_int_equal(qemu_env_parts(x->vm.device), QEMU_ENV_FUNCTIONS);

@@ -75,7 +75,7 @@ static void test_stale_socket(void **state)
 	qmp_user_open(x, &u);
 	RUN_UNTIL(x->event, u.downs == 1);
 	assert_true(u.gone);
-	assert_non_null(strstr(u.why, "nobody behind it"));
+	assert_non_null(strstr(u.why, "no process listens"));
 	fq_run_for(x->event, 300);
 	assert_int_equal(u.downs, 1); /* said once */
 	fq_listen(x->fake);
@@ -120,7 +120,7 @@ static void test_no_greeting(void **state)
 	qmp_pool_set_limits(x->pool, 100, 100);
 	x->fake->mute = true;
 	qmp_user_open(x, &u);
-	expect_down(x, &u, "does not greet");
+	expect_down(x, &u, "sent no greeting");
 	assert_false(u.gone);
 	/* The same reason is not reported again and again. */
 	RUN_UNTIL(x->event, x->fake->accepted >= 2);
@@ -157,7 +157,7 @@ static void test_capabilities_refused(void **state)
 	fq_say(x->fake, FQ_GREETING);
 	RUN_UNTIL(x->event, json_array_size(x->fake->log) == 1);
 	fq_answer(x->fake, json_array_get(x->fake->log, 0), fq_error("GenericError", "No."));
-	expect_down(x, &u, "refuses to be used: QEMU says: No");
+	expect_down(x, &u, "refuses qmp_capabilities: QEMU says: No");
 	qmp_user_close(&u);
 }
 
@@ -222,11 +222,11 @@ static void test_lies(void **state)
 		{"[]\r\n", "not a JSON object"},
 		{"{\r\n", "pretty=on"},
 		{"{\"a\": \"\xff\"}\r\n", "not a JSON object"},
-		{"{}\r\n", "neither event nor reply"},
-		{"{\"event\": 7}\r\n", "neither event nor reply"},
-		{"{\"return\": {}, \"id\": \"2\"}\r\n", "nothing that was asked"},
-		{"{\"return\": {}}\r\n", "nothing that was asked"},
-		{"{\"error\": {\"class\": \"GenericError\", \"desc\": \"x\"}}\r\n", "nothing that was asked"},
+		{"{}\r\n", "neither an event nor a reply"},
+		{"{\"event\": 7}\r\n", "neither an event nor a reply"},
+		{"{\"return\": {}, \"id\": \"2\"}\r\n", "without a command"},
+		{"{\"return\": {}}\r\n", "without a command"},
+		{"{\"error\": {\"class\": \"GenericError\", \"desc\": \"x\"}}\r\n", "without a command"},
 	};
 	struct qmp_env *x = *state;
 	struct qmp_user u;
@@ -267,7 +267,7 @@ static void test_wrong_order(void **state)
 	assert_int_equal(qmp_command(u.q, "y", NULL, qmp_env_on_reply, &r2), 0);
 	RUN_UNTIL(x->event, json_array_size(x->fake->log) == 3);
 	fq_answer(x->fake, json_array_get(x->fake->log, 2), fq_ok());
-	expect_down(x, &u, "nothing that was asked");
+	expect_down(x, &u, "without a command");
 	assert_int_equal(r.code, -ENOTCONN);
 	assert_int_equal(r2.code, -ENOTCONN);
 	qmp_user_close(&u);
@@ -282,7 +282,7 @@ static void test_no_monitor_at_all(void **state)
 	qmp_user_open(x, &u);
 	RUN_UNTIL(x->event, x->fake->fd >= 0);
 	fq_say(x->fake, "{\"jsonrpc\": \"2.0\"}\r\n");
-	expect_down(x, &u, "is no QMP monitor");
+	expect_down(x, &u, "is not a QMP monitor");
 	qmp_user_close(&u);
 }
 
