@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Frames that go round: a port that receives one sends it on, to another port, at once. A fixed number is on
- * its way, so the switch is never asked for more than it takes, and what is counted has arrived.
+/* Circulating frames: a port that receives one sends it on to another port at once. A fixed number is in
+ * flight, so the switch is never asked for more than it takes, and what is counted has arrived.
  *
  * A switch may lose frames. Time is cut into epochs of 10 ms, and each frame carries the one it was sent in.
- * What has not come back LOST_AGE epochs later is lost, and sent anew; if it comes later still, it is not
- * sent on. */
+ * What has not come back LOST_AGE epochs later counts as lost and is sent again; if it arrives after that, it
+ * is not sent on. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,8 +43,8 @@ static uint32_t *make_peers(const struct load *l, uint32_t fanout)
 		for (uint32_t i = 0; i < n; i++)
 			peers[i] = i ^ 1;
 	} else {
-		/* The ports in a random order, around a circle; each sends to those `step` further, so all
-		 * get the same. */
+		/* The ports in a random order, around a circle; each sends to those `step` further on, so all
+		 * get the same load. */
 		srandom(1);
 		for (uint32_t i = 0; i < n; i++) {
 			uint32_t j = (uint32_t)random() % (i + 1);
@@ -87,7 +87,7 @@ static void transmit(struct traffic *t, struct port *p, uint16_t buf, uint32_t l
 	port_send(p, buf, len);
 }
 
-/* New frames, until there are as many on their way as there shall be. */
+/* New frames, until as many are in flight as there should be. */
 static void inject(struct traffic *t)
 {
 	static const uint8_t everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
@@ -135,7 +135,7 @@ static void receive(struct traffic *t, struct port *p, uint16_t n)
 		}
 		t->received[epoch]++;
 		t->in_flight--;
-		if (t->broadcast || !p->tx.n_free) /* without room it is sent anew by inject() */
+		if (t->broadcast || !p->tx.n_free) /* without room, inject() sends it again */
 			p->free[p->n_free++] = buf;
 		else
 			transmit(t, p, buf, len);
@@ -143,8 +143,8 @@ static void receive(struct traffic *t, struct port *p, uint16_t n)
 	port_turn_lazily(p);
 }
 
-/* What several ports received is looked at in three rounds, each of which fetches into the cache what the
- * next one reads: with hundreds of ports hardly anything is there. */
+/* What several ports received is processed in three rounds, each of which prefetches what the next one reads:
+ * with hundreds of ports hardly anything is in the cache. */
 static void receive_group(struct traffic *t, struct port *ports, unsigned int n_ports)
 {
 	uint16_t n[GROUP];
@@ -185,7 +185,7 @@ static void next_epoch(struct traffic *t)
 	t->sent[old] = t->received[old] = 0;
 }
 
-/* Until `end`; returns when it really was. */
+/* Until `end`; returns the actual time. */
 static uint64_t run_until(struct traffic *t, uint64_t end)
 {
 	uint64_t now = now_ns();

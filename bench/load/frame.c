@@ -73,6 +73,6 @@ void frame_make_tcp(uint8_t *frame, uint32_t len, const uint8_t dst[6], const ui
 	tcp[12] = TCP_LEN / 4 << 4;
 	tcp[13] = 0x10; /* ACK */
 	put16(tcp + 14, 0xffff);
-	/* The pseudo header's sum, as a driver leaves it for the device to finish. */
+	/* The pseudo-header checksum, as a driver leaves it for the device to finish. */
 	put16(tcp + 16, sum(ip + 12, 8, 6 + tcp_len));
 }

@@ -85,7 +85,7 @@ static void set_u64(const struct front *f, uint32_t request, uint64_t value, int
 	send_message(f, request, 0, &value, sizeof(value), fd);
 }
 
-/* With the back-end's acknowledgement, where it gives one. */
+/* Waits for the back-end's acknowledgement, if it gives one. */
 static void acknowledged(const struct front *f, uint32_t request, const void *payload, uint32_t size, int fd)
 {
 	bool ack = f->protocol_features & VIRTIO_BIT(VU_PF_REPLY_ACK);

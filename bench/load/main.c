@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* The load generator of the benchmarks: guests' drivers at native speed, without guests. One thread drives
- * all ports; whoever starts it pins it (taskset). */
+ * all ports; the caller pins it (taskset). */
 
 #include <err.h>
 #include <getopt.h>
@@ -16,7 +16,7 @@
 #define ANNOUNCE_NS 15000000000u
 #define SILENCE_NS  30000000u
 
-/* What `stream` cannot do without, and what makes Open vSwitch believe that a guest takes segments. */
+/* What `stream` requires, and what makes Open vSwitch believe that a guest accepts segments. */
 #define STREAM_REQUIRED                                                                                      \
 	(VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) |                                \
 	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) |                         \
@@ -99,7 +99,7 @@ static void announce(struct load *l, uint64_t *received)
 		buf = port_buf(p, p->free[--p->n_free]);
 		memset(buf, 0, PORT_HDR);
 		frame_make(buf + PORT_HDR, FRAME_MIN, everybody, p->mac, p->vlan);
-		buf[PORT_HDR + 12 + frame_tag_len(buf + PORT_HDR)] = 0x88; /* EtherType 0x8800: nobody's */
+		buf[PORT_HDR + 12 + frame_tag_len(buf + PORT_HDR)] = 0x88; /* EtherType 0x8800: unassigned */
 		port_send(p, p->free[p->n_free], FRAME_MIN);
 		ring_publish(&p->tx);
 		for (unsigned int j = 0; j < l->n_ports; j++)
@@ -115,7 +115,7 @@ static bool all_heard(const struct load *l, const uint64_t *received)
 	return true;
 }
 
-/* A back-end may begin to serve a port some time after it has acknowledged it. */
+/* A back-end may start serving a port some time after it has acknowledged it. */
 void load_announce(struct load *l)
 {
 	uint64_t *received = calloc(l->n_ports, sizeof(*received)), deadline = now_ns() + ANNOUNCE_NS;
@@ -177,7 +177,7 @@ static double seconds(const char *text)
 	return value;
 }
 
-/* Takes the word apart; the socket's path stays in it. */
+/* Splits the word in place; the socket's path stays in it. */
 static const char *parse_port(struct port *p, char *word)
 {
 	char *save = NULL, *path = strtok_r(word, ",", &save), *mac = strtok_r(NULL, ",", &save);

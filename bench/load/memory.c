@@ -21,7 +21,7 @@ void memory_init(struct memory *m, size_t size, bool huge)
 	m->base = mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, m->fd, 0);
 	if (m->base == MAP_FAILED)
 		err(1, "%zu MiB of shared memory%s", m->size >> 20, huge ? " in huge pages" : "");
-	/* A page that the machine lacks is a signal on its first use; let that be now. */
+	/* A missing huge page raises a signal on first use: touch all of them now. */
 	memset(m->base, 0, m->size);
 }
 

@@ -14,7 +14,7 @@ void ring_init(struct ring *r, struct memory *m, uint16_t size)
 	r->avail = memory_take(m, sizeof(*r->avail) + (size + 1u) * sizeof(r->avail->ring[0]), 64);
 	r->used = memory_take(m, sizeof(*r->used) + size * sizeof(r->used->ring[0]) + 2, 4096);
 	r->avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
-	/* No larger than need be: with hundreds of ports these arrays are what the cache is full of. */
+	/* No larger than necessary: with hundreds of ports these arrays fill the cache. */
 	r->free = calloc(size, 2 * sizeof(*r->free));
 	if (!r->free)
 		err(1, "ring");
@@ -31,7 +31,7 @@ void ring_kick(struct ring *r)
 {
 	uint64_t one = 1;
 
-	/* It can only fail when it is full, and then there is a kick in it. */
+	/* This can only fail if the counter is full, and then a kick is pending. */
 	if (write(r->kickfd, &one, sizeof(one)) < 0)
 		return;
 	r->kicks++;

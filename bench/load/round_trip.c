@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* One 64-byte frame at a time, from port 0 to port 1 and back. This side polls, so what it adds is some tens
- * of nanoseconds. With `idle_us` there is silence before each frame, and a switch that sleeps when there is
- * nothing to do is asleep. */
+/* One 64-byte frame at a time, from port 0 to port 1 and back. This side polls, so it adds only some tens of
+ * nanoseconds. With `idle_us` there is silence before each frame, and a switch that sleeps when idle is
+ * asleep. */
 
 #include <err.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "frame.h"
 #include "load.h"
 
-#define LOST_NS 200000000u /* a frame that is not there by then is sent anew */
+#define LOST_NS 200000000u /* a frame that has not arrived by then is sent again */
 
 struct samples {
 	uint32_t *ns;
@@ -30,7 +30,7 @@ static uint32_t percentile(const struct samples *s, unsigned int permille)
 	return s->ns[(uint64_t)(s->n - 1) * permille / 1000];
 }
 
-/* Drops what waits in the receive ring. */
+/* Drops what is waiting in the receive ring. */
 static void drain(struct port *p)
 {
 	uint32_t len;
@@ -40,7 +40,7 @@ static void drain(struct port *p)
 	port_turn(p);
 }
 
-/* Awaits the frame: its buffer, or -1 when it is lost. */
+/* Waits for the frame: its buffer, or -1 if it is lost. */
 static int64_t await(struct port *p, uint64_t *ret_now)
 {
 	uint64_t deadline = now_ns() + LOST_NS;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Large frames with segmentation offload, VF to VF, in the shape that Linux gives them: sent from pieces of 4
- * KiB behind an indirect descriptor table, received into mergeable buffers of `piece` bytes. The payload is
+ * KiB through an indirect descriptor table, received into mergeable buffers of `piece` bytes. The payload is
  * neither written nor read here, so what is measured is the switch; load_memcpy() copies the same bytes
  * between as many buffers of the same sizes. */
 
@@ -20,7 +20,7 @@
 #define SLOT_ROOM  (PARTS * PART)
 #define LOOK_EVERY 64
 
-struct slot { /* a frame to send, always the same */
+struct slot { /* the frame to send, always the same */
 	struct vring_desc *table;
 	uint8_t *bytes;
 };
@@ -54,7 +54,7 @@ struct counts {
 	uint64_t frames, bytes, broken;
 };
 
-/* Frames that port 1 received in whole. `left`: parts of the current frame that are still to come. */
+/* Frames that port 1 has received completely. `left`: buffers of the current frame still to come. */
 static void receive(struct port *b, struct counts *c, uint32_t *left, uint32_t *frame_len)
 {
 	for (uint16_t n = ring_used(&b->rx); n; n--) {
@@ -102,7 +102,7 @@ void load_stream(struct load *l)
 	for (uint32_t i = 0; i < l->o.window; i++)
 		slots[i] = make_slot(l);
 	load_announce(l);
-	/* Its transmit descriptors stand for slots here; the buffers that they would be are never used. */
+	/* The transmit descriptors serve as slots here; the buffers that they stand for are never used. */
 	for (uint32_t i = 0; i < l->o.window; i++)
 		ring_add(&a->tx, memory_gpa(a->memory, slots[i].table), sizeof(struct vring_desc) * PARTS,
 			 VRING_DESC_F_INDIRECT, (uint16_t)i);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* UDP between two machines, measured as netperf's UDP_STREAM and UDP_RR do, with what those lack: a stream's
+/* UDP between two machines, measured like netperf's UDP_STREAM and UDP_RR, plus what those lack: a stream's
  * rate is raised until the receiver's maximum shows, and round trips have percentiles.
  *
  *   bench-net serve PORT
@@ -29,11 +29,11 @@
 #define FIRST_RATE   2000.0    /* datagrams a second */
 #define RATE_STEPS   20        /* at most */
 #define RATE_GROWTH  1.5
-#define PAST_THE_TOP 0.7 /* received, to the best so far: no need to look further */
+#define PAST_THE_TOP 0.7 /* received, relative to the best so far: no need to look further */
 #define REPLY_MS     200
 #define QUERIES      50
 #define SAMPLES      (1u << 20)
-#define CLOCK_EVERY  16 /* datagrams: reading the clock for each would be a part of what is measured */
+#define CLOCK_EVERY  16 /* datagrams: reading the clock for each would distort the measurement */
 
 enum kind { REQUEST = 0x71, DATA, QUERY, ANSWER };
 
@@ -57,7 +57,7 @@ static int make_socket(void)
 
 	if (fd < 0)
 		err(1, "socket");
-	/* FORCE is for root, which we need not be. */
+	/* FORCE needs root, which we may not be. */
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
@@ -144,7 +144,7 @@ struct outcome { /* bits a second */
 	double sent, received;
 };
 
-/* What the server counted. What is still on its way comes before the query, unless it is lost. */
+/* What the server counted. What is still in flight arrives before the query, unless it is lost. */
 static struct head ask(int fd, uint32_t stream)
 {
 	struct head query = {.kind = QUERY, .stream = stream}, answer;
@@ -163,7 +163,7 @@ static struct head ask(int fd, uint32_t stream)
 	errx(1, "the server does not answer");
 }
 
-/* Sleeps: the sender is to take no more of the machine than sending does. */
+/* Sleeps: the sender should load the machine with nothing but sending. */
 static uint64_t sleep_until(uint64_t when)
 {
 	struct timespec ts = {.tv_sec = (time_t)(when / 1000000000u), .tv_nsec = (long)(when % 1000000000u)};
@@ -172,7 +172,7 @@ static uint64_t sleep_until(uint64_t when)
 	return now_ns();
 }
 
-/* Datagrams at a rate (a second; 0: as fast as can be) for some time. */
+/* Datagrams at a rate (per second; 0: as fast as possible) for some time. */
 static struct outcome run_rate(int fd, uint32_t stream, uint8_t *buf, size_t size, double seconds,
 			       double rate)
 {
@@ -196,7 +196,7 @@ static struct outcome run_rate(int fd, uint32_t stream, uint8_t *buf, size_t siz
 	}
 	took = (double)(now - start) / 1e9;
 	got = ask(fd, stream);
-	/* A receiver that is behind goes on after the sender: its time is its own. */
+	/* A receiver that lags continues after the sender: use its own time. */
 	return (struct outcome){(double)sent * (double)size * 8 / took,
 				(double)got.bytes * 8 /
 					((double)got.ns / 1e9 > took ? (double)got.ns / 1e9 : took)};
@@ -255,7 +255,7 @@ static void rr(const char *host, const char *port, size_t size, double seconds)
 		memcpy(buf, &head, sizeof(head));
 		if (send(fd, buf, size, 0) < 0)
 			err(1, "send");
-		do { /* an answer to one that was given up is not this one's */
+		do { /* skip the answer to a datagram that was given up */
 			got = recv(fd, buf, SIZE_MAX_UDP, 0);
 			if (got >= (ssize_t)sizeof(answer))
 				memcpy(&answer, buf, sizeof(answer));

@@ -71,7 +71,7 @@ int method_pf_add(struct api_call *call, const json_t *params, json_t **ret, str
 	pf_settings_init(&s, param_string(params, "name"));
 	snprintf(s.fabric, sizeof(s.fabric), "%s", param_string(params, "fabric"));
 	s.vfs = (uint32_t)json_integer_value(json_object_get(params, "vfs"));
-	s.datapaths.n = 0; /* the default is that of the fabric */
+	s.datapaths.n = 0; /* the default is the fabric's */
 	if (spoofchk)
 		s.spoofchk = json_is_true(spoofchk);
 	if (queue_pairs)

@@ -118,7 +118,7 @@ void rpc_refuse(struct rpc_peer *peer, enum rpc_code code, const struct err *err
 		peer->send(peer, text, strlen(text));
 }
 
-/* Appends `s`, NULL: there was no memory for it. */
+/* Appends `s`; NULL: it could not be allocated. */
 static void message_append(struct message *m, const char *s)
 {
 	size_t n = s ? strlen(s) : 0, need = m->size + n + 2;
@@ -281,7 +281,7 @@ void api_deferred_done(struct api_call *call, json_t *result, const struct err *
 	call->rpc->deferred--;
 	if (call->message)
 		call_answer(call, result, err);
-	else /* its time was up */
+	else /* already answered: it timed out */
 		json_decref(result);
 	call_free(call);
 }
@@ -342,7 +342,7 @@ static void refuse_request(struct message *m, const json_t *id, enum rpc_code co
 	reply_error(m, id, code, &err);
 }
 
-/* One request object. What is wrong with the envelope is answered even where the id is unknown. */
+/* One request object. A wrong envelope is answered even if the id is unknown. */
 static void handle_request(struct message *m, const json_t *request)
 {
 	const json_t *id, *params, *version, *name;
@@ -414,7 +414,7 @@ static void handle_batch(struct message *m, const json_t *list)
 	}
 }
 
-/* Depth of arrays and objects, without building them. */
+/* Nesting depth of arrays and objects, without building them. */
 static unsigned int depth_of(const char *text, size_t size)
 {
 	unsigned int depth = 0, deepest = 0;

@@ -4,10 +4,10 @@
 /* JSON-RPC 2.0: from the text of a message to the method, and back to the text of the reply. No sockets here.
  *
  * A message is one JSON text: a request object, or an array of them (a batch). Each request that has an "id"
- * gets one reply, those of a batch together in one array in no particular order; a message of which nothing
- * is to be said gets nothing. A method answers at once, or defers its reply (api_call_defer()) for at most
- * the time limit. Requests are hostile: nesting, number of requests in a batch and size of a batch's replies
- * are bounded. Thread-safety: main thread. */
+ * gets one reply, those of a batch together in one array in no particular order; a message that calls for no
+ * reply gets none. A method answers at once, or defers its reply (api_call_defer()) for at most the time
+ * limit. Requests are hostile: nesting depth, requests in a batch and the size of a batch's replies are
+ * bounded. Thread-safety: main thread. */
 
 #include <jansson.h>
 #include <sys/types.h>
@@ -19,7 +19,7 @@ struct sd_event;
 struct rpc;
 struct api_call;
 
-#define RPC_DEPTH_MAX      32          /* arrays and objects within each other */
+#define RPC_DEPTH_MAX      32          /* nested arrays and objects */
 #define RPC_BATCH_MAX      256         /* requests in a batch */
 #define RPC_REPLY_SIZE_MAX (32U << 20) /* bytes of a batch's replies, beyond which the rest is refused */
 #define RPC_DEFERRED_MAX   256         /* replies outstanding in all */
@@ -39,11 +39,11 @@ enum rpc_code {
 struct api_method {
 	const char *name; /* NULL ends the table */
 	const struct json_field *params;
-	bool changes; /* something: the call is logged with the caller */
+	bool changes; /* changes state: the call is logged with its caller */
 	/* `params` is an object that fits the table. 0: *ret is the result (given away); RPC_DEFERRED; or
 	 * negative errno with `err` filled. */
 	int (*handle)(struct api_call *call, const json_t *params, json_t **ret, struct err *err);
-	const char *result; /* what is returned, in a few words */
+	const char *result; /* the result, in a few words */
 	const char *doc;
 };
 
@@ -51,8 +51,8 @@ struct api_method {
 struct rpc_peer {
 	pid_t pid;
 	uid_t uid;
-	unsigned int topics; /* bits by enum model_topic: events it wants */
-	unsigned int open;   /* messages that have not been answered in full; read-only to the owner */
+	unsigned int topics; /* bits by enum model_topic: events it subscribed to */
+	unsigned int open;   /* messages not yet answered completely; read-only for the owner */
 	/* Sends one message, a line without its newline. Must not free the peer. */
 	void (*send)(struct rpc_peer *peer, const char *text, size_t size);
 };
@@ -69,9 +69,9 @@ int rpc_new(const struct rpc_config *config, struct rpc **ret);
 void rpc_free(struct rpc *rpc);
 
 void rpc_handle(struct rpc *rpc, struct rpc_peer *peer, const char *text, size_t size);
-/* Answers a message that could not be taken, with the id null. */
+/* Answers a message that could not be accepted, with the id null. */
 void rpc_refuse(struct rpc_peer *peer, enum rpc_code code, const struct err *err);
-/* Replies for this peer have nowhere to go from now on. */
+/* The peer is gone: its replies are discarded from now on. */
 void rpc_peer_gone(struct rpc *rpc, struct rpc_peer *peer);
 
 /* For handlers. */
@@ -84,5 +84,5 @@ int api_call_defer(struct api_call *call, struct err *err);
 /* err NULL: `result` (given away) is the result; else it is NULL. Ends the call. */
 void api_deferred_done(struct api_call *call, json_t *result, const struct err *err);
 
-/* A JSON string of text that may have come from anywhere: what is not UTF-8 becomes '?'. */
+/* A JSON string of text from any source: if it is not UTF-8, its bytes outside ASCII become '?'. */
 json_t *rpc_text(const char *text);

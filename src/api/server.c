@@ -16,8 +16,8 @@
 #define LINES_PER_TURN 8
 #define READ_SIZE      65536
 
-/* A client is freed in its own callbacks only: whatever else finds it at fault dooms it, and its `turn` does
- * it. */
+/* A client is freed only in its own callbacks: any other code that must drop it dooms it, and its `turn`
+ * frees it. */
 struct client {
 	struct rpc_peer peer;
 	struct api_server *server;
@@ -76,7 +76,7 @@ static void client_doom(struct client *c, const char *why)
 	sd_event_source_set_enabled(c->turn, SD_EVENT_ON);
 }
 
-/* Sends what the socket takes, and waits for what must be waited for. */
+/* Sends what the socket takes, and sets the events to wait for. */
 static void client_update(struct client *c)
 {
 	uint32_t events = 0;
@@ -102,7 +102,7 @@ static void client_update(struct client *c)
 	    buffer_size(&c->in) <= API_LINE_MAX)
 		events |= EPOLLIN;
 	sd_event_source_set_io_events(c->io, events);
-	/* It may have read just now: nobody else would come back to its lines. */
+	/* It may just have read replies: nothing else would return to its waiting lines. */
 	if (c->paused && buffer_size(&c->out) <= API_OUTPUT_PAUSE) {
 		c->paused = false;
 		sd_event_source_set_enabled(c->turn, SD_EVENT_ON);
@@ -128,7 +128,7 @@ static void client_send(struct rpc_peer *peer, const char *text, size_t size)
 	client_update(c);
 }
 
-/* Where the first line ends; false: not yet in the buffer. */
+/* Where the first line ends; false: its end is not yet in the buffer. */
 static bool find_line(struct client *c, size_t *ret)
 {
 	const char *data = buffer_data(&c->in);
@@ -137,7 +137,7 @@ static bool find_line(struct client *c, size_t *ret)
 
 	if (!end) {
 		c->scanned = size;
-		/* A last line without its end is one too. */
+		/* At the end of input, a last line without a newline counts. */
 		*ret = size;
 		return c->eof && size;
 	}
@@ -163,7 +163,7 @@ static void refuse_long_line(struct client *c)
 	c->last = true;
 }
 
-/* Handles some of the lines that have come. */
+/* Handles some of the lines that have arrived. */
 static void client_lines(struct client *c)
 {
 	unsigned int lines = 0;
@@ -276,7 +276,7 @@ static int client_new(struct api_server *server, int *fd)
 	return 0;
 }
 
-/* A peer that is nothing but a socket, to tell why there will be no connection. */
+/* A peer that is only a socket, to be told why it gets no connection. */
 struct refused {
 	struct rpc_peer peer;
 	int fd;
@@ -286,7 +286,7 @@ static void refused_send(struct rpc_peer *peer, const char *text, size_t size)
 {
 	struct refused *refused = container_of(peer, struct refused, peer);
 
-	/* What does not fit a new socket's buffer is not worth waiting for. */
+	/* What does not fit the buffer of a new socket is not worth waiting for. */
 	if (send(refused->fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE) == (ssize_t)size)
 		(void)!send(refused->fd, "\n", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -348,7 +348,7 @@ void api_server_broadcast(struct api_server *server, unsigned int topics, const 
 	}
 }
 
-/* Whether somebody answers at the socket's path. */
+/* Whether a process listens at the socket's path. */
 static bool is_live(const struct sockaddr_un *un)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -377,8 +377,8 @@ static int server_listen(struct api_server *server, const struct api_server_conf
 		unlink(config->path);
 	}
 	server->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* The mode of the socket before it has a path is the most that its path will have: no moment is open
-	 * to all. */
+	/* Before the socket has a path, its mode limits the mode of the path: at no moment can every user
+	 * connect. */
 	if (server->fd < 0 || fchmod(server->fd, config->mode) < 0)
 		return err_set(err, errno, NULL, "cannot create a socket: %s", strerror(errno));
 	if (bind(server->fd, (const struct sockaddr *)&un, sizeof(un)) < 0)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The management API's UNIX stream socket: clients, lines, buffers. One JSON text a line each way.
+/* The management API's UNIX stream socket: clients, lines, buffers. One JSON text per line, in both
+ * directions.
  *
- * A client may send ahead without waiting; while more than API_OUTPUT_PAUSE bytes of replies wait for it to
- * read, nothing more is read from it. Events are sent whether or not it reads, until API_OUTPUT_MAX bytes
- * wait: then it loses its connection, with a log line. One client's requests cannot keep the others waiting:
- * after a few lines the next one has its turn. A client that closes its half of the connection gets the
- * replies that are due, then the end. Thread-safety: main thread. */
+ * A client may send requests without waiting for replies; while more than API_OUTPUT_PAUSE bytes of replies
+ * are waiting for it, nothing more is read from it. Events are queued whether or not it reads, up to
+ * API_OUTPUT_MAX bytes: then it is disconnected, with a log line. One client's requests cannot starve the
+ * others: after a few lines it is the next one's turn. A client that closes its half of the connection still
+ * gets the replies that are due; then the connection is closed. Thread-safety: main thread. */
 
 #include "api/rpc.h"
 
@@ -31,11 +32,10 @@ struct api_server_config {
 
 /* Starts listening. */
 int api_server_new(const struct api_server_config *config, struct api_server **ret, struct err *err);
-/* Closes all connections and removes the socket. What has deferred replies must be ended before. Takes NULL.
- */
+/* Closes all connections and removes the socket. All deferred calls must have been ended. Takes NULL. */
 void api_server_free(struct api_server *server);
 
-/* Bits of the topics that some client wants. */
+/* Bits of the topics that any client has subscribed to. */
 unsigned int api_server_topics(const struct api_server *server);
-/* Sends the message to the clients that want a topic of `topics`. */
+/* Sends the message to the clients subscribed to a topic in `topics`. */
 void api_server_broadcast(struct api_server *server, unsigned int topics, const json_t *message);

@@ -11,7 +11,7 @@
 
 #include "util/clock.h"
 
-#define ANSWER_MAX (256u << 20) /* bytes; a full table of learned MACs is some tens of MiB */
+#define ANSWER_MAX (256u << 20) /* bytes; a full table of learned MACs takes some tens of MiB */
 
 struct client {
 	struct client_config config;
@@ -43,7 +43,8 @@ static int not_running(const char *path, struct err *err)
 		       "vpfd is not running at %s: start it, or name its socket with --socket", path);
 }
 
-/* The first thing on the way to the socket that this user may not pass decides which group would help. */
+/* The first directory on the way to the socket, or the socket, that denies access tells which group would
+ * help. */
 static int not_permitted(const char *path, struct err *err)
 {
 	char part[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
@@ -134,8 +135,7 @@ static int break_off(struct client *c, int code, const char *text, struct err *e
 	return err_set(err, code, NULL, "%s", text);
 }
 
-/* Waits until the socket has something. `since`: when the wait for this answer began (ms); < 0: without end.
- */
+/* Waits until the socket is readable. `since`: when the wait for this answer began (ms); < 0: no time limit. */
 static int wait_readable(struct client *c, int64_t since, bool *told, struct err *err)
 {
 	for (;;) {

@@ -68,7 +68,7 @@ int run_monitor(struct ctl *ctl, const struct invocation *inv, struct err *err)
 	if (r < 0)
 		return r;
 	json_decref(result);
-	/* From here on no event is missed: worth knowing for who causes one. */
+	/* From here on no event is missed: worth knowing for a script that causes one. */
 	fputs("vpfctl: waiting for events\n", stderr);
 
 	do {

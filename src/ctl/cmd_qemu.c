@@ -61,7 +61,7 @@ const struct example qemu_args_examples[] = {
 	{0},
 };
 
-/* An option and its value on a line; lines continued as a shell wants it. */
+/* An option and its value on each line, with a shell's line continuations. */
 static void print_pasteable(struct out *out, const json_t *args)
 {
 	for (size_t i = 0; i < json_array_size(args); i++) {

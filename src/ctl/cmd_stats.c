@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* vpfctl stats: counters, or with --watch what they grow by a second. */
+/* vpfctl stats: counters, or with --watch their growth per second. */
 
 #include <string.h>
 #include <time.h>
@@ -133,7 +133,7 @@ static void print_stats(struct out *out, const json_t *list)
 	}
 }
 
-/* What the ports' counters were, by the port's name: ports come and go between two looks. */
+/* The previous counters by the port's name: ports come and go between two intervals. */
 static json_t *index_by_port(const json_t *list)
 {
 	json_t *index = json_object(), *port;
@@ -146,7 +146,7 @@ static json_t *index_by_port(const json_t *list)
 	return index;
 }
 
-/* A counter that is less than it was belongs to a port that was made anew. */
+/* A counter that has shrunk belongs to a port that was created again. */
 static double rate(const json_t *now, const json_t *before, const char *direction, const char *counter,
 		   double seconds)
 {
@@ -186,7 +186,7 @@ static void print_rates(struct out *out, const json_t *list, const json_t *befor
 		view_port(port, text);
 		was = json_object_get(before, text);
 		if (!was)
-			was = port; /* new: what it had before it was seen is no rate */
+			was = port; /* new: what it counted before it was seen is not a rate */
 		for (unsigned int n = 0; n < 3; n++) {
 			tx[n] = rate(port, was, "tx", counters[n], seconds);
 			rx[n] = rate(port, was, "rx", counters[n], seconds);
@@ -239,7 +239,7 @@ static int watch(struct ctl *ctl, const struct invocation *inv, struct err *err)
 			fputs("\n", ctl->out.file);
 			fflush(ctl->out.file);
 		}
-		/* The first look at counters shows no rate yet and does not count. */
+		/* The first reading shows no rate yet and does not count. */
 		r = (before || ctl->out.json) && left && --left == 0 ? 1 : 0;
 		json_decref(before);
 		before = index_by_port(list);
@@ -247,7 +247,7 @@ static int watch(struct ctl *ctl, const struct invocation *inv, struct err *err)
 		then = now;
 		if (r == 1 || ferror(ctl->out.file))
 			break;
-		next = MAX(next + interval, now); /* not all at once after a pause */
+		next = MAX(next + interval, now); /* no burst after a pause */
 		sleep_until(next);
 	}
 	json_decref(before);

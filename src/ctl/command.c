@@ -171,7 +171,7 @@ static int take_word(struct invocation *inv, const char *word, const struct arg 
 	return r;
 }
 
-/* All that must be there is there? */
+/* Whether all required arguments were given. */
 static int check_complete(const struct invocation *inv, struct err *err)
 {
 	const struct command *cmd = invocation_command(inv);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* vpfctl's command tree: one table says what a command is called, what it takes and what it does, and from it
- * come parsing, help, suggestions and shell completion.
+/* vpfctl's command tree: one table says what a command is called, what it takes and what it does; parsing,
+ * help, suggestions and shell completion are derived from it.
  *
  * Arguments are checked for syntax only: whether a number is a number, not whether it is in range. What they
- * mean is vpfd's business, so that there is one place that refuses and one wording of each error; its answer
- * names the parameter, and invocation_arg_for_field() turns that back into what the user typed.
+ * mean is up to vpfd, so that one place refuses and each error has one wording; its answer names the
+ * parameter, and invocation_arg_for_field() turns that back into what the user typed.
  *
  * Thread-safety: single-threaded. The tables are constant. */
 
@@ -24,9 +24,9 @@ enum complete {
 	COMPLETE_WORDS, /* arg.words */
 	COMPLETE_LIST,  /* several of arg.words, separated by commas */
 	COMPLETE_FILE,
-	COMPLETE_FABRIC, /* asked of vpfd, as are the next two */
+	COMPLETE_FABRIC, /* vpfd is asked, as for the next two */
 	COMPLETE_PF,
-	COMPLETE_FUNCTION, /* of the virtual PF named before it */
+	COMPLETE_FUNCTION, /* of the virtual PF named before */
 	COMPLETE_UPLINK,
 	COMPLETE_NETDEV,
 	COMPLETE_FABRIC_TYPE,
@@ -44,12 +44,12 @@ enum {
 /* An option ("--vlan") or, if the name does not start with a dash, a positional argument ("PF"). */
 struct arg {
 	const char *name;
-	char letter;        /* short form of an option, 0: none */
+	char letter;        /* short form of an option; 0: none */
 	unsigned int flags; /* ARG_… */
 	const char *value;  /* what the value of an option is called in help; NULL: the option is a flag */
 	const char *param;  /* API parameter that it sets; NULL: meant for vpfctl itself */
-	/* Turns the text into the value; NULL: a flag is true, all else a string. Fails with -EINVAL and a
-	 * sentence. */
+	/* Turns the text into the value; NULL: a flag is true, anything else a string. Fails with -EINVAL and
+	 * a sentence. */
 	int (*parse)(const char *text, json_t **ret, struct err *err);
 	enum complete complete;
 	const char *const *words; /* COMPLETE_WORDS: the values, up to a NULL */
@@ -73,7 +73,7 @@ struct command {
 	const char *method;                   /* of the API, for run_method() */
 	/* Negative errno with `err` filled on failure. */
 	int (*run)(struct ctl *ctl, const struct invocation *inv, struct err *err);
-	void (*print)(struct out *out, const json_t *result); /* a result as text; NULL: nothing to say */
+	void (*print)(struct out *out, const json_t *result); /* a result as text; NULL: prints nothing */
 };
 
 #define COMMAND_DEPTH 3
@@ -85,15 +85,15 @@ struct invocation {
 	unsigned int depth;                        /* ≥ 1 */
 	json_t *params;                            /* for the API */
 	json_t *local;                             /* for vpfctl itself: name of the argument → value */
-	const struct arg *given[COMMAND_GIVEN];    /* what was on the command line, in order */
+	const struct arg *given[COMMAND_GIVEN];    /* what the command line had, in order */
 	unsigned int given_n;
 };
 
-extern const struct arg global_args[]; /* options that every command takes */
+extern const struct arg global_args[]; /* options of every command */
 extern const struct command command_root;
 
-/* Fills *ret for these words (without the program's name); invocation_free() it also after a failure, when it
- * holds what was understood until then. -EINVAL with a sentence in `err`, -ENOMEM. With --help nothing more
+/* Fills *ret from these words (without the program's name). Call invocation_free() also after a failure: *ret
+ * then holds what was parsed up to there. -EINVAL with a sentence in `err`, -ENOMEM. With --help nothing else
  * is required. */
 int command_parse(const struct command *root, int argc, char *const argv[], struct invocation *ret,
 		  struct err *err);
@@ -108,13 +108,13 @@ static inline const struct command *invocation_command(const struct invocation *
 json_t *invocation_local(const struct invocation *inv, const char *arg);
 bool invocation_flag(const struct invocation *inv, const char *arg);
 
-/* The argument that sets API parameter `field` ("vlan.vid" → --vlan), one that was given if there are
- * several; NULL: none. */
+/* The argument that sets the API parameter `field` ("vlan.vid" → --vlan); if there are several, one that was
+ * given; NULL: none. */
 const struct arg *invocation_arg_for_field(const struct invocation *inv, const char *field);
 
 const struct command *command_find(const struct command *parent, const char *name);
-/* Finds an option of `cmd` (NULL: none yet) or a global one. `len`: length of the name, which may go on with
- * "=…". */
+/* Finds an option of `cmd` (NULL: none yet) or a global one. `len`: length of the name; "=…" may follow
+ * it. */
 const struct arg *command_find_option(const struct command *cmd, const char *name, size_t len);
 
 static inline const struct arg *command_args(const struct command *cmd)

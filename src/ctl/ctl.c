@@ -52,7 +52,7 @@ int run_method(struct ctl *ctl, const struct invocation *inv, struct err *err)
 	return 0;
 }
 
-/* The no-color.org convention; a terminal that cannot is the same as none. */
+/* The no-color.org convention; a terminal without colours counts as no terminal. */
 static bool use_color(const struct invocation *inv)
 {
 	const char *when = json_string_value(invocation_local(inv, "--color"));
@@ -72,7 +72,7 @@ static int usage_error(const struct invocation *inv, const struct err *err)
 	return STATUS_USAGE;
 }
 
-/* vpfd's message begins with the field, for clients that show nothing else; here the option stands for it. */
+/* vpfd's message begins with the field, for clients that show nothing else; here the option replaces it. */
 static const char *without_field(const struct err *err)
 {
 	size_t n = strlen(err->field);
@@ -88,7 +88,7 @@ static int failure(const struct invocation *inv, const struct err *err)
 	struct out out = {.file = stderr};
 	const char *part = strchr(err->field, '.');
 
-	/* "--policy max_driver_macs: …": which part of a value that is made of several. */
+	/* "--policy max_driver_macs: …": which part of a value that has several. */
 	if (arg)
 		out_text(&out, STYLE_PLAIN, "vpfctl: %s%s%s: %s\n", arg->name, part ? " " : "",
 			 part ? part + 1 : "", without_field(err));

@@ -9,10 +9,10 @@
 struct ctl {
 	const char *socket;
 	struct out out;
-	struct client *client; /* opened by the first call */
+	struct client *client; /* opened at the first call */
 };
 
-/* Calls vpfd, connecting first if need be; see client_call(). */
+/* Calls vpfd, after connecting if necessary; see client_call(). */
 int ctl_call(struct ctl *ctl, const char *method, json_t *params, json_t **ret, struct err *err);
 
 /* --socket, $VPF_SOCKET or the default. Borrowed. */

@@ -42,7 +42,7 @@ static void wrapped(struct out *out, const char *text, unsigned int at, unsigned
 	fputc('\n', out->file);
 }
 
-/* "  NAME            text": names of up to 22 characters leave the text on their line. */
+/* "  NAME            text": after a name of up to 22 characters the text starts on the same line. */
 static void entry(struct out *out, const char *name, const char *text)
 {
 	const unsigned int indent = 26;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Help from the command tree, for people: 80 columns. */
+/* Help generated from the command tree, in 80 columns. */
 
 #include "ctl/command.h"
 #include "ctl/out.h"
 
-/* Prints what the last command of the path is and takes, and examples. `path` as in struct invocation. */
+/* Prints what the last command of the path does and takes, and examples. `path` as in struct invocation. */
 void help_print(struct out *out, const struct command *const path[], unsigned int depth);
 
 /* "vpfctl help [COMMAND…]" */

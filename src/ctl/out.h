@@ -3,9 +3,9 @@
 
 /* What vpfctl prints: text with styles, lists of named values, aligned tables; or JSON.
  *
- * Text from vpfd may go back to a guest or another user: control characters are replaced, so that nobody's
- * name or message drives the terminal. Write errors are kept by stdio and found by out_finish().
- * Thread-safety: single-threaded. */
+ * Text from vpfd may go back to a guest or another user: control characters are replaced, so that no name or
+ * message can control the terminal. Write errors are kept by stdio and found by out_finish(). Thread-safety:
+ * single-threaded. */
 
 #include <jansson.h>
 #include <stdio.h>
@@ -14,9 +14,9 @@
 
 struct out {
 	FILE *file;
-	bool json;     /* results as they came from vpfd, not text */
-	bool color;    /* escape sequences are welcome */
-	bool terminal; /* a person watches: the screen may be redrawn */
+	bool json;     /* print results as received from vpfd, not as text */
+	bool color;    /* escape sequences are allowed */
+	bool terminal; /* output is a terminal: the screen may be redrawn */
 };
 
 enum style { STYLE_PLAIN, STYLE_HEAD, STYLE_GOOD, STYLE_BAD, STYLE_WARN, STYLE_DIM };

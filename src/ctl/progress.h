@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Tells a person that an answer takes long (a guest may need seconds to let go of a device): on standard
- * error, a line that counts on a terminal, one plain line elsewhere. */
+/* Tells the user that an answer takes long (a guest may need seconds to release a device): on standard error,
+ * a running count on a terminal, one plain line elsewhere. */
 
 /* struct client_config's waiting(). */
 void progress_waiting(void *ctx, unsigned int seconds);

@@ -6,8 +6,8 @@
 
 #define WORD_MAX 32
 
-/* Edit distance in which swapping two neighbours counts as one edit: the commonest slip of the hand. Three
- * rows of the usual table are enough. Words longer than WORD_MAX are not near anything. */
+/* Edit distance in which swapping two neighbours counts as one edit: the most common typing error. Three rows
+ * of the usual table are enough. Words longer than WORD_MAX are not near anything. */
 static unsigned int distance(const char *a, const char *b)
 {
 	unsigned int rows[3][WORD_MAX + 1];
@@ -48,7 +48,7 @@ void suggest_consider(struct suggestion *s, const char *typed, const char *candi
 	if (!len)
 		return;
 	if (strlen(candidate) > len && strncmp(typed, candidate, len) == 0)
-		d = 0; /* an abbreviation is no mistake */
+		d = 0; /* an abbreviation is not a mistake */
 	else
 		d = distance(typed, candidate);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* "Did you mean": the known word that a mistyped one was probably meant to be. */
+/* "Did you mean": the known word that a mistyped one probably stands for. */
 
 #include "util/util.h"
 

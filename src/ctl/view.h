@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Reading the API's objects for people. All are lenient: a member that is missing or of another type reads as
- * empty, so that vpfctl shows what it can of an older or newer vpfd. */
+/* Reading the API's objects for display. All functions are lenient: a member that is missing or of another
+ * type reads as empty, so that vpfctl shows what it can of an older or newer vpfd. */
 
 #include <jansson.h>
 
@@ -19,7 +19,7 @@ const char *view_function(const json_t *object, char text[VIEW_TEXT_MAX]); /* "p
 const char *view_vlan(const json_t *vlan, char text[VIEW_TEXT_MAX]); /* "100 pcp 3", "trunk 0,10-20", "-" */
 const char *view_uplink(const json_t *uplink, char text[VIEW_TEXT_MAX]); /* "tap vpftap0", "none" */
 const char *view_duration(json_int_t seconds, char text[VIEW_TEXT_MAX]); /* "3 h 12 min" */
-/* A rate with a unit prefix, three digits: "12.3 M". */
+/* A rate with three digits and a unit prefix: "12.3 M". */
 const char *view_rate(double value, char text[VIEW_TEXT_MAX]);
 /* A value of any type on one line: on/off, number, text; objects and arrays as JSON. */
 char *view_any(const json_t *value); /* allocated; NULL: out of memory */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* vpfd: puts the parts together, runs the main loop, takes them apart.
+/* vpfd: sets up its parts, runs the main loop, tears the parts down.
  *
- * Order of life. State directory (lock) → data plane (workers) → state loaded (sockets for QEMU) → control
- * channels → QMP → API socket → READY=1. The end goes back the same way, except that the model outlives the
- * data plane, which reports to it while its functions go. */
+ * Order of start. State directory (lock) → data plane (workers) → state loaded (sockets for QEMU) → control
+ * channels → QMP → API socket → READY=1. The shutdown goes in the reverse order, except that the model
+ * outlives the data plane, which reports to it while its functions are freed. */
 
 #include <signal.h>
 #include <stdio.h>
@@ -67,7 +67,7 @@ static void raise_fd_limit(void)
 
 static int make_run_dir(const char *dir, struct err *err)
 {
-	/* QEMU's user must get at the sockets in it, which have modes of their own. */
+	/* QEMU's user must reach the sockets in it, which have modes of their own. */
 	if (!mkdir(dir, 0755)) {
 		if (chmod(dir, 0755) < 0)
 			return err_set(err, errno, NULL, "cannot set the mode of %s: %s", dir,
@@ -94,7 +94,7 @@ static int daemon_event_loop(struct daemon *d, struct err *err)
 	sigset_t mask;
 	int r;
 
-	/* Before there are threads, so that all of them leave the signals to the loop. */
+	/* Before any thread exists, so that all threads leave the signals to the loop. */
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGTERM);
 	sigaddset(&mask, SIGINT);
@@ -199,7 +199,7 @@ static void daemon_free(struct daemon *d)
 	pf_qemu_free(d->qemu); /* ends deferred API calls, and so does the next */
 	moves_free(d->moves);
 	control_free(d->control);
-	dataplane_free(d->dp); /* reports to the model, and subscribers hear of it */
+	dataplane_free(d->dp); /* reports to the model, and so to subscribers */
 	model_free(d->model);
 	api_server_free(d->server);
 	sd_event_unref(d->event);

@@ -144,7 +144,7 @@ static int parse_level(const char *text, enum log_level *ret, struct err *err)
 		       text);
 }
 
-/* systemd gives a list where a unit has several directories; the first one is ours. */
+/* For a unit with several directories systemd gives a list; the first one is ours. */
 static const char *first_directory(char *list, const char *fallback)
 {
 	if (!list || !*list)

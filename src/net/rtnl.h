@@ -4,8 +4,7 @@
 /* A socket of one netlink family for requests that are few and local: each is sent, and its answer awaited
  * for at most a second. The kernel's own words about a refusal (extended acknowledgement) come back with it.
  *
- * Thread-safety: one socket, one thread. The socket belongs to the network namespace that its maker was in.
- */
+ * Thread-safety: one socket, one thread. The socket belongs to the network namespace that its maker was in. */
 
 #include <libmnl/libmnl.h>
 
@@ -22,8 +21,7 @@ int rtnl_new(int family, struct rtnl **ret);
 void rtnl_free(struct rtnl *nl); /* takes NULL */
 
 /* Begins a request in the socket's own buffer, where it stays until it was talked about. The header that
- * follows (struct ifinfomsg, …) is `extra` bytes, zeroed: *ret_extra. flags: NLM_F_… besides REQUEST and ACK.
- */
+ * follows (struct ifinfomsg, …) is `extra` bytes, zeroed: *ret_extra. flags: NLM_F_… besides REQUEST and ACK. */
 struct nlmsghdr *rtnl_request(struct rtnl *nl, uint16_t type, uint16_t flags, size_t extra, void **ret_extra);
 /* Sends the request, and waits for its acknowledgement, or with NLM_F_DUMP for the last part of the answer.
  * `each` (NULL: not wanted) gets every message of an answer. The kernel's error; -ETIMEDOUT. */

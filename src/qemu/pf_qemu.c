@@ -17,8 +17,7 @@ struct entry {
 	char pf[VPF_NAME_MAX];
 	char path[sizeof(((struct pf_settings *)NULL)->qmp)];
 	struct qemu_link *link;
-	/* A detach that QEMU has carried out, until its connections are closed: the PF can be deleted then.
-	 */
+	/* A detach that QEMU has carried out, until its connections are closed: the PF can be deleted then. */
 	struct {
 		qemu_link_done_fn done; /* NULL: none is waiting */
 		void *arg;

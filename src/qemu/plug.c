@@ -18,8 +18,7 @@
  * attach uses them.
  *
  * A second device_del is refused for some seconds; after that it is needed if the guest missed the first one
- * because it was still booting, but a Linux guest that is in its 5 s of waiting takes it as a cancellation.
- */
+ * because it was still booting, but a Linux guest that is in its 5 s of waiting takes it as a cancellation. */
 
 #include "qemu/plug.h"
 

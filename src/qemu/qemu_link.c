@@ -274,8 +274,7 @@ static int send_query(struct function *f)
 	return 0;
 }
 
-/* Sends what is to be sent, round robin, as far as the window, the connection's queue and the tokens allow.
- */
+/* Sends what is to be sent, round robin, as far as the window, the connection's queue and the tokens allow. */
 static void pump(struct qemu_link *l)
 {
 	bool starved = false;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Who uses which connection. Users come and go from within callbacks, so a closed user is only marked; it,
- * and a connection without users, are freed by an event source of their own (sweep), when no callback runs.
- */
+ * and a connection without users, are freed by an event source of their own (sweep), when no callback runs. */
 
 #include "qemu/qmp.h"
 

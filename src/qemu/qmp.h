@@ -75,6 +75,5 @@ void qmp_close(struct qmp *q);
 bool qmp_ready(const struct qmp *q);
 
 /* Queues a command. Takes the reference to `args` (NULL: none) in any case. `fn` (NULL: not wanted) is called
- * exactly once if this returns 0. -ENOTCONN when not ready, -EBUSY when QMP_COMMANDS_MAX are queued, -ENOMEM.
- */
+ * exactly once if this returns 0. -ENOTCONN when not ready, -EBUSY when QMP_COMMANDS_MAX are queued, -ENOMEM. */
 int qmp_command(struct qmp *q, const char *command, json_t *args, qmp_reply_fn fn, void *arg);

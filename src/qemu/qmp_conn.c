@@ -279,8 +279,7 @@ static bool handle_line(struct qmp_conn *c, const char *line, size_t len)
 	if (len == 0)
 		return true;
 	msg = json_loadb(line, len, 0, &error);
-	/* QAPI has unsigned 64-bit values; one in a message we do not care for must not end the connection.
-	 */
+	/* QAPI has unsigned 64-bit values; one in a message we do not care for must not end the connection. */
 	if (!msg && json_error_code(&error) == json_error_numeric_overflow)
 		msg = json_loadb(line, len, JSON_DECODE_INT_AS_REAL, &error);
 	if (!json_is_object(msg)) {

@@ -30,8 +30,7 @@ int control_box_new(struct worker_pool *pool, struct control_box **ret); /* clos
 void control_box_free(struct control_box *box); /* no queue of its port is started; takes NULL */
 void control_box_set(struct control_box *box, enum control_state state);
 enum control_state control_box_state(const struct control_box *box);
-/* Takes the frame that has waited longest: its length; 0: none, or paused. `to`: CONTROL_BOX_LEN bytes.
- */
+/* Takes the frame that has waited longest: its length; 0: none, or paused. `to`: CONTROL_BOX_LEN bytes. */
 size_t control_box_take(struct control_box *box, uint8_t *to);
 
 /* Puts a control frame in: -1, or the enum drop_reason why not. `box` may be NULL: closed. */

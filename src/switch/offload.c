@@ -102,8 +102,7 @@ bool offload_check_slow(struct pkt *p, uint64_t features)
 			return false;
 	}
 	if (v->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
-		/* What has no meaning is not carried on: the kernel refuses a frame for a senseless hdr_len.
-		 */
+		/* What has no meaning is not carried on: the kernel refuses a frame for a senseless hdr_len. */
 		*v = (struct virtio_net_hdr){
 			.flags = v->flags,
 			.csum_start = v->flags ? v->csum_start : 0,

@@ -46,7 +46,6 @@ struct offload_scratch {
 unsigned int offload_finish(const struct pkt *p, uint64_t features, struct offload_scratch *scratch,
 			    void (*emit)(void *arg, struct pkt *p), void *arg);
 
-/* The Internet checksum's sum (RFC 1071) of n bytes, not yet folded or inverted; `sum` is what came before.
- */
+/* The Internet checksum's sum (RFC 1071) of n bytes, not yet folded or inverted; `sum` is what came before. */
 uint64_t csum_add(uint64_t sum, const uint8_t *p, size_t n);
 uint16_t csum_fold(uint64_t sum);

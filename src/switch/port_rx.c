@@ -46,8 +46,7 @@ static inline bool rx_more(struct rx_cursor *c, unsigned int want)
 		return false;
 	got = vring_take(&c->q->vr, true, &w->rx_chains[c->n], MIN(want, room), &w->rx_segs[c->nseg],
 			 WORKER_SEGS - c->nseg, &nseg);
-	/* The buffers' lines are in the guest's cache: fetch them all while the first ones are being filled.
-	 */
+	/* The buffers' lines are in the guest's cache: fetch them all while the first ones are being filled. */
 	for (unsigned int i = 0; i < got; i++) {
 		const uint8_t *base = w->rx_chains[c->n + i].seg[0].base;
 

@@ -183,8 +183,7 @@ static void start_queue(struct worker *w, void *arg)
 {
 	struct uplink *up = arg;
 
-	/* A descriptor that epoll does not take is one that never gets readable; there is nothing else to do.
-	 */
+	/* A descriptor that epoll does not take is one that never gets readable; there is nothing else to do. */
 	(void)worker_watch(w, up->queue[w->id].fd, &up->queue[w->id].source);
 }
 

@@ -176,8 +176,7 @@ void worker_resume(struct worker *w, struct sw_queue *q)
 	(void)worker_activate(w, q); /* there is room */
 }
 
-/* From the active ones to those that wait. Without memory for the list it stays active, and asks each time.
- */
+/* From the active ones to those that wait. Without memory for the list it stays active, and asks each time. */
 static void throttle(struct worker *w, struct sw_queue *q)
 {
 	uint64_t at = q->resume_at + MIN((uint64_t)w->n_throttled * RESUME_EACH_NS, RESUME_MAX_NS);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Bytes that are added at the end and taken from the start. All zeros is an empty one. Thread-safety: none.
- */
+/* Bytes that are added at the end and taken from the start. All zeros is an empty one. Thread-safety: none. */
 
 #include <stddef.h>
 #include <stdlib.h>

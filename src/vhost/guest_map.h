@@ -43,8 +43,7 @@ struct guest_map {
 
 /* Maps [offset, offset+size) of `fd` (borrowed) for reading and writing, or finds it mapped already. -EINVAL:
  * size 0, wrap, not a regular file, file too short, or a file system whose pages another process provides
- * (FUSE, network): a fault there could hang a worker forever. -ENOSPC: too many mappings. Else as mmap, dup.
- */
+ * (FUSE, network): a fault there could hang a worker forever. -ENOSPC: too many mappings. Else as mmap, dup. */
 int guest_map_get(uint64_t domain, int fd, uint64_t offset, uint64_t size, struct guest_map **ret);
 struct guest_map *guest_map_ref(struct guest_map *map);
 void guest_map_unref(struct guest_map *map); /* takes NULL */

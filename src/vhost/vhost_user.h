@@ -89,8 +89,7 @@ struct vhost_user_ops { /* all but queue_start and queue_stop may be NULL */
 	bool (*quiesce)(void *ctx, int index);
 	/* Only for a started queue. */
 	void (*queue_enable)(void *ctx, unsigned int index, bool enable);
-	/* Only for a started queue: another call descriptor (-1: none). The old one is closed after return.
-	 */
+	/* Only for a started queue: another call descriptor (-1: none). The old one is closed after return. */
 	void (*queue_call)(void *ctx, unsigned int index, int callfd);
 	void (*set_mtu)(void *ctx, uint16_t mtu);           /* NET_SET_MTU, 68…65535 */
 	void (*send_rarp)(void *ctx, const uint8_t mac[6]); /* announce the guest after migration */

@@ -27,8 +27,7 @@
 struct vu_front;
 
 struct vu_front_events {
-	/* An answer, or an acknowledgement (size 0: the payload is of no interest). `payload` until return.
-	 */
+	/* An answer, or an acknowledgement (size 0: the payload is of no interest). `payload` until return. */
 	void (*answered)(void *ctx, uint32_t request, const union vu_payload *payload, uint32_t size);
 	/* The connection is over, nothing follows. r: -ECONNRESET: the back-end closed it; -ETIMEDOUT,
 	 * -EPROTO, -EREMOTEIO: it refused; or a system call's. `why`: a sentence without a period, about the
