@@ -26,7 +26,7 @@ int brport_set(struct rtnl *nl, int ifindex, const struct brport_flags *flags)
 	mnl_attr_put_u8(nlh, IFLA_BRPORT_UNICAST_FLOOD, flags->unicast_flood);
 	mnl_attr_put_u8(nlh, IFLA_BRPORT_GUARD, 1); /* no guest takes part in the spanning tree */
 	mnl_attr_put_u8(nlh, IFLA_BRPORT_LOCKED, flags->locked);
-	if (!flags->learning) /* nor anything from before */
+	if (!flags->learning) /* nothing from before either */
 		mnl_attr_put(nlh, IFLA_BRPORT_FLUSH, 0, NULL);
 	mnl_attr_nest_end(nlh, port);
 	return rtnl_talk(nl, nlh, NULL, NULL);
@@ -118,7 +118,7 @@ static int fdb_change(struct rtnl *nl, uint16_t type, uint16_t flags, int ifinde
 	ndm = extra;
 	ndm->ndm_family = PF_BRIDGE;
 	ndm->ndm_ifindex = ifindex;
-	ndm->ndm_state = NUD_NOARP; /* static; NUD_PERMANENT would be the bridge's own */
+	ndm->ndm_state = NUD_NOARP; /* static; NUD_PERMANENT would make it the bridge's own */
 	ndm->ndm_flags = NTF_MASTER;
 	mnl_attr_put(nlh, NDA_LLADDR, 6, mac);
 	if (vlan)
@@ -222,9 +222,8 @@ int brport_fdb_add(struct rtnl *nl, int bridge, int ifindex, const uint8_t mac[6
 
 	if (r != -EEXIST)
 		return r;
-	/* One that was learned at another port, from a frame with somebody else's address, gives way. One
-	 * that somebody put there, or the bridge's own address, does not: a guest could take the host's
-	 * traffic with it. */
+	/* An entry that another port learned, from a frame with a foreign address, gives way. A static one,
+	 * or the bridge's own address, does not: with it a guest could take the host's traffic. */
 	r = fdb_find(nl, bridge, mac, vlan, &have);
 	if (r == -ENOENT)
 		return fdb_change(nl, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_EXCL, ifindex, mac, vlan);

@@ -30,7 +30,7 @@ static void parse_bridge(const struct nlattr *data, struct link_info *i)
 			if (mnl_attr_validate(attr, MNL_TYPE_U8) >= 0)
 				i->vlan_filtering = mnl_attr_get_u8(attr);
 			break;
-		case IFLA_BR_VLAN_PROTOCOL: /* only if the kernel was built with VLAN filtering */
+		case IFLA_BR_VLAN_PROTOCOL: /* only if the kernel is built with VLAN filtering */
 			if (mnl_attr_validate(attr, MNL_TYPE_U16) >= 0) {
 				i->vlan_protocol = ntohs(mnl_attr_get_u16(attr));
 				i->can_vlan = true;
@@ -103,7 +103,7 @@ static bool parse_link(const struct nlmsghdr *nlh, struct link_info *i)
 		case IFLA_STATS64: {
 			struct rtnl_link_stats64 s = {0};
 
-			/* Longer with each kernel. */
+			/* Each kernel makes it longer. */
 			memcpy(&s, mnl_attr_get_payload(attr),
 			       MIN((size_t)mnl_attr_get_payload_len(attr), sizeof(s)));
 			i->rx_packets = s.rx_packets;

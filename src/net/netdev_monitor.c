@@ -28,7 +28,7 @@ static int handle(const struct nlmsghdr *nlh, void *data)
 	    mnl_nlmsg_get_payload_len(nlh) < sizeof(*ifi))
 		return MNL_CB_OK;
 	ifi = mnl_nlmsg_get_payload(nlh);
-	/* Bridges report their ports with a family of their own, a deleted port's with DELLINK. */
+	/* Bridges report their ports with a family of their own, and a removed port with DELLINK. */
 	if (ifi->ifi_family != AF_UNSPEC)
 		return MNL_CB_OK;
 	mnl_attr_for_each(attr, nlh, sizeof(*ifi))
@@ -44,7 +44,7 @@ static int handle(const struct nlmsghdr *nlh, void *data)
 	return MNL_CB_OK;
 }
 
-/* Reads what has come; with `until_seq`, until the answer to that request is complete. */
+/* Reads what has arrived; with `until_seq`, until the answer to that request is complete. */
 static int receive(struct netdev_monitor *m, unsigned int until_seq)
 {
 	char buf[32768];
@@ -52,12 +52,12 @@ static int receive(struct netdev_monitor *m, unsigned int until_seq)
 	for (;;) {
 		ssize_t n = mnl_socket_recvfrom(m->nl, buf, sizeof(buf));
 
-		if (n < 0 && errno == ENOBUFS) /* events were lost: ask for all */
+		if (n < 0 && errno == ENOBUFS) /* events were lost: ask for everything */
 			return -ENOBUFS;
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-		/* Events (sequence 0) and answers share the socket, so neither sequence nor port is matched
-		 * here. */
+		/* Events (sequence 0) and answers share the socket, so neither sequence nor port ID is
+		 * matched here. */
 		if (mnl_cb_run(buf, (size_t)n, 0, 0, handle, m) == MNL_CB_STOP && until_seq)
 			return 0;
 	}
@@ -77,7 +77,7 @@ int netdev_monitor_refresh(struct netdev_monitor *m)
 	ifi->ifi_family = AF_UNSPEC;
 	if (mnl_socket_sendto(m->nl, nlh, nlh->nlmsg_len) < 0)
 		return -errno;
-	/* The kernel produces the dump as it is read: the socket does not run dry before the end. */
+	/* The kernel produces the dump as it is read: the socket does not run empty before the end. */
 	return receive(m, nlh->nlmsg_seq);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Tells when a netdev of this network namespace appears, changes its carrier or goes (rtnetlink,
+/* Reports netdevs of this network namespace that appear, change their carrier or disappear (rtnetlink,
  * RTMGRP_LINK). Thread-safety: main thread. */
 
 #include <systemd/sd-event.h>

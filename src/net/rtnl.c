@@ -40,7 +40,7 @@ int rtnl_new(int family, struct rtnl **ret)
 		rtnl_free(nl);
 		return r;
 	}
-	/* Older kernels than any that vpf is for say nothing more than a number. */
+	/* Kernels older than vpf supports report no more than a number. */
 	(void)mnl_socket_setsockopt(nl->sock, NETLINK_EXT_ACK, &one, sizeof(one));
 	(void)mnl_socket_setsockopt(nl->sock, NETLINK_CAP_ACK, &one, sizeof(one));
 	*ret = nl;
@@ -80,7 +80,7 @@ static int on_message(const struct nlmsghdr *nlh, void *data)
 	return MNL_CB_OK;
 }
 
-/* An acknowledgement: struct nlmsgerr, and attributes behind it (NETLINK_CAP_ACK: of the request only its
+/* An acknowledgement: struct nlmsgerr, followed by attributes (NETLINK_CAP_ACK: of the request only its
  * header). */
 static int on_error(const struct nlmsghdr *nlh, void *data)
 {
@@ -111,7 +111,7 @@ static int on_error(const struct nlmsghdr *nlh, void *data)
 	return MNL_CB_STOP;
 }
 
-/* The end of a dump. libmnl's own has no say where there is a table that has room for its type. */
+/* The end of a dump. libmnl's own handler is not called when the table covers this type. */
 static int on_end(const struct nlmsghdr *nlh, void *data)
 {
 	(void)nlh;
@@ -138,7 +138,7 @@ int rtnl_talk(struct rtnl *nl, struct nlmsghdr *nlh, void (*each)(void *arg, con
 			continue;
 		if (n < 0)
 			return errno == EAGAIN ? -ETIMEDOUT : -errno;
-		/* The late answer to a request that was given up. */
+		/* A late answer to a request that was given up. */
 		if ((size_t)n >= sizeof(*nlh) &&
 		    ((const struct nlmsghdr *)(void *)nl->answer)->nlmsg_seq != seq)
 			continue;

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-/* Makes the netdev with its first queue, or gives it one more. */
+/* Creates the netdev with its first queue, or adds a queue. */
 static int attach_queue(int fd, const char *name, bool first)
 {
 	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE};
@@ -45,7 +45,7 @@ int tap_new(const char *name, unsigned int n, struct tap **ret, struct err *err)
 		}
 	}
 	t->ifindex = (int)if_nametoindex(t->name);
-	if (!t->ifindex) { /* somebody was very quick to rename or delete it */
+	if (!t->ifindex) { /* it was renamed or deleted in the meantime */
 		tap_free(t);
 		return err_set(err, ENODEV, NULL, "the tap %s is gone", name);
 	}
@@ -59,7 +59,7 @@ int tap_remake(struct tap *t, const char *name)
 	for (unsigned int i = 0; i < t->n; i++) {
 		int r = attach_queue(t->fd[i], t->name, i == 0);
 
-		/* What the kernel says of a queue that its netdev still has, in use or not. */
+		/* The kernel's errors for a queue that is still attached to its netdev, in use or not. */
 		if (r == -EEXIST || (r == -EINVAL && i == 0))
 			return -EEXIST;
 		if (r < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A tap with several queues: how a function's frames get into the kernel and out. It exists as long as one of
- * its descriptors is open, so nothing of it outlives vpfd. Thread-safety: main thread. */
+/* A tap with several queues: the way for a function's frames into the kernel and out of it. It exists as long
+ * as one of its descriptors is open, so nothing of it outlives vpfd. Thread-safety: main thread. */
 
 #include <net/if.h>
 
@@ -18,10 +18,10 @@ struct tap {
 	int fd[VHOST_USER_MAX_QUEUE_PAIRS];
 };
 
-/* Makes one of n queues, all of them detached, its netdev down; a virtio-net header of 12 bytes,
- * little-endian. -EBUSY: there is a netdev of that name. */
+/* Creates one with n queues, all of them detached, and its netdev down; the virtio-net header has 12 bytes
+ * and is little-endian. -EBUSY: a netdev of that name exists. */
 int tap_new(const char *name, unsigned int n, struct tap **ret, struct err *err);
 void tap_free(struct tap *t); /* takes NULL */
-/* Its netdev was deleted: makes another, of this name, behind the same descriptors. -EEXIST: it was not
- * deleted, but is in another namespace. */
+/* Its netdev was deleted: creates another one, of this name, for the same descriptors. -EEXIST: it was not
+ * deleted, but moved to another namespace. */
 int tap_remake(struct tap *t, const char *name);

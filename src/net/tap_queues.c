@@ -20,7 +20,7 @@ bool tap_has_uso(void)
 	unsigned int major = 0, minor = 0;
 	struct utsname u;
 
-	/* The tap itself can only be asked by changing it, and it may be in use. */
+	/* The only way to ask the tap itself is to change it, and it may be in use. */
 	if (uname(&u) < 0 || sscanf(u.release, "%u.%u", &major, &minor) != 2)
 		return false;
 	return major > 6 || (major == 6 && minor >= 2);
@@ -43,7 +43,7 @@ int tap_set_offload(int fd, uint64_t features)
 			offload |= TUN_F_TSO6;
 		if (offload & (TUN_F_TSO4 | TUN_F_TSO6) && virtio_has(features, VIRTIO_NET_F_GUEST_ECN))
 			offload |= TUN_F_TSO_ECN;
-		/* The kernel knows them together only. */
+		/* The kernel accepts only both or neither. */
 		if (virtio_has(features, VIRTIO_NET_F_GUEST_USO4) &&
 		    virtio_has(features, VIRTIO_NET_F_GUEST_USO6) && tap_has_uso())
 			offload |= TUN_F_USO4 | TUN_F_USO6;
@@ -67,8 +67,8 @@ int tap_set_queues(const int *fd, unsigned int n, uint32_t pairs)
 {
 	int r = 0;
 
-	/* A tap without any queue drops what comes, and its carrier cannot be set; so one stays, and first
-	 * come those that are added. */
+	/* A tap without any queue drops what it gets, and its carrier cannot be set; so queues are added
+	 * before others are removed, and one stays. */
 	if (!pairs)
 		return 0;
 	for (unsigned int pass = 0; pass < 2; pass++)

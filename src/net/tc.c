@@ -8,7 +8,7 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 
-/* Before the filters of an administrator, which have higher numbers by default. */
+/* Before an administrator's filters, whose preference numbers are higher by default. */
 #define PRIORITY 1
 #define HANDLE   1
 

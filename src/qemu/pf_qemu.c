@@ -8,7 +8,7 @@
 #include <time.h>
 
 #define PATH_SIZE 108
-/* QEMU closes the sockets of a chardev it has removed a moment after it said so. */
+/* QEMU closes the sockets of a removed chardev a moment after reporting the removal. */
 #define CLOSE_USEC (5 * 1000000ull)
 
 struct entry {
@@ -17,7 +17,8 @@ struct entry {
 	char pf[VPF_NAME_MAX];
 	char path[sizeof(((struct pf_settings *)NULL)->qmp)];
 	struct qemu_link *link;
-	/* A detach that QEMU has carried out, until its connections are closed: the PF can be deleted then. */
+	/* A detach that QEMU has carried out, until it has closed its connections: then the PF can be
+	 * deleted. */
 	struct {
 		qemu_link_done_fn done; /* NULL: none is waiting */
 		void *arg;
@@ -98,7 +99,7 @@ static const struct qemu_link_ops link_ops = {
 	.announce_failed = on_announce_failed,
 };
 
-/* Answers the detach that waits, if one does. */
+/* Answers a detach that is waiting, if there is one. */
 static void finish_detach(struct entry *e, int code)
 {
 	qemu_link_done_fn done = e->detach.done;
@@ -154,7 +155,7 @@ static void entry_free(struct entry *e)
 			*p = e->next;
 			break;
 		}
-	qemu_link_free(e->link); /* a detach that QEMU is at ends through on_detached() */
+	qemu_link_free(e->link); /* a detach that QEMU is carrying out ends through on_detached() */
 	finish_detach(e, -ECANCELED);
 	free(e);
 }
@@ -187,7 +188,7 @@ static int entry_new(struct pf_qemu *q, const struct model_pf *pf, struct err *e
 	return 0;
 }
 
-/* Brings the entry of a PF, or its absence, to what the model says. */
+/* Makes the entry of a PF, or its absence, match the model. */
 static void follow_pf(struct pf_qemu *q, const char *name)
 {
 	const struct model_pf *pf = model_pf_find(q->model, name);
@@ -279,7 +280,7 @@ void pf_qemu_free(struct pf_qemu *q)
 {
 	if (!q)
 		return;
-	/* The data plane reports to the model, and that to its listeners, after this is gone. */
+	/* After this is freed, the data plane still reports to the model, and the model to its listeners. */
 	model_unlisten(q->model, on_model_event, q);
 	q->closing = true;
 	for (struct entry *e = q->entries, *next; e; e = next) {

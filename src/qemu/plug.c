@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Theory of operation. An operation is a list of steps. A step issues commands, one at a time, until it has
- * nothing left to do; then the next one runs. A failing attach continues with the steps that undo, and then
- * reports the failure. No step assumes what is in the VM, each list of steps begins with looking: so an
- * operation also copes with what an earlier one, cut short, has left behind.
+ * nothing left to do; then the next one runs. A failing attach continues with the steps that undo it, and
+ * then reports the failure. No step makes assumptions about the VM; each list of steps begins by looking. So
+ * an operation also copes with what an earlier one, cut short, left behind.
  *
  * What QEMU 11.1 does, found by experiment:
  *
  * netdev_add of a vhost-user netdev blocks the whole VM until its socket is connected and answers. So the
- * chardevs are added first, and only when all of them are connected the netdevs follow. netdev_del removes
- * the netdev's chardev as well.
+ * chardevs are added first; the netdevs follow only when all chardevs are connected. netdev_del removes the
+ * netdev's chardev as well.
  *
  * With PCIe-native hot-plug, the guest's release of the PF removes the PF and its VFs in one go, and
  * device_del of a VF whose PF was not plugged yet takes effect at once. With ACPI hot-plug (the default of
@@ -28,7 +28,7 @@
 
 #include "qemu/plug_priv.h"
 
-/* All operations that run: two PFs of one VM must not choose the same port. */
+/* All running operations: two PFs of one VM must not choose the same port. */
 static struct plug *running;
 
 static void proceed(struct plug *p);
@@ -263,8 +263,8 @@ int plug_new(enum plug_kind kind, const struct plug_config *config, struct plug 
 	p->next = running;
 	running = p;
 	start_steps(p, steps[kind]);
-	p->waiting = true; /* the first step is issued from the event loop: done() must not come before this
-			      returns */
+	/* The first step is issued from the event loop: done() must not be called before this returns. */
+	p->waiting = true;
 	(void)sd_event_source_set_enabled(p->timer, SD_EVENT_ONESHOT);
 	*ret = p;
 	return 0;

@@ -27,11 +27,11 @@ struct plug_config {
 };
 
 int plug_new(enum plug_kind kind, const struct plug_config *config, struct plug **ret);
-/* Ends a running operation where it is: done() is not called any more. No command of it may be in flight:
- * qmp_close() comes first, whose -ECANCELED is ignored. NULL is fine. */
+/* Stops a running operation where it is; done() is not called. None of its commands may be in flight: call
+ * qmp_close() first; the -ECANCELED that it brings is ignored. Takes NULL. */
 void plug_free(struct plug *plug);
 
 /* An event of the VM that may be about this PF. */
 void plug_event(struct plug *plug, const char *name, const json_t *data);
-/* The QMP connection is gone. (A command that was in flight has ended the operation already.) */
+/* The QMP connection is gone. (If a command was in flight, its failure has already ended the operation.) */
 void plug_lost(struct plug *plug, const char *why);

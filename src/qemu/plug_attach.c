@@ -37,7 +37,7 @@ static int find_vf_bus(struct plug *p)
 	return STEP_DONE;
 }
 
-/* The bus that VFs of an earlier attach are on: the PF can only join them. It is named as its port. */
+/* The bus with the VFs of an earlier attach: the PF can only join them. It has the name of its port. */
 static int vf_bus_found(struct plug *p, int code, const json_t *ret, const struct err *err)
 {
 	const char *path = json_string_value(ret), *name = path ? strrchr(path, '/') : NULL;
@@ -61,7 +61,7 @@ static int list_ports(struct plug *p)
 	return plug_query(p, "query-pci");
 }
 
-/* Collects bridges that can be named and have nothing behind them. True: the one asked for has something. */
+/* Collects bridges that have a name and nothing on their bus. True: the requested one is occupied. */
 static bool collect_ports(struct plug *p, const json_t *devices, unsigned int depth)
 {
 	const json_t *device;
@@ -169,7 +169,7 @@ static int chardev_added(struct plug *p, int code, const json_t *ret, const stru
 	return 0;
 }
 
-/* Asks, and after a while again: p->asked is set from the question until its answer is too old. */
+/* Asks, and again after a while: p->asked is set from the question until its answer is too old. */
 static int await_connected(struct plug *p)
 {
 	if (p->index > 0)
@@ -216,7 +216,7 @@ static int netdev_added(struct plug *p, int code, const json_t *ret, const struc
 	return 0;
 }
 
-/* VFs first, then the PF, which the guest sees together with them. */
+/* VFs first, then the PF, so that the guest sees all of them at once. */
 static int add_devices(struct plug *p)
 {
 	unsigned int fn;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Plugging out: ask the guest, wait for it, take the back-ends away. */
+/* Unplugging: ask the guest, wait for it, remove the back-ends. */
 
 #include "qemu/plug_priv.h"
 
-#define RELEASE_TRIES 2 /* device_del is sent so often in the time that the guest gets */
+#define RELEASE_TRIES 2 /* device_del is sent this number of times while waiting for the guest */
 
 int plug_release_pf(struct plug *p)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What a VM has of a virtual PF, and taking away what no device of it uses. */
+/* What a VM has of a virtual PF, and removing what none of its devices uses. */
 
 #include <string.h>
 
@@ -98,8 +98,8 @@ int plug_drop_chardevs(struct plug *p)
 	return drop(p, "chardev-remove", QEMU_CHARDEV);
 }
 
-/* There may be none (a chardev alone), and a chardev goes with its netdev: what is then still in the way will
- * say so when its id is used again. */
+/* There may be no netdev (a chardev alone), and a chardev goes with its netdev: what is still in the way
+ * shows when its id is used again. */
 int plug_dropped(struct plug *p, int code, const json_t *ret, const struct err *err)
 {
 	(void)p;

@@ -33,7 +33,7 @@ struct plug {
 	struct qemu_function *function;
 	struct qemu_args_options options;
 	char bus[PORT_ID_MAX];             /* the one asked for, or empty */
-	bool bus_known;                    /* … now the one to use */
+	bool bus_known;                    /* … then the one to use */
 	bool adding;                       /* something is there to be undone */
 	char port[PORTS_MAX][PORT_ID_MAX]; /* free ones, candidates */
 	unsigned int ports;
@@ -63,8 +63,8 @@ void plug_set_bus(struct plug *p, const char *bus);
 /* Another operation that runs in the same VM is about to put its PF on this port. */
 bool plug_bus_promised(const struct plug *p, const char *bus);
 
-/* What a reply() returns when it is not content: what was to be done, said in front of QEMU's reason; that
- * the answer makes no sense. */
+/* What a reply() returns when it fails: an error that says what was to be done, followed by QEMU's reason; or
+ * that the answer makes no sense. */
 int plug_refused(struct plug *p, int code, const struct err *err, const char *what);
 int plug_garbled(struct plug *p, const char *command);
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RECONNECT_MS 250 /* after a restart of vpfd the guest's links are back as fast as this */
+#define RECONNECT_MS 250 /* bounds how fast the guest's links return after a restart of vpfd */
 #define DEFAULT_RING                                                                                         \
 	256 /* as QEMU's; larger costs guest memory: 255 VFs at 1024 are 400 MiB of receive buffers */
 #define MAX_HOTPLUG_PORTS 16
@@ -180,8 +180,9 @@ static uint32_t hash_name(const char *name)
 	return h;
 }
 
-/* A root port with windows for a PF with so many VFs, so that they fit without the guest moving anything,
- * also when the PF comes later. QEMU demands that chassis and slot together are unique in the VM. */
+/* A root port with windows for a PF with this number of VFs, so that they fit without the guest moving
+ * anything, even if the PF is plugged in later. QEMU demands that chassis and slot together are unique in the
+ * VM. */
 static void add_port(struct words *w, const char *pf, const struct qemu_args_options *o, unsigned int index,
 		     unsigned int vfs)
 {
@@ -275,7 +276,7 @@ int qemu_args(const struct pf_settings *pf, const struct qemu_function *function
 	}
 	if (o->memory)
 		add_memory(&w, o->memory);
-	/* A path, not the key itself: command lines are for all to read. */
+	/* A path, not the key itself: every user can read command lines. */
 	if (key_file)
 		add_pair(&w, "-smbios",
 			 object_word(json_pack("{s:s, s:s}", "type", "type=11", "path", key_file), "type"));
@@ -286,7 +287,8 @@ int qemu_args(const struct pf_settings *pf, const struct qemu_function *function
 		bus = port;
 		add_port(&w, pf->name, o, 0, pf->vfs);
 	}
-	/* VFs before their PF: QEMU collects them under the PF's id, and refuses a VF whose PF is there. */
+	/* VFs before their PF: QEMU collects them under the PF's id, and refuses a VF whose PF already
+	 * exists. */
 	for (unsigned int i = 1; !o->without_pf && i <= pf->vfs + 1; i++) {
 		unsigned int fn = i <= pf->vfs ? i : VPF_FUNCTION_PF;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a virtual PF is in QEMU's words: the ids of its parts, the arguments that start a VM with it, and the
- * same parts as arguments of QMP commands. Pure functions; thread-safe.
+/* A virtual PF in QEMU's terms: the ids of its parts, the arguments that start a VM with it, and the same
+ * parts as arguments of QMP commands. Pure functions; thread-safe.
  *
  * Ids. Function F is "pf" or "vfN" (N from 0) of the virtual PF named P:
  *	vpf-P-F		the device, which is also the name of its NIC (NIC_RX_FILTER_CHANGED, query-rx-filter)
@@ -21,23 +21,22 @@
 enum qemu_part { QEMU_DEVICE, QEMU_NETDEV, QEMU_CHARDEV };
 /* `fn` as VPF_FUNCTION_*. Returns id. */
 const char *qemu_id(char id[QEMU_ID_MAX], enum qemu_part part, const char *pf, unsigned int fn);
-/* The function that an id names; -ENOENT when it is not of this PF (or ≥ functions) or not this part. */
+/* The function that an id names; -ENOENT if it is not of this PF (or ≥ functions) or not this part. */
 int qemu_id_parse(const char *id, enum qemu_part part, const char *pf, unsigned int functions);
 
-/* One function, as QEMU needs to know it. */
+/* What QEMU needs to know of a function. */
 struct qemu_function {
 	const char *socket; /* path of its vhost-user socket, as QEMU should use it */
 	uint8_t mac[6];     /* permanent MAC */
 };
 
 struct qemu_args_options { /* all zeros (NULL): the defaults */
-	const char *bus; /* id of an existing pcie-root-port for the PF; NULL: a port is made, "vpf-P-port" */
-	const char *memory; /* also print guest memory that vhost-user can share, of this size ("512M", "4G");
-			       NULL: not */
-	unsigned int hotplug_ports; /* also print so many empty root ports for `pf attach`, 0…16 */
-	unsigned int chassis; /* chassis number of the first port made, 1…255; 0: derived from the PF's name */
+	const char *bus; /* id of an existing pcie-root-port for the PF; NULL: one is created, "vpf-P-port" */
+	const char *memory; /* also print guest memory of this size, shared ("512M", "4G"); NULL: none */
+	unsigned int hotplug_ports; /* also print this number of empty root ports for `pf attach`, 0…16 */
+	unsigned int chassis; /* of the first port that is printed, 1…255; 0: derived from the PF's name */
 	bool packed;          /* offer packed rings */
-	bool without_pf; /* print everything but the PF itself, for a VM that gets it by `pf attach` later */
+	bool without_pf; /* print everything but the PF itself, for a VM that gets it later by `pf attach` */
 	unsigned int rx_queue_size; /* 256, 512 or 1024; 0: 256 */
 	unsigned int tx_queue_size; /* same */
 };

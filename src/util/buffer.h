@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Bytes that are added at the end and taken from the start. All zeros is an empty one. Thread-safety: none. */
+/* A buffer to which bytes are added at the end and from which they are taken at the start. All zeros is an
+ * empty one. Thread-safety: none. */
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@ static inline const char *buffer_data(const struct buffer *b)
 	return b->bytes + b->start;
 }
 
-/* Room for `size` bytes behind the last one, NULL: out of memory; buffer_added() tells how many were put
+/* Room for `size` bytes after the last one; NULL: out of memory. buffer_added() says how many were written
  * there. */
 static inline void *buffer_room(struct buffer *b, size_t size)
 {
@@ -67,7 +68,7 @@ static inline void buffer_free(struct buffer *b)
 	*b = (struct buffer){0};
 }
 
-/* An emptied buffer gives its memory back, so that a big reply once does not cost for ever. */
+/* An emptied buffer frees its memory, so that one large reply does not hold it for good. */
 static inline void buffer_consume(struct buffer *b, size_t size)
 {
 	b->start += size;

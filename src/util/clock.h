@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The monotonic clock, from some moment in the past, in the unit that is wanted. Any thread. */
+/* The monotonic clock, in several units. Any thread. */
 
 #include <stdint.h>
 #include <time.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* An error as a person should see it: what is wrong (code), where (field), why and what to do (text).
- * Functions that can fail for a reason worth telling take a `struct err *` (NULL: not wanted) beside
- * their negative errno; err_set() fills it and returns the errno, so `return err_set(err, EINVAL, …)`. */
+/* An error as an operator should see it: what is wrong (code), where (field), why and what to do (text).
+ * Functions that can fail for a reason worth reporting take a `struct err *` (NULL: not wanted) in addition
+ * to returning a negative errno; err_set() fills it and returns the errno, so `return err_set(err, EINVAL,
+ * …)`. */
 
 #include "util/util.h"
 
@@ -16,8 +17,8 @@ struct err {
 int err_set(struct err *err, int code, const char *field, const char *fmt, ...) printf_like(4, 5);
 
 #if defined(__clang_analyzer__) || defined(__cppcheck__)
-/* Static analysis sees one file at a time, where err_set() might return 0 for all it knows: then it follows
- * paths on which a call has failed and has not. `code` must be a positive errno. */
+/* Static analysis sees one file at a time, where err_set() might return 0: it would follow paths on which a
+ * call both failed and did not. `code` must be a positive errno. */
 #define err_set(err, code, ...)                                                                              \
 	({                                                                                                   \
 		int err_code_ = (code);                                                                      \

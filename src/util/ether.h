@@ -32,7 +32,7 @@ static inline void store_be32(uint8_t *p, uint32_t v)
 	memcpy(p, &v, sizeof(v));
 }
 
-/* A MAC as a key: only compared and hashed, since its byte order is the machine's. */
+/* A MAC as a key, only to be compared and hashed: its byte order is the machine's. */
 static inline uint64_t mac_load(const uint8_t *p)
 {
 	uint32_t lo;
@@ -69,7 +69,7 @@ static inline bool mac_is_zero(const uint8_t mac[6])
 	return !(mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]);
 }
 
-/* A MAC as a number of 48 bits that counts as people write it: for ranges and sums. */
+/* A MAC as a number of 48 bits in the order in which it is written: for ranges and sums. */
 static inline uint64_t mac_to_number(const uint8_t mac[6])
 {
 	return (uint64_t)load_be16(mac) << 32 | load_be32(mac + 2);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Structured log lines on standard error, one event a line, in the form that journald reads
- * (sd-daemon(3) "<N>" priority prefixes when standard error is not a terminal):
+/* Structured log lines on standard error, one event per line, in the form that journald reads (sd-daemon(3)
+ * "<N>" priority prefixes when standard error is not a terminal):
  *
  *	<4>pf=pf0 vf=3 fabric=f0: second client refused: socket in use
  *
- * Thread-safety: any thread. The fast path never logs. Libraries (src/vhost, src/datapath) return errors
- * instead of logging; what handles the error logs it once. */
+ * Thread-safety: any thread. The fast path never logs. Libraries (src/vhost, src/switch) return errors
+ * instead of logging; the code that handles the error logs it once. */
 
 #include "util/util.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Small helpers that every part may use: cleanup attributes, descriptors that close themselves,
- * compile-time sizes. Nothing here allocates, logs or keeps state. */
+/* Small helpers for every part: cleanup attributes, descriptors that close themselves, compile-time sizes.
+ * Nothing here allocates, logs or keeps state. */
 
 #include <errno.h>
 #include <fcntl.h>
