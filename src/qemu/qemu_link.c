@@ -17,8 +17,8 @@ struct function {
 	enum carrier carrier;
 	bool want_carrier, carrier_sent;   /* set_link is to be sent; is in flight */
 	bool want_query, query_sent;       /* same for query-rx-filter */
-	bool want_announce, announce_sent; /* … and announce-self, or the question before it */
-	struct rx_filter filter;           /* as the owner was told */
+	bool want_announce, announce_sent; /* … and for announce-self, or the query before it */
+	struct rx_filter filter;           /* as reported to the owner */
 };
 
 struct qemu_link {
@@ -31,15 +31,15 @@ struct qemu_link {
 
 	unsigned int release_ms;
 	bool present;
-	bool asleep; /* the guest was not running when it was to announce: until RESUME */
+	bool asleep; /* an announcement was due while the guest was not running: until RESUME */
 	unsigned int in_flight;
-	unsigned int next;  /* function that is looked at first */
+	unsigned int next;  /* function to look at first */
 	double tokens;      /* for queries */
 	uint64_t tokens_at; /* CLOCK_MONOTONIC, µs */
 
 	struct plug *plug;
 	enum plug_kind plug_kind;
-	bool late_release; /* a detach timed out: clean up when the guest lets go after all */
+	bool late_release; /* a detach timed out: clean up if the guest releases the PF after all */
 	qemu_link_done_fn done;
 	void *done_arg;
 
@@ -103,7 +103,7 @@ static void on_filter(void *arg, int code, const json_t *ret, const struct err *
 	l->in_flight--;
 	if (code == -ENOTCONN)
 		return;
-	/* An answer that makes no sense is as good as none: nothing is known. */
+	/* An answer that makes no sense is treated like none: nothing is known. */
 	if (code == 0)
 		(void)rx_filter_parse(ret, &filter);
 	if (code == 0 && pf)
@@ -128,7 +128,7 @@ static void on_carrier(void *arg, int code, const json_t *ret, const struct err 
 	f->carrier_sent = false;
 	f->link->in_flight--;
 	if (code != -ENOTCONN)
-		pump(f->link); /* refused: the netdev is not there, and gets its carrier when it comes */
+		pump(f->link); /* refused: the netdev does not exist, and gets its carrier when it appears */
 }
 
 void qemu_link_set_carrier(struct qemu_link *l, unsigned int fn, bool up)
@@ -144,7 +144,7 @@ void qemu_link_set_carrier(struct qemu_link *l, unsigned int fn, bool up)
 
 /* --- announcing -------------------------------------------------------------------------------- */
 
-/* The first at once; the others since a frame may be lost, or the switch not be ready for it. */
+/* The first one at once; the others because a frame may be lost, or the switch not be ready for it. */
 #define ANNOUNCE_ROUNDS  3
 #define ANNOUNCE_STEP_MS 100
 
@@ -174,14 +174,14 @@ static int send_announce(struct function *f)
 	json_t *args;
 
 	qemu_id(id, QEMU_DEVICE, l->pf.name, (unsigned int)(f - l->function));
-	/* Of its own id, so that it does not end the rounds of others. */
+	/* With an id of its own, so that it does not end the rounds of others. */
 	args = json_pack("{s:i, s:i, s:i, s:i, s:[s], s:s}", "initial", ANNOUNCE_STEP_MS, "max",
 			 ANNOUNCE_STEP_MS, "rounds", ANNOUNCE_ROUNDS, "step", ANNOUNCE_STEP_MS, "interfaces",
 			 id, "id", id);
 	return args ? qmp_command(l->qmp, "announce-self", args, on_announced, f) : -ENOMEM;
 }
 
-/* A driver that does not run cannot be told: its device would be touched behind its back. */
+/* A driver that is not running cannot be told: its device would change without its knowledge. */
 static void on_status(void *arg, int code, const json_t *ret, const struct err *err)
 {
 	struct function *f = arg;
@@ -228,7 +228,7 @@ static void pump_later(struct qemu_link *l, uint64_t usec)
 	(void)sd_event_source_set_enabled(l->timer, SD_EVENT_ONESHOT);
 }
 
-/* 0: there is a token, and it is taken; else the time until there is one, in µs. */
+/* 0: took a token; else the time until there is one, in µs. */
 static uint64_t take_token(struct qemu_link *l)
 {
 	uint64_t now = 0;
@@ -274,13 +274,13 @@ static int send_query(struct function *f)
 	return 0;
 }
 
-/* Sends what is to be sent, round robin, as far as the window, the connection's queue and the tokens allow. */
+/* Sends what is pending, round robin, as far as the window, the connection's queue and the tokens allow. */
 static void pump(struct qemu_link *l)
 {
 	bool starved = false;
 
 	if (!qmp_ready(l->qmp))
-		return; /* everything is sent when it is */
+		return; /* everything is sent once it is ready */
 	for (unsigned int i = 0; i < l->functions && l->in_flight < WINDOW; i++) {
 		struct function *f = &l->function[(l->next + i) % l->functions];
 		int r = 0;
@@ -320,7 +320,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* Finds out whether the PF is there; if it is, set_present() goes on with its VFs. */
+/* Finds out whether the PF is in the VM; if so, set_present() continues with its VFs. */
 static void probe(struct qemu_link *l)
 {
 	l->function[VPF_FUNCTION_PF].want_query = true;
@@ -360,7 +360,7 @@ static void on_plugged(void *ctx, struct plug *plug, int code, const struct err 
 	l->plug = NULL;
 	l->done = NULL;
 	if (code == 0 && kind == PLUG_ATTACH)
-		set_present(l); /* known before done() tells */
+		set_present(l); /* known before done() is called */
 	else if (code == 0)
 		set_absent(l);
 	if (code != -ENOTCONN)
@@ -413,8 +413,7 @@ static void on_state(void *ctx, bool up, bool gone, const char *why)
 	struct qemu_link *l = ctx;
 
 	if (up) {
-		l->present =
-			false; /* a new VM, perhaps: found out anew, and with it all filters and carriers */
+		l->present = false; /* perhaps a new VM: query it again, with all filters and carriers */
 		l->asleep = false;
 		probe(l);
 	} else {
@@ -452,7 +451,7 @@ static void on_event(void *ctx, const char *name, const json_t *data)
 			probe(l);
 		}
 	} else if (!strcmp(name, "NETDEV_VHOST_USER_CONNECTED")) {
-		/* QEMU has just set the link up by itself. */
+		/* QEMU has just set the link up on its own. */
 		fn = function_of(l, QEMU_NETDEV, json_object_get(data, "netdev-id"));
 		if (fn < 0 || l->function[fn].carrier != CARRIER_DOWN)
 			return;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Who uses which connection. Users come and go from within callbacks, so a closed user is only marked; it,
- * and a connection without users, are freed by an event source of their own (sweep), when no callback runs. */
+/* Which user has which connection. Users come and go from within callbacks, so a closed user is only marked;
+ * it and a connection without users are freed by an event source of their own (sweep), when no callback is
+ * running. */
 
 #include "qemu/qmp.h"
 
@@ -18,7 +19,7 @@ struct shared { /* a connection and its users */
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	struct qmp_conn *conn;
 	struct qmp *users;
-	sd_event_source *sweep; /* tells new users, frees closed ones */
+	sd_event_source *sweep; /* notifies new users, frees closed ones */
 	uint64_t downs;         /* counts new reasons for being down; 0: none yet */
 	bool gone;
 	char why[256];
@@ -30,7 +31,7 @@ struct qmp {
 	const struct qmp_ops *ops;
 	void *ctx;
 	bool closed;
-	bool up;       /* what it was told last */
+	bool up;       /* what it was last told */
 	uint64_t seen; /* the last `downs` it was told */
 };
 

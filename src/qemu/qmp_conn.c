@@ -16,8 +16,8 @@
 #define READ_CHUNK   65536U /* bytes read in one turn of the main loop */
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 2000
-#define STEADY_US    5000000U /* a connection that lasted so long is worth a quick retry */
-/* Behind the vhost-user sockets: a VM that floods its monitor delays nobody's rings. */
+#define STEADY_US    5000000U /* a connection that lasted this long is worth a quick retry */
+/* After the vhost-user sockets: a VM that floods its monitor delays no function's rings. */
 #define QMP_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 10)
 
 enum conn_state { CONN_AWAY, CONN_GREETING, CONN_CAPABILITIES, CONN_READY };
@@ -33,9 +33,9 @@ struct qmp_conn {
 
 	int fd;
 	sd_event_source *io, *timer, *watch;
-	bool want_out; /* EPOLLOUT is asked for */
+	bool want_out; /* EPOLLOUT is requested */
 
-	char *in; /* what was read and is not yet a line */
+	char *in; /* what was read and is not yet a complete line */
 	size_t in_len, in_size, in_scanned;
 
 	struct qmp_queue queue;
@@ -49,7 +49,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata);
 
 static void timer_set(struct qmp_conn *c, unsigned int ms)
 {
-	/* Setting the time of an existing timer fails only for an event loop that has ended. */
+	/* Setting the time of an existing timer fails only if the event loop has ended. */
 	(void)sd_event_source_set_time_relative(c->timer, (uint64_t)ms * 1000);
 	(void)sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT);
 }
@@ -85,7 +85,7 @@ static int on_watch(sd_event_source *s, const struct inotify_event *ev, void *us
 
 	(void)s;
 	if (ev->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)) {
-		watch_stop(c); /* the directory is gone: from now on the timer looks */
+		watch_stop(c); /* the directory is gone: from now on the timer checks */
 		timer_set(c, RETRY_MIN_MS);
 	} else if ((ev->mask & IN_Q_OVERFLOW) || (ev->len && !strcmp(ev->name, name))) {
 		c->retry_ms = RETRY_MIN_MS;
@@ -94,8 +94,8 @@ static int on_watch(sd_event_source *s, const struct inotify_event *ev, void *us
 	return 0;
 }
 
-/* Watches the directory for the socket to be made. Without (no such directory, out of watches): the timer
- * does it. */
+/* Watches the directory for the creation of the socket. If that fails (no such directory, out of watches),
+ * the timer checks. */
 static void watch_start(struct qmp_conn *c)
 {
 	char dir[sizeof(c->addr.sun_path)];
@@ -116,12 +116,12 @@ static void watch_start(struct qmp_conn *c)
 
 static void retry_later(struct qmp_conn *c)
 {
-	watch_start(c); /* a VM that starts anew is noticed before the time is over */
+	watch_start(c); /* a restarted VM is noticed before the time is over */
 	timer_set(c, c->retry_ms);
 	c->retry_ms = MIN(c->retry_ms * 2, RETRY_MAX_MS);
 }
 
-/* Ends the connection for a reason, and arranges for the next attempt. */
+/* Ends the connection for a reason, and schedules the next attempt. */
 static void conn_down(struct qmp_conn *c, bool gone, const char *fmt, ...) printf_like(3, 4);
 static void conn_down(struct qmp_conn *c, bool gone, const char *fmt, ...)
 {
@@ -167,7 +167,7 @@ static int flush_out(struct qmp_conn *c)
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return -errno;
 		if (n < 0)
-			return 0; /* EPOLLOUT stays asked for */
+			return 0; /* EPOLLOUT stays requested */
 		queue_sent(&c->queue, (size_t)n);
 	}
 	out_want(c, false);
@@ -228,7 +228,7 @@ static void on_capabilities(void *arg, int code, const json_t *ret, const struct
 
 	(void)ret;
 	if (code == -ENOTCONN)
-		return; /* conn_down() is at work */
+		return; /* conn_down() is running */
 	if (code < 0) {
 		conn_down(c, false, "QEMU's monitor %s refuses qmp_capabilities: %.160s", c->addr.sun_path,
 			  err->text);
@@ -279,7 +279,7 @@ static bool handle_line(struct qmp_conn *c, const char *line, size_t len)
 	if (len == 0)
 		return true;
 	msg = json_loadb(line, len, 0, &error);
-	/* QAPI has unsigned 64-bit values; one in a message we do not care for must not end the connection. */
+	/* QAPI has unsigned 64-bit values; one in a message that we ignore must not end the connection. */
 	if (!msg && json_error_code(&error) == json_error_numeric_overflow)
 		msg = json_loadb(line, len, JSON_DECODE_INT_AS_REAL, &error);
 	if (!json_is_object(msg)) {
@@ -408,7 +408,7 @@ static void try_connect(struct qmp_conn *c)
 	_cleanup_close_ int fd = -1;
 	int r;
 
-	watch_start(c); /* before connecting: a socket made in between is noticed */
+	watch_start(c); /* before connecting: a socket created in between is noticed */
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0) {
 		conn_down(c, false, "no socket for QEMU's monitor %s: %s", c->addr.sun_path, strerror(errno));

@@ -2,10 +2,10 @@
 #pragma once
 
 /* The connection below qmp.h: socket, time limits, lines of JSON, the queue of commands. Only for qmp.c,
- * which shares a connection out to its users, and for the tests.
+ * which shares a connection among its users, and for the tests.
  *
  * Ownership: the owner frees the connection; it must not do so from within a callback (qmp.c defers it).
- * Thread-safety: main thread. Callbacks come from the event loop only, but for conn_cancel(). */
+ * Thread-safety: main thread. Callbacks come only from the event loop, except those of conn_cancel(). */
 
 #include <sys/un.h>
 
@@ -19,7 +19,7 @@ struct qmp_limits { /* ms */
 
 struct qmp_conn_ops {
 	void (*up)(void *ctx);
-	/* Was up, or could not come up. Commands have got their -ENOTCONN before. */
+	/* It was up, or could not come up. Commands have already got their -ENOTCONN. */
 	void (*down)(void *ctx, bool gone, const char *why);
 	void (*event)(void *ctx, const char *name, const json_t *data);
 };
@@ -28,12 +28,12 @@ struct qmp_conn_ops {
  * returns. */
 int conn_new(struct sd_event *event, const char *path, const struct qmp_limits *limits,
 	     const struct qmp_conn_ops *ops, void *ctx, struct qmp_conn **ret);
-/* No callback, also none for queued commands: the owner has cancelled them. NULL is fine. */
+/* Calls nothing back, not even for queued commands: the owner has cancelled them. Takes NULL. */
 void conn_free(struct qmp_conn *c);
 
 bool conn_ready(const struct qmp_conn *c);
 /* Takes the reference to args. `owner` is for conn_cancel(). */
 int conn_command(struct qmp_conn *c, const void *owner, const char *command, json_t *args, qmp_reply_fn fn,
 		 void *arg);
-/* The commands of `owner` get -ECANCELED; a reply that still comes is swallowed. */
+/* The commands of `owner` get -ECANCELED; a reply that still arrives is discarded. */
 void conn_cancel(struct qmp_conn *c, const void *owner);

@@ -10,7 +10,7 @@
 struct command {
 	struct command *next;
 	const void *owner;
-	qmp_reply_fn fn; /* NULL: nobody waits (any more) */
+	qmp_reply_fn fn; /* NULL: its reply is not wanted (any more) */
 	void *arg;
 	char id[24];
 	size_t len;
@@ -103,7 +103,7 @@ int queue_answered(struct qmp_queue *q, const json_t *answer, struct command **r
 	return 0;
 }
 
-/* Cuts what QEMU says down to one printable line of ASCII: a UTF-8 character cut in half would break our own
+/* Cuts QEMU's text down to one printable line of ASCII: a UTF-8 character cut in half would break our own
  * JSON. */
 static void printable(char *dst, size_t size, const char *src)
 {
@@ -171,7 +171,7 @@ void queue_cancel(struct qmp_queue *q, const void *owner)
 
 	cancel_list(q->doomed, owner);
 	cancel_list(q->head, owner);
-	/* What QEMU has not seen a byte of, it shall not see. */
+	/* A command of which QEMU has not got a byte is not sent. */
 	while (*p && *p != q->unsent)
 		p = &(*p)->next;
 	if (*p && q->out_off > 0)

@@ -45,11 +45,11 @@ int rx_filter_parse(const json_t *ret, struct rx_filter *filter)
 	    parse_mac(json_object_get(info, "main-mac"), f.main_mac) < 0)
 		return -EPROTO;
 	f.all_multicast = !strcmp(multicast, "all");
-	/* "unicast: all" is VIRTIO_NET_CTRL_RX_ALLUNI: every unicast frame, which is what matters of being
-	 * promiscuous. */
+	/* "unicast: all" is VIRTIO_NET_CTRL_RX_ALLUNI: every unicast frame, which is the part of promiscuous
+	 * mode that matters. */
 	f.promiscuous = json_is_true(promiscuous) || !strcmp(unicast_state, "all");
 	f.unicast_overflow = json_is_true(json_object_get(info, "unicast-overflow"));
-	/* An answer without the groups is as one with too many. */
+	/* An answer without the groups is treated like one with too many. */
 	f.multicast_overflow = !groups || json_is_true(json_object_get(info, "multicast-overflow"));
 	if (parse_table(unicast, f.unicast, &f.unicast_n, &f.unicast_overflow) < 0 ||
 	    parse_table(groups, f.multicast, &f.multicast_n, &f.multicast_overflow) < 0)
