@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a worker has in hand: frames of one or several transmit queues, on their way to their receivers.
+/* The frames that a worker is processing, of one or several transmit queues, on their way to their receivers.
  *
  * Theory of operation. Each shared line of memory that a queue's visit reads or writes costs more than all of
  * the switch's work on a frame; so does each fence that waits for them. Where many queues have a few frames
@@ -15,7 +15,7 @@
  *	give	every transmit queue gets its buffers back, then one fence, then who wants a call is asked
  *
  * Frames of a flow come from one queue and go to one group, so their order stays. A queue with a limited rate
- * ends the burst that it is in: what it sent is paid for before anybody of its PF asks again.
+ * ends the burst that it is in: what it sent is paid for before any function of its PF asks again.
  *
  * Between two passes, and so for every function that worker_run() runs, the burst is empty.
  *
@@ -24,7 +24,7 @@
 #include "switch/pkt.h"
 #include "switch/shaper.h"
 
-#define BURST_FULL  PKT_BURST                /* frames: there is no gain in more */
+#define BURST_FULL  PKT_BURST                /* frames: more would gain nothing */
 #define BURST_ROOM  (BURST_FULL + PKT_BURST) /* one less than that, and a whole visit */
 #define BURST_BYTES (64u << 10)
 #define BURST_LOOKS 32
@@ -39,7 +39,7 @@ struct worker;
 struct burst_source { /* a transmit queue's visit */
 	struct sw_queue *q;
 	const struct port_conf *conf;
-	struct shaper_grant grant; /* where the port's rate is limited */
+	struct shaper_grant grant; /* if the port's rate is limited */
 	unsigned int first, n;     /* its chains, in worker.tx_chains */
 };
 
@@ -54,12 +54,12 @@ struct burst_group { /* frames of one VLAN for one port: a list through pkt.next
 struct burst {
 	unsigned int n_sources, n_groups, n_due;
 	unsigned int chains, segs, pkts; /* used, of the worker's tx_chains, tx_segs, pkts */
-	unsigned int looks;              /* queues looked at since there is something */
+	unsigned int looks;              /* queues looked at since the burst has frames */
 	uint64_t bytes;
 	struct burst_source source[BURST_FULL];
 	struct burst_group group[BURST_ROOM];
 	uint8_t slot[BURST_SLOTS];       /* 0, or number of a group + 1 */
-	struct sw_queue *due[BURST_DUE]; /* receive queues that were given something since they were asked */
+	struct sw_queue *due[BURST_DUE]; /* receive queues that got frames, for burst_calls() */
 };
 
 static inline void burst_append(struct burst_group *g, struct pkt *p, uint32_t len)
@@ -70,13 +70,14 @@ static inline void burst_append(struct burst_group *g, struct pkt *p, uint32_t l
 	g->longest = MAX(g->longest, len);
 }
 
-/* Puts a frame, `len` bytes long on a wire, behind the others for that port and VLAN: returns their group. */
+/* Puts a frame, `len` bytes long on a wire, after the others for that port and VLAN: returns their group. */
 static inline struct burst_group *burst_sort(struct burst *b, struct pkt *p, uint32_t len,
 					     struct sw_port *dst)
 {
 	struct burst_group *g = &b->group[b->n_groups];
 
-	/* Usually as the frame before. (Without one, group[0] is what an earlier burst left.) */
+	/* Usually the same as for the frame before. (If there is none, group[0] is left from an earlier
+	 * burst.) */
 	if (likely(b->n_groups && g[-1].dst == dst && g[-1].vlan == p->vlan)) {
 		g--;
 	} else {
@@ -118,8 +119,8 @@ static inline bool burst_full(const struct burst *b)
 	return b->chains >= BURST_FULL || b->bytes >= BURST_BYTES || b->looks >= BURST_LOOKS;
 }
 
-/* All of the above but taking. */
+/* Read, write and give, as above. */
 void burst_run(struct worker *w);
-/* q, a receive queue, was given something: its driver may want a call, which burst_calls() asks it. */
+/* q, a receive queue, got frames: its driver may want a call; burst_calls() finds out. */
 void burst_due(struct worker *w, struct sw_queue *q);
 void burst_calls(struct worker *w);

@@ -10,7 +10,7 @@
 _Static_assert((SLOTS & (SLOTS - 1)) == 0, "positions wrap around");
 
 struct slot {
-	/* Position p % SLOTS may be filled as position p when this is p, taken when it is p + 1. */
+	/* The slot p % SLOTS may be filled as position p when this is p, and taken when it is p + 1. */
 	uint32_t sequence;
 	uint32_t len;
 	uint8_t data[CONTROL_BOX_LEN];
@@ -69,7 +69,8 @@ void control_box_set(struct control_box *box, enum control_state state)
 	if (state == CONTROL_CLOSED)
 		while (take(box, NULL))
 			;
-	/* Either this sees a frame, or the worker that puts it in sees the new state: one of them tells. */
+	/* Either this sees a frame, or the worker that puts it in sees the new state: one of them wakes the
+	 * main thread. */
 	else if (state == CONTROL_OPEN && has_frame(box))
 		worker_note_control(box->pool);
 }
@@ -100,7 +101,7 @@ int control_box_put(struct control_box *box, const struct pkt *p)
 		s = &box->slot[pos % SLOTS];
 		ahead = (int32_t)(__atomic_load_n(&s->sequence, __ATOMIC_ACQUIRE) - pos);
 		if (ahead < 0)
-			return DROP_CONTROL_FULL; /* the frame put in a round ago is still there */
+			return DROP_CONTROL_FULL; /* the frame of the previous round is still there */
 		if (ahead > 0)
 			pos = __atomic_load_n(&box->tail, __ATOMIC_RELAXED); /* another worker was first */
 		else if (__atomic_compare_exchange_n(&box->tail, &pos, pos + 1, true, __ATOMIC_RELAXED,

@@ -16,7 +16,7 @@
 struct header {
 	uint64_t magic;
 	uint32_t version;
-	uint32_t stats_size; /* bytes of a port_stats: with other counters it is another file */
+	uint32_t stats_size; /* bytes of a port_stats: a file with other counters is not ours */
 	uint32_t functions, workers;
 	uint64_t reserved[5];
 };
@@ -59,10 +59,11 @@ static int read_all(int fd, void *to, size_t n)
 	return 0;
 }
 
-/* Adds up what the file there says into base[functions]. Returns why not, NULL: done, or there is none. */
+/* Adds the counters in the existing file to base[functions]. Returns why not; NULL: done, or there is no
+ * file. */
 static const char *read_old(const char *path, unsigned int functions, struct port_stats *base)
 {
-	/* O_NONBLOCK: whatever may be there, opening it must not wait. */
+	/* O_NONBLOCK: whatever is there, opening it must not block. */
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	_cleanup_free_ struct header *h = NULL;
 	struct header head;

@@ -5,16 +5,16 @@
  * however it ends: workers count in a mapping of the file, with plain stores as in any memory.
  *
  * The file: a header, then for each function one port_stats that says where counting began (the sum that the
- * last vpfd left behind) and one for each worker. It is made anew at each start, with what the old one says,
- * under another name and then renamed: a vpfd that dies in between leaves the one or the other, both right.
- * What is not a file of ours of this version is not looked at further, and replaced.
+ * last vpfd left) and one for each worker. It is created again at each start, from the values of the old one,
+ * under another name and then renamed: if vpfd dies in between, either file is there and is right. A file
+ * that is not ours, or not of this version, is replaced without being read further.
  *
- * Memory: 312 bytes for each function, and as many again for each worker. All of it is allocated when the
- * file is made, because a hole that cannot be filled later, on a file system that is full, would be a SIGBUS.
+ * Memory: 312 bytes for each function, and the same for each worker. All of it is allocated when the file is
+ * created, because a hole that cannot be filled later, on a full file system, would raise SIGBUS.
  *
- * Untrusted: the directory may belong to the user of the VM's QEMU, who can remove the file or put another in
- * its place, and so lose his counters. Nobody but this process's own user can shrink the file while it is
- * mapped: it is always one that we made (O_EXCL), mode 0600, never one that was found.
+ * Untrusted: the directory may belong to the user of the VM's QEMU, who can remove or replace the file, and
+ * so lose their counters. Only this process's own user can shrink the file while it is mapped: it is always
+ * one that we created (O_EXCL), with mode 0600, never one that was found.
  *
  * Thread-safety: main thread; the counters themselves: as sw_port.stats. */
 
@@ -22,12 +22,13 @@
 
 struct counter_file;
 
-/* Makes the file of a PF with so many functions (1…VPF_MAX_FUNCTIONS). *ret_lost: why the values of the file
- * that was there are lost, NULL: they are not, or there was none. Negative errno of the system call. */
+/* Creates the file of a PF with this number of functions (1…VPF_MAX_FUNCTIONS). *ret_lost: why the values of
+ * the old file are lost; NULL: they are not, or there was none. Negative errno of the system call. */
 int counter_file_open(const char *path, unsigned int functions, unsigned int workers,
 		      struct counter_file **ret, const char **ret_lost);
 void counter_file_close(struct counter_file *f); /* keeps the file; takes NULL */
 void counter_file_remove(const char *path);
-/* Where a function began; and its counters, one for each worker. They live as long as the file is open. */
+/* Where a function's counting began, and its counters, one set for each worker. They are valid while the file
+ * is open. */
 const struct port_stats *counter_file_base(const struct counter_file *f, unsigned int fn);
 struct port_stats *counter_file_stats(struct counter_file *f, unsigned int fn);

@@ -22,7 +22,7 @@ int fdb_new(unsigned int entries, struct fdb **ret)
 		return -ENOMEM;
 	}
 	if (getrandom(&fdb->multiplier, sizeof(fdb->multiplier), GRND_NONBLOCK) != sizeof(fdb->multiplier))
-		fdb->multiplier = 0x9e3779b97f4a7c15ULL; /* early boot: spread, if not secret */
+		fdb->multiplier = 0x9e3779b97f4a7c15ULL; /* early boot: well spread, though not secret */
 	fdb->multiplier |= 1;
 	*ret = fdb;
 	return 0;

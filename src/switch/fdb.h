@@ -23,7 +23,7 @@ struct fdb_slot {
 	struct sw_port *port; /* NULL: forgotten */
 };
 
-struct fdb_meta {      /* beside the slots, since forwarding does not need it */
+struct fdb_meta {      /* apart from the slots, since forwarding does not need it */
 	uint32_t seen; /* s, CLOCK_MONOTONIC; learned entries */
 	uint8_t kind;  /* enum fdb_kind */
 };
@@ -69,8 +69,8 @@ static inline const struct fdb_slot *fdb_find(const struct fdb *fdb, uint64_t ma
 	}
 }
 
-/* Whom a frame to `mac` in `vlan` goes to; NULL: nobody known. The caller checks that an "any VLAN" owner
- * takes part in vlan. */
+/* The port that a frame to `mac` in `vlan` goes to; NULL: unknown. The caller checks that the owner of an
+ * "any VLAN" entry takes part in vlan. */
 static inline struct sw_port *fdb_lookup(const struct fdb *fdb, uint64_t mac, uint16_t vlan)
 {
 	const struct fdb_slot *s = fdb_find(fdb, mac, vlan);

@@ -94,7 +94,7 @@ bool offload_check_slow(struct pkt *p, uint64_t features)
 	struct l3l4 h;
 	unsigned int end;
 
-	/* DATA_VALID and RSC_INFO are the device's to say (§5.1.6.2.1: the driver must not set them). */
+	/* DATA_VALID and RSC_INFO are for the device to set (§5.1.6.2.1: the driver must not set them). */
 	v->flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	if (v->flags) {
 		if (!virtio_has(features, VIRTIO_NET_F_CSUM) || v->csum_start < PKT_ETH_LEN ||
@@ -102,7 +102,8 @@ bool offload_check_slow(struct pkt *p, uint64_t features)
 			return false;
 	}
 	if (v->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
-		/* What has no meaning is not carried on: the kernel refuses a frame for a senseless hdr_len. */
+		/* Fields without a meaning are not passed on: the kernel refuses a frame with a nonsensical
+		 * hdr_len. */
 		*v = (struct virtio_net_hdr){
 			.flags = v->flags,
 			.csum_start = v->flags ? v->csum_start : 0,
@@ -144,10 +145,10 @@ bool offload_check_slow(struct pkt *p, uint64_t features)
 	}
 	if (end > p->head_len || end >= p->len)
 		return false;
-	/* The work that a frame may cause when a receiver cannot take it whole. */
+	/* The work that a frame may cause if a receiver cannot take it whole. */
 	if (p->len - end > (uint32_t)v->gso_size * OFFLOAD_MAX_SEGMENTS)
 		return false;
-	v->hdr_len = (uint16_t)end; /* what the sender said is only a hint (§5.1.6.2.2) */
+	v->hdr_len = (uint16_t)end; /* the sender's value is only a hint (§5.1.6.2.2) */
 	p->ip_version = h.ip_version;
 	return true;
 }
@@ -186,8 +187,8 @@ static void store_csum(uint8_t *p, uint16_t csum)
 	memcpy(p, &csum, 2); /* csum_fold() works in memory order */
 }
 
-/* Fills the checksum that the sender left partial: [csum_start, end) with the pseudo header's sum already in
- * the field. */
+/* Completes the checksum that the sender left partial: [csum_start, end) with the pseudo header's sum already
+ * in the field. */
 static void finish_checksum(uint8_t *frame, uint32_t len, const struct virtio_net_hdr *v)
 {
 	uint16_t csum = csum_fold(csum_add(0, frame + v->csum_start, len - v->csum_start));
@@ -198,7 +199,7 @@ static void finish_checksum(uint8_t *frame, uint32_t len, const struct virtio_ne
 	store_csum(frame + v->csum_start + v->csum_offset, csum);
 }
 
-/* Gives the copied headers of segment i the values they would have on a wire. `payload` bytes follow. */
+/* Gives the copied headers of segment i the values that they have on the wire. `payload` bytes follow. */
 static void fix_headers(uint8_t *head, const struct pkt *p, unsigned int l3, unsigned int i, uint32_t offset,
 			uint32_t payload, bool last)
 {
@@ -234,7 +235,7 @@ static void finish_segment_csum(uint8_t *head, const struct pkt *p, const uint8_
 	unsigned int l4 = p->hdr.csum_start, end = p->hdr.hdr_len;
 	uint16_t csum;
 
-	/* The header part may have an odd length only if it is the last part: TCP's and UDP's never are. */
+	/* Only the last part may have an odd length: TCP and UDP headers never have one. */
 	csum = csum_fold(csum_add(csum_add(0, head + l4, end - l4), payload, len));
 	if (!csum && p->hdr.csum_offset == 6)
 		csum = 0xffff;
@@ -250,7 +251,7 @@ static unsigned int segment(const struct pkt *p, uint64_t features, struct offlo
 	struct pkt *s = &scratch->pkt;
 	struct l3l4 h;
 
-	if (!find_headers(p, &h)) /* offload_check() found them before; the head is private */
+	if (!find_headers(p, &h)) /* offload_check() found them before, and the head is private */
 		return 0;
 	for (uint32_t offset = 0; offset < total; n++) {
 		uint32_t part = MIN(total - offset, (uint32_t)p->hdr.gso_size);

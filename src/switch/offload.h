@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Checksum and segmentation offload (virtio 1.3 §5.1.6): frames are carried as the sender made them when the
- * receiver can take them so, else finished here in software. Offload headers come from guests and are checked
- * against the frame itself, so that no guest can hand another one a header that its stack trips over. */
+/* Checksum and segmentation offload (virtio 1.3 §5.1.6): frames are forwarded as the sender made them if the
+ * receiver can take them so; otherwise they are finished here in software. Offload headers come from guests
+ * and are checked against the frame itself, so that no guest can pass another one a header that upsets its
+ * stack. */
 
 #include "switch/pkt.h"
 
 #define OFFLOAD_MAX_SEGMENTS                                                                                 \
-	2048 /* of a frame: 64 KiB at the smallest segment size that stacks use, 48, are 1366 */
+	2048 /* of a frame: 64 KiB at 48 bytes, the smallest segment size that stacks use, are 1366 */
 
 /* Checks p->hdr, as sent by a driver with these negotiated features, against the frame; clears what a sender
- * may not say (DATA_VALID …), sets hdr_len and ip_version for GSO frames. False: the header is wrong. */
+ * may not set (DATA_VALID …), sets hdr_len and ip_version for GSO frames. False: the header is wrong. */
 bool offload_check_slow(struct pkt *p, uint64_t features);
 static inline bool offload_check(struct pkt *p, uint64_t features)
 {
@@ -29,7 +30,7 @@ static inline bool offload_taken(const struct pkt *p, uint64_t features)
 	return offload_taken_slow(p, features);
 }
 
-/* Bytes of the largest frame that p becomes on a wire: itself, or its segments. */
+/* Bytes of the largest frame on the wire for p: itself, or its segments. */
 static inline uint32_t offload_wire_len(const struct pkt *p)
 {
 	return p->hdr.gso_type ? MIN(p->len, (uint32_t)p->hdr.hdr_len + p->hdr.gso_size) : p->len;
@@ -46,6 +47,7 @@ struct offload_scratch {
 unsigned int offload_finish(const struct pkt *p, uint64_t features, struct offload_scratch *scratch,
 			    void (*emit)(void *arg, struct pkt *p), void *arg);
 
-/* The Internet checksum's sum (RFC 1071) of n bytes, not yet folded or inverted; `sum` is what came before. */
+/* The Internet checksum's sum (RFC 1071) of n bytes, not yet folded or inverted; `sum` is that of the bytes
+ * before. */
 uint64_t csum_add(uint64_t sum, const uint8_t *p, size_t n);
 uint16_t csum_fold(uint64_t sum);

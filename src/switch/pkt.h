@@ -4,9 +4,9 @@
 /* A frame on its way through the switch: its first bytes copied here, the rest still in the sender's buffers.
  *
  * The head is private, so what was checked (addresses, VLAN, protocol headers) is what is delivered, whatever
- * the sender's guest writes meanwhile; the rest is copied once, straight to the receiver. A VLAN tag that the
- * switch is concerned with is never part of the bytes: it is `vlan`, and put in front of the EtherType where
- * it leaves tagged.
+ * the sender's guest writes meanwhile; the rest is copied once, straight to the receiver. A VLAN tag that
+ * concerns the switch is never part of the bytes: it is `vlan`, and is put in front of the EtherType where
+ * the frame leaves tagged.
  *
  * Thread-safety: a pkt belongs to one worker. */
 
@@ -79,9 +79,9 @@ static inline void copy_small(uint8_t *d, const uint8_t *s, unsigned int n)
 	}
 }
 
-/* Copies n bytes. Not memcpy(): above some KiB that is the CPU's own string move, and of AMD's some do it at
- * a tenth of the speed where the target lies a few bytes behind the source, counted within a page. Here it
- * does just that: a page of a guest's goes behind the 12 bytes of a header in another guest's page. */
+/* Copies n bytes. Not memcpy(): above some KiB that is the CPU's own string move, which some AMD CPUs do at a
+ * tenth of the speed if the target's offset in its page is a few bytes above the source's. That is the case
+ * here: a page of one guest goes after the 12 bytes of a header in another guest's page. */
 void copy_bulk(uint8_t *d, const uint8_t *s, uint32_t n);
 
 /* Writes the VLAN tag of a frame that has one: PKT_TAG_LEN bytes. */
@@ -91,15 +91,15 @@ static inline void pkt_put_tag(const struct pkt *p, uint8_t *to)
 			       (uint32_t)p->pcp << 13 | (p->vlan & 0xfff));
 }
 
-/* What is read of a frame from here on is the private copy: the compiler may not go back to the guest's bytes
- * that a copy was made of, which may have changed meanwhile. */
+/* From here on the private copy of a frame is read: the compiler must not go back to the guest's bytes that
+ * it was copied from, which may have changed. */
 static inline void copied(void)
 {
 	__asm__ volatile("" : : : "memory");
 }
 
-/* Makes p from the usual thing that a driver sent: header and frame in one buffer, all of it short enough for
- * the head. False: it is something else. */
+/* Makes p from the usual chain that a driver sends: header and frame in one buffer, short enough for the
+ * head. False: it is another kind. */
 static inline bool pkt_from_plain(struct pkt *p, const struct vring_chain *c, unsigned int hdr_len)
 {
 	uint32_t len = c->len - hdr_len; /* wraps around if it is too short */
@@ -116,8 +116,8 @@ static inline bool pkt_from_plain(struct pkt *p, const struct vring_chain *c, un
 	return true;
 }
 
-/* Makes p from what a driver sent: `hdr_len` bytes of virtio-net header, then the frame. The segments of the
- * chain are changed to what follows the head. False: too short or too long to be a frame. Checks nothing
+/* Makes p from a chain that a driver sent: `hdr_len` bytes of virtio-net header, then the frame. The segments
+ * of the chain are changed to what follows the head. False: too short or too long for a frame. Checks nothing
  * else. */
 bool pkt_from_chain(struct pkt *p, struct vring_chain *c, unsigned int hdr_len);
 

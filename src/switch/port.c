@@ -79,8 +79,7 @@ static void start_tx(struct worker *w, void *arg)
 	struct sw_queue *q = arg;
 
 	if (q->kickfd >= 0)
-		/* Cannot fail for want of anything but kernel memory; then the queue stays active and is
-		 * polled. */
+		/* This can fail only for lack of kernel memory; then the queue stays active and is polled. */
 		if (worker_watch(w, q->kickfd, &q->source) < 0)
 			q->kickfd = -1;
 	(void)worker_activate(w, q); /* buffers may be waiting */
@@ -134,8 +133,8 @@ int port_queue_start(struct sw_port *port, const struct vhost_queue *vq)
 	return 0;
 }
 
-/* Waits until no worker holds a receive queue that is no longer published; without memory for a smaller set,
- * the whole set goes: the port then drops until the next change. */
+/* Waits until no worker holds a receive queue that is no longer published. Without memory for a smaller set
+ * the whole set is withdrawn: the port then drops frames until the next change. */
 static void withdraw_rx(struct sw_port *port)
 {
 	if (publish_rx(port) < 0) {
@@ -175,7 +174,7 @@ static void disable_tx(struct worker *w, void *arg)
 	struct sw_queue *q = arg;
 
 	q->discard = true;
-	worker_resume(w, q); /* what is in it is thrown away, now */
+	worker_resume(w, q); /* what is in it is discarded now */
 }
 
 void port_queue_enable(struct sw_port *port, unsigned int index, bool enable)
@@ -199,8 +198,8 @@ void port_queue_call(struct sw_port *port, unsigned int index, int callfd)
 	if (!q)
 		return;
 	__atomic_store_n(&q->vr.callfd, callfd, __ATOMIC_RELEASE);
-	urcu_qsbr_synchronize_rcu(); /* calls with the old one have been made: it may be closed */
-	/* What completed between the two was perhaps announced on neither. */
+	urcu_qsbr_synchronize_rcu(); /* calls through the old one have been made: it may be closed */
+	/* What completed in between may have been signalled on neither. */
 	vring_call(&q->vr);
 }
 

@@ -5,7 +5,7 @@
  *
  * Theory of operation. Everything a worker reads of a port is published by pointer (RCU, liburcu's qsbr
  * flavour): its configuration, its set of receive queues. The main thread replaces the pointer, waits for a
- * grace period (every worker has finished the burst it was in) and frees what was there. A queue is in use
+ * grace period (every worker has finished its current burst) and frees the old object. A queue is in use
  * between port_queue_start() and port_queue_stop(); after the latter returned, no thread holds a pointer into
  * it or into guest memory. A transmit queue belongs to one worker, which alone touches its ring. A receive
  * queue is filled by whichever worker has a frame for it, under the queue's own lock: held for one burst,
@@ -20,8 +20,8 @@
 #include "switch/shaper.h"
 #include "vhost/vring.h"
 
-/* Reads a pointer that the main thread publishes. On its own, because liburcu's is a function call for those
- * who do not include its code under the LGPL. */
+/* Reads a pointer that the main thread publishes. Our own, because liburcu's is a function call for code that
+ * does not include its LGPL headers. */
 #define rcu_load(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
 
 struct control_box;
@@ -29,12 +29,12 @@ struct worker;
 struct sw;
 struct sw_port;
 
-/* What forwarding needs to know of a port's settings; immutable once published. */
+/* What forwarding needs of a port's settings; immutable once published. */
 struct port_conf {
 	uint64_t mac; /* first of `macs`: the usual one */
 	bool link_up, spoofchk, trusted, promisc;
 	bool learn;      /* source MACs of this port are learned */
-	bool all_groups; /* it gets every multicast frame; else those of `groups` */
+	bool all_groups; /* it gets every multicast frame; otherwise those of `groups` */
 	enum vlan_mode mode;
 	uint16_t vlan; /* access: VLAN key */
 	uint8_t pcp;
@@ -42,8 +42,8 @@ struct port_conf {
 	uint32_t max_frame;    /* bytes without a tag: MTU and the Ethernet header */
 	uint64_t trunk[64];    /* trunk: as vlan_settings.trunk */
 	unsigned int n_macs;   /* addresses that the port may send from */
-	unsigned int n_groups; /* behind the others in macs[], in ascending order */
-	uint64_t group_bits;   /* GROUP_BIT() of each of them: who is not in here need not be looked for */
+	unsigned int n_groups; /* after the others in macs[], in ascending order */
+	uint64_t group_bits; /* GROUP_BIT() of each of them: a group without its bit need not be searched for */
 	uint64_t macs[];
 };
 #define GROUP_BIT(mac) (1ULL << (((mac)*0x9e3779b97f4a7c15ULL) >> 58))
@@ -65,11 +65,11 @@ struct sw_queue {
 	bool mergeable;
 	bool discard;        /* transmit queue that is started but not enabled: drained, nothing sent */
 	bool active;         /* its worker polls it */
-	bool throttled;      /* its worker: not active, it may not send before `resume_at` */
-	int active_pos;      /* its worker: where in the list, of the active or of the throttled ones */
-	uint64_t resume_at;  /* its worker, ns; 0: nothing is in its way */
-	uint64_t busy_until; /* its worker, ns: keep polling until then though nothing comes */
-	unsigned int quiet;  /* its worker: looks in vain since something came */
+	bool throttled;      /* its worker: throttled: not active, it may not send before `resume_at` */
+	int active_pos;      /* its worker: position in the list of the active or of the throttled ones */
+	uint64_t resume_at;  /* its worker, ns; 0: not throttled */
+	uint64_t busy_until; /* its worker, ns: keep polling until then although nothing arrives */
+	unsigned int quiet;  /* its worker: polls in vain since something arrived */
 } cache_aligned;
 
 struct rx_set { /* receive queues in use; immutable once published */
@@ -82,10 +82,10 @@ enum port_kind { PORT_FUNCTION, PORT_UPLINK };
 struct sw_port {
 	/* workers */
 	struct sw *sw;
-	struct port_conf *conf;      /* RCU */
-	struct rx_set *rx;           /* RCU, NULL: none; functions */
-	struct uplink *uplink;       /* RCU, NULL: gone; uplinks */
-	struct port_stats *stats;    /* one for each worker, that worker alone writes; see counter_file.h */
+	struct port_conf *conf;   /* RCU */
+	struct rx_set *rx;        /* RCU, NULL: none; functions */
+	struct uplink *uplink;    /* RCU, NULL: gone; uplinks */
+	struct port_stats *stats; /* one for each worker, written by that worker alone; see counter_file.h */
 	struct control_box *control; /* a virtual PF's function 0; NULL: control frames are dropped */
 	enum port_kind kind;
 	struct shaper shaper;
@@ -120,18 +120,17 @@ void port_queue_call(struct sw_port *port, unsigned int index, int callfd);
 /* The sum over the workers. */
 void port_get_stats(const struct sw_port *port, struct port_stats *ret);
 
-/* Gives n frames, p and those behind it through pkt.next, to a function's receive queues; returns nothing,
- * counts everything. Worker's thread. `tag`: they leave with a VLAN tag. Calls are asked for in
- * burst_calls(). */
+/* Gives n frames, p and those that follow it by pkt.next, to a function's receive queues, and counts all of
+ * them. Worker's thread. `tag`: they leave with a VLAN tag. burst_calls() makes the calls. */
 void port_deliver(struct worker *w, struct sw_port *port, struct pkt *p, unsigned int n, bool tag);
 /* Gives a function's guest a control frame, whatever its link and VLAN; counts nothing. -ENOTCONN: no receive
  * queue, -EAGAIN: no buffer for it. Worker's thread. */
 int port_deliver_control(struct worker *w, struct sw_port *port, struct pkt *p);
-/* Fetches into the cache what delivery to these groups is going to need. Worker's thread. */
+/* Prefetches what delivery to these groups is going to need. Worker's thread. */
 void port_hint_rx(const struct burst_group *groups, unsigned int n);
 /* Takes a visit's frames from a transmit queue into the worker's burst, which has room for them; returns how
- * many. None, and q->resume_at set: it has some, and may not send them before. Worker's thread. */
+ * many. 0 with q->resume_at set: it has frames, and may not send them before that time. Worker's thread. */
 unsigned int port_take_tx(struct worker *w, struct sw_queue *q);
-/* Reads and switches what was taken. What is more than a visit may send goes back to the ring: s->n is what
+/* Reads and switches what was taken. What exceeds a visit's share goes back to the ring: s->n is what
  * remains. Worker's thread. */
 void port_read_tx(struct worker *w, struct burst_source *s);

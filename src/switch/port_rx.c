@@ -15,7 +15,7 @@ struct rx_cursor {
 	unsigned int n, next, nseg;
 	unsigned int want; /* how many to take at once, at least */
 	bool tag;
-	bool due;                /* something was given back */
+	bool due;                /* buffers were given back */
 	uint64_t packets, bytes; /* for the counters */
 };
 
@@ -25,8 +25,8 @@ void port_rx_lock_slow(struct sw_queue *q)
 		unsigned int spins = 0;
 
 		while (__atomic_load_n(&q->lock, __ATOMIC_RELAXED)) {
-			/* The holder may be preempted: more workers than CPUs must not turn into a
-			 * standstill. */
+			/* The holder may be preempted: with more workers than CPUs, spinning would stall
+			 * everything. */
 			if (++spins > 1000) {
 				sched_yield();
 				spins = 0;
@@ -36,7 +36,7 @@ void port_rx_lock_slow(struct sw_queue *q)
 	}
 }
 
-/* One more chain at the end; NULL when the ring has none. */
+/* One more chain at the end; NULL if the ring has none. */
 static inline bool rx_more(struct rx_cursor *c, unsigned int want)
 {
 	struct worker *w = c->w;
@@ -46,7 +46,8 @@ static inline bool rx_more(struct rx_cursor *c, unsigned int want)
 		return false;
 	got = vring_take(&c->q->vr, true, &w->rx_chains[c->n], MIN(want, room), &w->rx_segs[c->nseg],
 			 WORKER_SEGS - c->nseg, &nseg);
-	/* The buffers' lines are in the guest's cache: fetch them all while the first ones are being filled. */
+	/* The buffers' lines are in the guest's cache: prefetch all of them while the first ones are being
+	 * filled. */
 	for (unsigned int i = 0; i < got; i++) {
 		const uint8_t *base = w->rx_chains[c->n + i].seg[0].base;
 
@@ -58,7 +59,7 @@ static inline bool rx_more(struct rx_cursor *c, unsigned int want)
 	return got > 0;
 }
 
-/* Gives back what is filled and returns the rest to the ring: room for more. */
+/* Gives back what is filled and returns the rest to the ring, to make room for more. */
 static void rx_flush(struct rx_cursor *c)
 {
 	struct virtq *vr = &c->q->vr;
@@ -121,8 +122,8 @@ static void make_hdr(struct virtio_net_hdr_mrg_rxbuf *h, const struct pkt *p, ui
 		h->hdr.hdr_len = (uint16_t)(h->hdr.hdr_len + tag);
 }
 
-/* Writes the header, `hdr_len` bytes of it. A plain one is made in registers: built in memory and copied, its
- * last load would have to wait for all the stores to the guest before it. */
+/* Writes the header, `hdr_len` bytes of it. A plain one is built in registers: if it were built in memory and
+ * copied, its last load would have to wait for all earlier stores to the guest. */
 static inline void put_hdr(uint8_t *to, unsigned int hdr_len, const struct pkt *p, uint64_t features,
 			   unsigned int tag, unsigned int buffers)
 {
@@ -143,7 +144,7 @@ static inline void put_hdr(uint8_t *to, unsigned int hdr_len, const struct pkt *
 	memcpy(to, &hdr, hdr_len);
 }
 
-/* The header, and the frame's head behind it, where both fit: returns the first byte after them. */
+/* The header, followed by the frame's head, where both fit: returns the first byte after them. */
 static inline uint8_t *put_head(uint8_t *to, unsigned int hdr_len, uint64_t features, const struct pkt *p,
 				unsigned int tag, unsigned int buffers)
 {
@@ -159,9 +160,10 @@ static inline uint8_t *put_head(uint8_t *to, unsigned int hdr_len, uint64_t feat
 	return to + p->head_len + tag;
 }
 
-/* Copies the usual frames, up to *n from p on, until there is another one: all of it into the first piece of
- * one buffer, which is already taken. What it needs of the cursor it keeps in registers: what it writes might
- * be that, for all the compiler knows. Returns the first that it did not copy; *n: how many are left. */
+/* Copies frames of the usual kind, up to *n from p on: all of a frame goes into the first piece of one
+ * buffer, which is already taken. It keeps what it needs of the cursor in registers, because for the compiler
+ * any store to a buffer might change the cursor. Returns the first frame that it did not copy; *n: how many
+ * are left. */
 static inline struct pkt *rx_plain(struct rx_cursor *c, struct pkt *p, unsigned int *n)
 {
 	struct vring_chain *first = &c->w->rx_chains[c->next], *chain = first, *end;
@@ -189,15 +191,15 @@ static inline struct pkt *rx_plain(struct rx_cursor *c, struct pkt *p, unsigned 
 	return p;
 }
 
-/* How many more buffers `left` bytes may need, if they are all as the last one. Taken one by one, each would
- * cost a look at the ring, and its lines would come too late to be waited for together. */
+/* How many more buffers `left` bytes may need, if all are like the last one. Taken one by one, each would
+ * cost a look at the ring, and their cache misses would not overlap. */
 static inline unsigned int rx_guess(const struct rx_cursor *c, uint32_t left)
 {
 	return c->n ? (left - 1) / c->w->rx_chains[c->n - 1].len + 1 : c->want;
 }
 
-/* Takes buffers until there are enough for `need` bytes from c->next on: how many goes into the header, and
- * half a frame is of no use. Returns their number, 0 if the frame is dropped. */
+/* Takes buffers until there are enough for `need` bytes from c->next on: their number goes into the header,
+ * and half a frame is of no use. Returns the number; 0 if the frame is dropped. */
 static unsigned int rx_room(struct rx_cursor *c, uint32_t need)
 {
 	unsigned int first = c->next, k = 0;
@@ -205,7 +207,7 @@ static unsigned int rx_room(struct rx_cursor *c, uint32_t need)
 
 	do {
 		if (first + k == c->n && !rx_more(c, MAX(c->want, rx_guess(c, need - have)))) {
-			/* Perhaps it is the burst that has no room left, not the ring. */
+			/* The burst may have no room left, rather than the ring. */
 			if (first && vring_has_work(&c->q->vr)) {
 				rx_flush(c);
 				first = k = have = 0;
@@ -223,7 +225,7 @@ static unsigned int rx_room(struct rx_cursor *c, uint32_t need)
 	return k;
 }
 
-/* Copies any frame, into as many buffers as it needs and whatever pieces they are in. */
+/* Copies any frame, into as many buffers as it needs, in any number of pieces. */
 static void rx_pieces(struct rx_cursor *c, const struct pkt *p)
 {
 	unsigned int tag = c->tag ? PKT_TAG_LEN : 0, k;
@@ -266,7 +268,7 @@ static void rx_pieces(struct rx_cursor *c, const struct pkt *p)
 	port_count_group(c->stats, p);
 }
 
-/* Copies one frame, in whatever way. */
+/* Copies one frame, of any kind. */
 static void rx_emit(void *arg, struct pkt *p)
 {
 	unsigned int n = 1;
@@ -276,7 +278,7 @@ static void rx_emit(void *arg, struct pkt *p)
 		rx_pieces(arg, p);
 }
 
-/* Gives n frames to one queue; returns the one behind them. */
+/* Gives n frames to one queue; returns the one after them. */
 static struct pkt *deliver_run(struct worker *w, struct sw_queue *q, struct port_stats *stats, struct pkt *p,
 			       unsigned int n, bool tag)
 {
@@ -308,7 +310,7 @@ static struct pkt *deliver_run(struct worker *w, struct sw_queue *q, struct port
 	return p;
 }
 
-/* Spreads flows over a receiver's queues; frames of a flow stay in one. */
+/* Spreads flows over a receiver's queues; the frames of a flow stay in one. */
 static uint32_t flow_hash(const struct pkt *p)
 {
 	const uint8_t *h = p->head;
@@ -362,7 +364,7 @@ void port_deliver(struct worker *w, struct sw_port *port, struct pkt *p, unsigne
 int port_deliver_control(struct worker *w, struct sw_port *port, struct pkt *p)
 {
 	const struct rx_set *rx = rcu_load(port->rx);
-	/* The counters are of the guest's own traffic: of these frames, only the outcome is wanted. */
+	/* The counters are for the guest's own traffic: of these frames, only the outcome matters. */
 	struct port_stats outcome = {0};
 
 	if (!rx)
@@ -374,8 +376,8 @@ int port_deliver_control(struct worker *w, struct sw_port *port, struct pkt *p)
 	return outcome.rx_drop[DROP_RING] ? -ENOTCONN : -EAGAIN;
 }
 
-/* Each stage reads what the one before it fetched, and all fetches of a stage are under way together. Worth
- * it where a burst goes to many: between two, the lines are there already. */
+/* Each stage reads what the one before it fetched, and all fetches of a stage are in flight together. Worth
+ * it where a burst goes to many ports: between two, the lines are already there. */
 void port_hint_rx(const struct burst_group *groups, unsigned int n)
 {
 	const struct sw_queue *q[BURST_ROOM];

@@ -7,11 +7,11 @@
 #include "switch/worker.h"
 #include "vpf/control.h"
 
-/* Bytes that one visit to a queue may have copied, so that a guest which floods large frames to many ports
- * gets its share of the worker and no more. One frame is always let through. */
+/* Bytes that one visit to a queue may have copied, so that a guest that floods large frames to many ports
+ * gets no more than its share of the worker. One frame always passes. */
 #define VISIT_BYTES (512u << 10)
 
-/* The PF's driver and vpfd talk whatever its link is: a control frame is no traffic. */
+/* The PF's driver and vpfd talk whatever the state of the link: a control frame is not traffic. */
 static int link_down(struct sw_queue *q, struct pkt *p, struct vring_chain *chain)
 {
 	struct control_box *box = q->port->control;
@@ -32,7 +32,7 @@ static void drop_all(struct sw_queue *q, struct vring_chain *chains, unsigned in
 	}
 }
 
-/* Bytes of the frame, or of what it becomes when it is cut to segments. */
+/* Bytes of the frame, or of its segments once it is cut. */
 static uint64_t sent_bytes(const struct pkt *p)
 {
 	uint32_t payload;
@@ -43,7 +43,7 @@ static uint64_t sent_bytes(const struct pkt *p)
 	return p->len + (uint64_t)((payload - 1) / p->hdr.gso_size) * p->hdr.hdr_len;
 }
 
-/* What the queue may send now. False: nothing; it has nothing, or q->resume_at says when. */
+/* What the queue may send now. False: nothing; it has no frames, or q->resume_at says when. */
 static bool may_send(const struct worker *w, struct sw_queue *q, const struct port_conf *conf,
 		     struct shaper_grant *ret)
 {
@@ -51,7 +51,7 @@ static bool may_send(const struct worker *w, struct sw_queue *q, const struct po
 
 	*ret = (struct shaper_grant){.bytes = UINT64_MAX};
 	if (q->discard || !conf->link_up)
-		return true; /* to be dropped, all of it */
+		return true; /* all of it is dropped */
 	if (!vring_has_work(&q->vr)) {
 		shaper_rest(&q->port->shaper);
 		return false;
@@ -73,7 +73,7 @@ unsigned int port_take_tx(struct worker *w, struct sw_queue *q)
 	if (unlikely(b->segs > WORKER_SEGS - VRING_MAX_SEGS))
 		burst_run(w);
 	if (unlikely(limited)) {
-		burst_run(w); /* other queues of this port, or its PF, have then paid */
+		burst_run(w); /* then other queues of this port, or of its PF, have paid */
 		if (!may_send(w, q, conf, &b->source[0].grant))
 			return 0;
 	}
@@ -114,7 +114,7 @@ void port_read_tx(struct worker *w, struct burst_source *s)
 	const struct port_conf *conf = s->conf;
 	struct vring_chain *chains = &w->tx_chains[s->first], *end = chains + s->n;
 	struct pkt *pkts = &w->pkts[w->burst.pkts], *p = pkts;
-	/* In registers: what is written might be the queue, for all the compiler knows. */
+	/* In registers: for the compiler, any store might change the queue. */
 	const unsigned int hdr_len = q->hdr_len;
 	const bool limited = conf->rate.limited;
 	uint64_t bytes = 0, sent = 0;

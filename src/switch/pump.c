@@ -17,7 +17,7 @@ struct pump {
 	int tap_fd[];
 };
 
-/* Everything passes: what may and what may not is decided at the other end of the tap. */
+/* Everything passes: filtering is done at the other end of the tap. */
 static int new_function_port(struct pump *p)
 {
 	struct port_conf *conf = calloc(1, sizeof(*conf));
@@ -132,7 +132,7 @@ int pump_start(struct pump *p, uint64_t features, uint32_t pairs)
 
 	if (!r)
 		r = pump_set_pairs(p, pairs);
-	/* The ones that are not in use as well: they are empty, and need no second look when that changes. */
+	/* Including those that are not in use: they are empty, and need no second look when that changes. */
 	while (!r && p->n_watched < p->n_tap) {
 		struct watch x = {.q = &p->uplink->queue[p->n_watched]};
 
