@@ -12,7 +12,7 @@
  *		frame does not wait for a long list of silent ones
  *	read	port_read_tx(): heads are copied and checked; switch.c decides and sorts by receiver
  *	write	every receiver's frames at once, in the order in which they were read
- *	give	every transmit queue gets its buffers back, then one fence, then who wants a call is asked
+ *	give	every transmit queue gets its buffers back, then one fence, then the calls that drivers want
  *
  * Frames of a flow come from one queue and go to one group, so their order stays. A queue with a limited rate
  * ends the burst that it is in: what it sent is paid for before any function of its PF asks again.

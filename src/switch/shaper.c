@@ -11,14 +11,14 @@
 #define COST_SHIFT 16
 
 #define DEPTH ((int64_t)SHAPER_DEPTH_NS * TICKS)
-/* How far a function may be ahead of others, of the total: less where there are many, but enough for what
- * each of them is to get between two of its visits. */
+/* How far ahead of others a function may be, as a part of the total: less if there are many, but enough for
+ * what each of them is due between two of its visits. */
 #define QUANTUM     (500000ll * TICKS)
 #define QUANTUM_MIN (64000ll * TICKS)
-#define PLENTY      (DEPTH * 3 / 4) /* credit of the total at which nobody is waited for */
+#define PLENTY      (DEPTH * 3 / 4) /* credit of the total at which the others are not waited for */
 
-/* Who waits does so for a little longer than it must, and then finds credit for several frames: fewer
- * wake-ups, and the same rate, since credit is not lost meanwhile. Where many want the same total, each comes
+/* A function that waits does so a little longer than it must, and then finds credit for several frames: fewer
+ * wake-ups, and the same rate, since credit is not lost meanwhile. If many want the same total, each comes
  * more rarely: together they come as often. */
 #define WAIT_NS      100000u
 #define WAIT_EACH_NS 8000u
@@ -72,7 +72,7 @@ static uint64_t wait_for(uint64_t now, int64_t have, uint64_t more_ns)
 	return now / TICKS + (have < 0 ? (uint64_t)-have / TICKS : 0) + more_ns;
 }
 
-/* The turn of the one furthest behind among those who want to send. */
+/* The turn of the function that is furthest behind, of those that want to send. */
 static uint64_t furthest_behind(const struct shaper_pool *pool, uint64_t own)
 {
 	const struct shaper_members *m = __atomic_load_n(&pool->members, __ATOMIC_ACQUIRE);
@@ -126,7 +126,7 @@ uint64_t shaper_ask(struct shaper *s, const struct shaper_conf *c, uint64_t now_
 	if (c->max_cost) {
 		have = credit(&s->paid_max, now);
 		if (have <= 0) {
-			shaper_rest(s); /* the total's next turn is not for who could not take it */
+			shaper_rest(s); /* it could not take its turn in the total */
 			return wait_for(now, have, WAIT_NS);
 		}
 		ret->bytes = worth(have, c->max_cost);
@@ -196,7 +196,8 @@ void shaper_pool_free(struct shaper_pool *pool)
 	free(pool);
 }
 
-/* Debt is a number of bytes, kept as time: at another price it takes another time to pay. Credit is time. */
+/* Debt is a number of bytes, kept as time: at another rate it takes a different time to pay. Credit is
+ * time. */
 static void reprice(uint64_t *paid, uint64_t before, uint64_t after, uint64_t now)
 {
 	uint64_t have = load(paid), want;

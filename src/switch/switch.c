@@ -23,7 +23,7 @@ static inline bool is_tag(uint16_t type)
 	return type == ETHER_TPID_Q || type == ETHER_TPID_AD;
 }
 
-/* Takes the outer tag off the bytes and into p->vlan. False: too short. */
+/* Moves the outer tag from the bytes to p->vlan. False: too short. */
 static bool pop_tag(struct pkt *p)
 {
 	uint16_t tpid, tci;
@@ -34,7 +34,7 @@ static bool pop_tag(struct pkt *p)
 		return false;
 	tpid = load_be16(p->head + 12);
 	tci = load_be16(p->head + 14);
-	/* In registers: memmove() would be called for it. */
+	/* In registers: memmove() would be a call. */
 	memcpy(&first, p->head, sizeof(first));
 	memcpy(&rest, p->head + 8, sizeof(rest));
 	memcpy(p->head + PKT_TAG_LEN, &first, sizeof(first));
@@ -48,15 +48,15 @@ static bool pop_tag(struct pkt *p)
 		p->hdr.csum_start -= PKT_TAG_LEN;
 	}
 	if (p->hdr.gso_type)
-		p->hdr.hdr_len -= PKT_TAG_LEN; /* at least csum_start: offload_check() saw to it */
-	/* A priority tag is no VLAN (802.1Q §6.9): vid 0 leaves as untagged, whatever the TPID. */
+		p->hdr.hdr_len -= PKT_TAG_LEN; /* at least csum_start: offload_check() made sure */
+	/* A priority tag is not a VLAN (802.1Q §6.9): vid 0 leaves untagged, whatever the TPID. */
 	p->vlan = tci & 0xfff ? vlan_key(tci & 0xfff, tpid) : 0;
 	p->pcp = (uint8_t)(tci >> 13);
 	return true;
 }
 
-/* The same for a frame that begins with head0, head6 and the tag of the one before, which was taken off.
- * False: it is another tag, or has an offload. */
+/* The same for a frame that begins with head0, head6 and the tag of the previous frame, which was removed.
+ * False: it has another tag, or an offload. */
 static inline bool pop_same_tag(struct pkt *p, uint64_t head0, uint64_t head6, uint32_t tag)
 {
 	uint32_t rest = (uint32_t)(head6 >> 16);
@@ -101,8 +101,8 @@ static int classify(const struct port_conf *c, struct pkt *p)
 		return DROP_CONTROL;
 	if (p->vlan & VLAN_KEY_AD || p->vlan == 0xfff)
 		return DROP_SPOOF_VLAN;
-	/* A tag behind a priority tag would be the outer one from here on: on the uplink it would be a VLAN
-	 * of the guest's choice. Only a provider's VLAN carries what customers tag. */
+	/* A tag after a priority tag would be the outer one from here on: on the uplink it would be a VLAN of
+	 * the guest's choice. Only a provider's VLAN carries customers' tags. */
 	if (!p->vlan && is_tag(type) &&
 	    !(type == ETHER_TPID_Q && c->mode == VLAN_ACCESS && c->vlan & VLAN_KEY_AD))
 		return DROP_SPOOF_VLAN;
@@ -187,7 +187,7 @@ static inline bool egress(const struct port_conf *c, uint16_t vlan, bool *tag)
 	return false;
 }
 
-/* Those of n frames that the port's MTU lets through, as a list; returns their number. */
+/* The frames, of n, that fit the port's MTU, as a list; returns their number. */
 static unsigned int drop_long(const struct port_conf *c, struct port_stats *stats, struct pkt **first,
 			      unsigned int n)
 {
@@ -239,9 +239,9 @@ static inline bool is_reserved(const uint8_t *mac)
 	return !memcmp(mac, reserved, 5) && mac[5] < 0x10;
 }
 
-/* Groups that every host is in, or that an address which no filter names yet may hang on: all hosts of IPv4
- * and IPv6, and IPv6's solicited nodes (RFC 4291 §2.7.1), which are for it what broadcast is for ARP. A guest
- * must be found under an address before word of its new filter came here. */
+/* Groups that every host is in, or that an address may need before any filter names them: all hosts of IPv4
+ * and IPv6, and IPv6's solicited-node addresses (RFC 4291 §2.7.1), which are for neighbour discovery what
+ * broadcast is for ARP. A guest must be reachable at an address before its new filter has arrived here. */
 static inline bool is_for_all(uint64_t mac)
 {
 	static const uint8_t hosts4[6] = {0x01, 0, 0x5e, 0, 0, 1}, hosts6[6] = {0x33, 0x33, 0, 0, 0, 1},
@@ -273,8 +273,8 @@ static inline bool listens(const struct port_conf *c, uint64_t group)
 	return false;
 }
 
-/* Frames of one VLAN to one group (burst_group.dst: nobody), to every port of the VLAN that listens, but the
- * one they came from. Port by port: what each costs besides the copies, it costs once. */
+/* Frames of one VLAN to one group (burst_group.dst: NULL), to every port of the VLAN that listens, except the
+ * one they came from. Port by port: the cost per port, other than for the copies, arises once. */
 static void flood(struct worker *w, const struct sw_view *view, struct sw_port *src,
 		  const struct burst_group *g)
 {
@@ -287,7 +287,7 @@ static void flood(struct worker *w, const struct sw_view *view, struct sw_port *
 		const struct port_conf *c = rcu_load(port->conf);
 		bool tag;
 
-		/* Not an error if a port is down or elsewhere: it is just not in the group. */
+		/* It is not an error if a port is down or served elsewhere: it is just not in the group. */
 		if (port == src || !c->link_up || !rcu_load(port->rx) || !egress(c, g->vlan, &tag) ||
 		    !(all || listens(c, group)))
 			continue;
@@ -295,8 +295,8 @@ static void flood(struct worker *w, const struct sw_view *view, struct sw_port *
 			output(w, port, c, g->first, g->n, g->longest);
 			continue;
 		}
-		/* One by one: what is too long for this port would be taken out of the list, and others get
-		 * it. */
+		/* One by one: a frame that is too long for this port would leave the list, and other ports
+		 * get it. */
 		n = g->n;
 		for (struct pkt *p = g->first; n; n--, p = p->next)
 			output(w, port, c, p, 1, offload_wire_len(p));
@@ -305,7 +305,7 @@ static void flood(struct worker *w, const struct sw_view *view, struct sw_port *
 		output(w, view->uplink, rcu_load(view->uplink->conf), g->first, g->n, g->longest);
 }
 
-/* An uplink's frame to an address that nobody owns. */
+/* A frame from an uplink to an address that no port owns. */
 static bool to_promiscuous(struct worker *w, const struct sw_view *view, struct pkt *p)
 {
 	bool wanted = false, tag;
@@ -352,8 +352,8 @@ static inline struct sw_port *lookup(const struct fdb *fdb, uint64_t mac, uint16
 	return likely(egress(c, vlan, &tag)) ? port : NULL;
 }
 
-/* Adds a frame for several to those before it that go to the same; `g` are these, flooded first if they are
- * others. False: it may not be sent. */
+/* Adds a frame for several ports to the earlier ones for the same ports, `g`; if those are for others, they
+ * are flooded first. False: it may not be sent. */
 static bool multicast(struct worker *w, const struct sw_view *view, struct sw_port *src,
 		      const struct port_conf *conf, struct burst_group *g, struct pkt *p)
 {
@@ -389,7 +389,7 @@ void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf
 	struct sw_port *dst = NULL; /* of the last frame that was looked up: likely of the next one, too */
 	uint64_t bytes = 0, dst_key = 0, last0 = 0, last6 = 0;
 	struct burst_group *last = NULL, several = {0};
-	uint32_t last_tag = 0, popped = 0; /* bytes that were taken off the last one */
+	uint32_t last_tag = 0, popped = 0; /* bytes that were removed from the last one */
 	unsigned int packets = 0;
 
 	for (unsigned int i = 0; i < n; i++) {
@@ -399,7 +399,8 @@ void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf
 		const uint8_t *start = p->head;
 		int drop;
 
-		/* Addresses, type and tag of the frame before: all that was found out for that one holds. */
+		/* Addresses, type and tag are those of the previous frame: all that was found for that one
+		 * applies. */
 		if (likely(last && head0 == last0 && head6 == last6 && !p->hdr.gso_type &&
 			   p->len - popped <= conf->max_frame &&
 			   (!popped || pop_same_tag(p, head0, head6, last_tag)))) {
@@ -458,7 +459,7 @@ void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf
 	stats->tx_bytes += bytes;
 }
 
-/* From so many receivers on it is worth it to fetch what belongs to them all before the first is served. */
+/* From this number of receivers on it pays to prefetch for all of them before the first is served. */
 #define HINT_GROUPS 3
 
 void sw_output(struct worker *w)

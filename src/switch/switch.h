@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The embedded switch: who gets a frame. One for each fabric.
+/* The embedded switch: which ports get a frame. One for each fabric.
  *
  * A unicast frame goes to the port that owns its destination MAC in its VLAN, else to the uplink; from the
- * uplink, one that nobody owns goes to trusted promiscuous ports only. Broadcast goes to every port of the
- * VLAN, multicast to those that listen to the group. A port's VLAN setting decides which VLAN its frames
- * belong to and whether they carry a tag outside (IEEE 802.1Q-2022 §6.9, §8.6).
+ * uplink, a frame whose MAC no port owns goes only to trusted promiscuous ports. Broadcast goes to every port
+ * of the VLAN, multicast to those that listen to the group. A port's VLAN setting decides which VLAN its
+ * frames belong to and whether they carry a tag outside the switch (IEEE 802.1Q-2022 §6.9, §8.6).
  *
  * Thread-safety: sw_sort(), sw_output(), sw_forward(): worker threads. All else: main thread. */
 
@@ -33,8 +33,8 @@ struct sw {
 
 int sw_init(struct sw *sw, struct worker_pool *pool);
 void sw_fini(struct sw *sw); /* no ports left */
-/* A port that is not yet part of the switch; conf becomes its own. It counts in memory of its own, or as
- * function `fn` in `counters` (may be NULL), which stay open as long as the port is there. -ENOMEM. */
+/* A port that is not yet part of the switch; conf becomes its own. It counts in memory of its own (`counters`
+ * NULL), or as function `fn` in `counters`, which stay open as long as the port exists. -ENOMEM. */
 int sw_port_new(struct sw *sw, enum port_kind kind, struct port_conf *conf, struct counter_file *counters,
 		unsigned int fn, struct sw_port **ret);
 void sw_port_free(struct sw_port *port); /* after sw_publish_view() without it; takes NULL */
@@ -45,12 +45,13 @@ int sw_reserve(struct sw *sw, unsigned int ports);
 struct sw_view *sw_next_view(struct sw *sw);
 void sw_publish_view(struct sw *sw);
 
-/* Decides about n frames that came in at src, and sorts them by receiver into the worker's burst; flooded
+/* Decides where n frames that came in at src go, and sorts them by receiver into the worker's burst; flooded
  * ones are delivered at once: no flow has frames of both kinds. */
 void sw_sort(struct worker *w, struct sw_port *src, const struct port_conf *conf, struct pkt *pkts,
 	     unsigned int n);
 /* Delivers all that was sorted. */
 void sw_output(struct worker *w);
-/* All of it for frames of no transmit queue: sorted, delivered, calls asked for. The burst is empty. */
+/* Everything for frames that come from no transmit queue: sorts, delivers, makes the calls. The burst must be
+ * empty. */
 void sw_forward(struct worker *w, struct sw_port *src, const struct port_conf *conf, struct pkt *pkts,
 		unsigned int n);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What both kinds of uplink share: receiving into the switch, sending from it. */
+/* What both kinds of uplink share: receiving into the switch and sending from it. */
 
 #include "switch/uplink.h"
 
@@ -14,9 +14,9 @@
 #include "switch/switch.h"
 #include "switch/uplink_open.h"
 
-#define UPLINK_BUDGET 64 /* frames a visit */
+#define UPLINK_BUDGET 64 /* frames per visit */
 
-/* What the kernel takes and gives; USO since Linux 6.2. */
+/* What the kernel accepts and produces; USO since Linux 6.2. */
 static uint64_t kernel_features(const struct uplink *up)
 {
 	return VIRTIO_NET_OFFLOADS | (up->uso ? VIRTIO_NET_OFFLOADS_USO : 0);
@@ -89,7 +89,7 @@ void uplink_transmit(struct worker *w, struct sw_port *port, struct pkt *p, unsi
 	}
 }
 
-/* A packet socket's frames come without their outer tag; it is put back as the switch keeps it. */
+/* Frames of a packet socket come without their outer tag: puts it back. */
 static void take_auxdata(struct msghdr *msg, struct pkt *p)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
@@ -117,7 +117,7 @@ static void take_auxdata(struct msghdr *msg, struct pkt *p)
 	}
 }
 
-/* One frame into w->uplink_buf; its length without the header, 0 if there is none, -1 to skip it. */
+/* Receives a frame into w->uplink_buf: 1; 0 if there is none, -1 to skip it. */
 static int receive(struct worker *w, struct uplink_queue *q, struct pkt *p, struct vring_seg *seg)
 {
 	unsigned int hdr_len = uplink_hdr_len(q->uplink);
@@ -158,7 +158,7 @@ void uplink_poll(struct worker *w, struct uplink_queue *q)
 		uint8_t valid;
 
 		if (r == 0) {
-			/* A tap that was deleted under us is readable for ever: do not look again. */
+			/* A tap that was deleted while in use stays readable forever: do not look again. */
 			if (errno == EBADFD)
 				worker_unwatch(w, q->fd);
 			break;
@@ -183,7 +183,8 @@ static void start_queue(struct worker *w, void *arg)
 {
 	struct uplink *up = arg;
 
-	/* A descriptor that epoll does not take is one that never gets readable; there is nothing else to do. */
+	/* If epoll refuses a descriptor, it is as if it never became readable; there is nothing else to
+	 * do. */
 	(void)worker_watch(w, up->queue[w->id].fd, &up->queue[w->id].source);
 }
 

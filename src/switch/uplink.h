@@ -2,8 +2,8 @@
 #pragma once
 
 /* The uplink of a fabric: a tap that vpfd creates, or an existing netdev through packet sockets. Both carry
- * the virtio-net header, so checksums and segments cross unfinished. One descriptor for each worker, so that
- * workers share none.
+ * the virtio-net header, so offloads pass unfinished. One descriptor for each worker, so that workers share
+ * none.
  *
  * Thread-safety: uplink_transmit(), uplink_poll(): the worker of that queue. All else: main thread. */
 
@@ -22,7 +22,7 @@ struct uplink {
 	char name[IFNAMSIZ];
 	int ifindex;
 	bool carrier; /* main thread; kept up to date by the fabric from rtnetlink */
-	bool uso;     /* the kernel takes and gives UDP segmentation offload */
+	bool uso;     /* the kernel supports UDP segmentation offload */
 	struct sw_port *port;
 	unsigned int n;
 	struct uplink_queue queue[];
@@ -31,12 +31,12 @@ struct uplink {
 /* Opens the uplink, not yet in use. Errors name the field "uplink.name" or "uplink.type": -ENODEV (no such
  * netdev), -EPERM (needs CAP_NET_ADMIN or CAP_NET_RAW), -EBUSY (tap in use), … */
 int uplink_open(const struct fabric_settings *s, unsigned int workers, struct uplink **ret, struct err *err);
-/* Starts and ends receiving; the port is published before and withdrawn after. */
+/* Starts and stops receiving; the port must be published before and withdrawn afterwards. */
 void uplink_start(struct uplink *up, struct worker_pool *pool);
 void uplink_stop(struct uplink *up, struct worker_pool *pool);
 void uplink_close(struct uplink *up); /* takes NULL */
 
 /* Sends n frames, with their tags. */
 void uplink_transmit(struct worker *w, struct sw_port *port, struct pkt *p, unsigned int n);
-/* Receives what is there, bounded, and switches it. */
+/* Receives what is there, up to a limit, and switches it. */
 void uplink_poll(struct worker *w, struct uplink_queue *q);

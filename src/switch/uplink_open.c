@@ -19,7 +19,7 @@
 #define PACKET_IGNORE_OUTGOING 23
 #endif
 
-#define UPLINK_SNDBUF (4 << 20) /* bytes a worker may have queued in a netdev */
+#define UPLINK_SNDBUF (4 << 20) /* bytes that a worker may have queued in a netdev */
 
 static int fail(struct err *err, int code, const char *name, const char *what)
 {
@@ -131,8 +131,8 @@ int uplink_open(const struct fabric_settings *s, unsigned int workers, struct up
 		if (!up->ifindex)
 			r = fail(err, ENODEV, up->name, "");
 	} else if (if_nametoindex(up->name)) {
-		/* Taking over somebody's persistent tap, or failing half-way on a netdev of another kind,
-		 * helps nobody. */
+		/* Do not take over a foreign persistent tap, nor fail half-way on a netdev of another
+		 * kind. */
 		r = err_set(err, EEXIST, "uplink.name",
 			    "netdev %s exists already; choose another name for the tap", up->name);
 	}

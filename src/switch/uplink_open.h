@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* How an uplink's descriptors are opened, and the one thing that the data path must know of it. */
+/* Opening an uplink's descriptors, and the one thing that the data path must know of it. */
 
 #include "switch/uplink.h"
 
-/* Bytes of the virtio-net header in front of each frame: packet sockets know only the short one. */
+/* Bytes of the virtio-net header before each frame: packet sockets only have the short one. */
 static inline unsigned int uplink_hdr_len(const struct uplink *up)
 {
 	return up->type == UPLINK_TAP ? sizeof(struct virtio_net_hdr_mrg_rxbuf)

@@ -17,10 +17,10 @@
 #define LOOK_NS    20000u /* between two looks at epoll while queues are active */
 #define EVENTS     64
 #define HINT_AHEAD 3 /* queues */
-/* Looks in vain before a queue's driver is asked for kicks again. Where there is little else to do they take
- * no time; a worker that has others to serve goes on looking, which costs less than the kick does. */
+/* Polls in vain before a queue's driver is asked for kicks again. With little else to do they take no time; a
+ * worker that serves other queues keeps polling this one, which costs less than a kick. */
 #define QUIET_LOOKS 16
-/* Where many queues are throttled each waits a little longer, so that they are found due together. */
+/* If many queues are throttled, each waits a little longer, so that several are found due together. */
 #define RESUME_EACH_NS 4000u
 #define RESUME_MAX_NS  (SHAPER_DEPTH_NS / 4)
 
@@ -133,7 +133,7 @@ int worker_activate(struct worker *w, struct sw_queue *q)
 {
 	if (q->active || q->throttled)
 		return 0;
-	/* Room for those that are throttled, too: they come back without asking for memory. */
+	/* Room for the throttled ones, too: they return without needing memory. */
 	if (grow(&w->active, w->n_active + w->n_throttled, &w->room_active) < 0)
 		return -ENOMEM;
 	q->active = true;
@@ -176,7 +176,8 @@ void worker_resume(struct worker *w, struct sw_queue *q)
 	(void)worker_activate(w, q); /* there is room */
 }
 
-/* From the active ones to those that wait. Without memory for the list it stays active, and asks each time. */
+/* From the active list to the throttled one. Without memory for the list it stays active, and asks each
+ * time. */
 static void throttle(struct worker *w, struct sw_queue *q)
 {
 	uint64_t at = q->resume_at + MIN((uint64_t)w->n_throttled * RESUME_EACH_NS, RESUME_MAX_NS);
@@ -224,8 +225,8 @@ void worker_pool_resume(struct worker_pool *pool)
 			worker_run(pool->worker[i], resume_all, NULL);
 }
 
-/* Fetches ahead what taking from the queues behind position i will read: two of them, so that what the later
- * one needs first has arrived by then. */
+/* Prefetches what taking from the queues after position i will read: two of them, so that what the later one
+ * needs first has arrived by then. */
 static inline void hint_active(const struct worker *w, unsigned int i)
 {
 	if (i + 2 * HINT_AHEAD < w->n_active)
@@ -261,7 +262,8 @@ static __attribute__((noinline)) void poll_active(struct worker *w)
 			worker_deactivate(w, q);
 			continue;
 		} else if (++q->quiet >= QUIET_LOOKS && w->now >= q->busy_until && q->kickfd >= 0) {
-			/* Buffers that came between the look and the kicks being on would wait for ever. */
+			/* Buffers that arrived between the look and the enabling of kicks would wait
+			 * forever. */
 			if (!vring_kick_enable(&q->vr)) {
 				worker_deactivate(w, q);
 				continue;
@@ -307,7 +309,7 @@ static void run_request(struct worker *w)
 	pthread_mutex_unlock(&w->mutex);
 }
 
-/* Sleeps until something happens, or a throttled queue may go on. */
+/* Sleeps until something happens, or a throttled queue may continue. */
 static int wait_events(struct worker *w, struct epoll_event *events)
 {
 	struct timespec left;
@@ -345,7 +347,7 @@ static void *worker_main(void *arg)
 			n = wait_events(w, events);
 			urcu_qsbr_thread_online();
 			w->now = clock_ns();
-			if (n > 0) /* not for a throttled queue's time */
+			if (n > 0) /* not to wait for a throttled queue */
 				poll_window_slept(&w->window, w->now, w->now - before);
 		} else if (w->look || w->n_active == 0 || w->now >= look_at) {
 			look_at = w->now + LOOK_NS;
@@ -405,7 +407,7 @@ static int worker_start(struct worker_pool *pool, unsigned int id, int cpu, stru
 {
 	struct worker *w = aligned_alloc(CACHE_LINE, (sizeof(*w) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
 	sigset_t all, old;
-	char name[24]; /* WORKER_MAX keeps it below the 16 bytes that the kernel takes */
+	char name[24]; /* WORKER_MAX keeps it below the 16 bytes that the kernel accepts */
 	int r;
 
 	if (!w)

@@ -5,19 +5,20 @@
  *
  * Theory of operation. Each worker owns a share of the transmit queues and of the uplinks' descriptors. A
  * queue is *idle* (its driver kicks, the kick descriptor is in the worker's epoll set) or *active* (kicks are
- * off, the worker polls it each pass). A kick makes it active; when nothing came for the time that
+ * off, the worker polls it each pass). A kick makes it active; when nothing has arrived for the time that
  * poll_window.h finds, and for some passes, it is idle again, with one more look after kicks are on, so that
- * none is lost. A pass costs as much as there are active queues, however many there are; with none active the
- * worker sleeps in epoll_wait() and costs nothing. While a worker sleeps it is offline for RCU: the main
- * thread never waits for it.
+ * no buffer is missed. The cost of a pass depends only on the active queues, however many idle ones there
+ * are; with none active the worker sleeps in epoll_wait() and costs nothing. While a worker sleeps it is
+ * offline for RCU: the main thread never waits for it.
  *
- * A queue that has frames and may not send them yet (shaper.h) is *throttled*: kicks are off, nobody looks at
- * it, and the worker sleeps no longer than until the first of them may go on; then they are active again.
- * Whatever may end the wait early (other settings, an end of the queue) takes it out of that list.
+ * A queue that has frames and may not send them yet (shaper.h) is *throttled*: kicks are off, it is not
+ * polled, and the worker sleeps no longer than until the first throttled queue may continue; then it is
+ * active again. Whatever may end the wait early (new settings, the end of the queue) takes it out of that
+ * list.
  *
- * The main thread talks to a worker by worker_run(): a function that runs between two passes, waited for.
- * Workers tell the main thread of rare things (a broken ring, a new source MAC) through a bounded queue each
- * and one eventfd; when the queue is full a new MAC is simply reported again by a later frame.
+ * The main thread talks to a worker by worker_run(): it waits for a function that runs between two passes.
+ * Workers tell the main thread of rare events (a broken ring, a new source MAC) through one bounded queue
+ * each and a common eventfd; if the queue is full, a new MAC is reported again with a later frame.
  *
  * Thread-safety: worker_run, worker_pool_*: main thread. The rest: the worker itself. */
 
@@ -52,10 +53,10 @@ struct worker {
 	struct sw_queue **active;
 	unsigned int n_active, room_active;
 	struct sw_queue **throttled;
-	unsigned int n_throttled, room_throttled; /* n: atomic, others may read it */
+	unsigned int n_throttled, room_throttled; /* n: atomic, other threads may read it */
 	uint64_t next_resume; /* ns: when to look at the throttled ones; UINT64_MAX: there are none */
 	bool look;            /* ask epoll again at once */
-	uint64_t look_until;  /* ns: go on asking epoll, something came from an uplink */
+	uint64_t look_until;  /* ns: keep asking epoll until then, something came from an uplink */
 	struct poll_window window;
 
 	unsigned int n_calls;
@@ -82,7 +83,7 @@ struct worker {
 	uint32_t note_head cache_aligned; /* consumer */
 	uint32_t note_tail cache_aligned; /* producer */
 	struct worker_note notes[WORKER_NOTES];
-	bool broken_note; /* atomic; a ring broke: not among the others, so that they cannot crowd it out */
+	bool broken_note; /* atomic; a ring broke: kept apart from the notes, which cannot crowd it out */
 
 	/* counters: the worker writes, others read */
 	uint64_t polls cache_aligned, packets, sleeps;
@@ -101,7 +102,7 @@ struct worker_pool {
 /* Starts n workers; cpus[i] >= 0 pins worker i. Errors: -ENOMEM, -EINVAL (no such CPU), pthread_create's. */
 int worker_pool_new(unsigned int n, unsigned int poll_us, const int *cpus, struct worker_pool **ret,
 		    struct err *err);
-void worker_pool_free(struct worker_pool *pool); /* nothing may be in use; takes NULL */
+void worker_pool_free(struct worker_pool *pool); /* nothing of it may be in use; takes NULL */
 /* The worker with the fewest queues. */
 struct worker *worker_pool_pick(struct worker_pool *pool);
 /* Runs fn(w, arg) in w's thread between two passes, and returns when it is done. */
@@ -109,7 +110,7 @@ void worker_run(struct worker *w, void (*fn)(struct worker *w, void *arg), void 
 /* Takes the next note; false if there is none. Clear notefd before draining. */
 bool worker_next_note(struct worker *w, struct worker_note *ret);
 
-/* The lock of a receive queue. With one worker there is nobody to keep out. */
+/* The lock of a receive queue. With one worker it is not needed. */
 void port_rx_lock_slow(struct sw_queue *q);
 static inline void port_rx_lock(const struct worker *w, struct sw_queue *q)
 {
@@ -123,10 +124,10 @@ static inline void port_rx_unlock(const struct worker *w, struct sw_queue *q)
 		__atomic_store_n(&q->lock, 0, __ATOMIC_RELEASE);
 }
 
-/* In the worker: leave a note. A new MAC is lost if the queue is full; that a ring broke never is, but
- * several may be told as one. */
+/* In the worker: leaves a note. A new MAC is lost if the queue is full; a broken ring never is, but several
+ * may be reported as one. */
 void worker_note(struct worker *w, const struct worker_note *note);
-/* Any thread: control frames wait in some mailbox. Main thread: were there since it last asked? */
+/* Any thread: control frames wait in some mailbox. Main thread: whether any have come since the last call. */
 void worker_note_control(struct worker_pool *pool);
 bool worker_next_control(struct worker_pool *pool);
 /* In the worker: the driver of q wants a call; made at the end of the burst. */
@@ -135,7 +136,7 @@ void worker_flush_calls(struct worker *w);
 /* In the worker, from worker_run(): watch a descriptor, stop watching it. */
 int worker_watch(struct worker *w, int fd, struct poll_source *source);
 void worker_unwatch(struct worker *w, int fd);
-/* All throttled queues ask anew whether they may send: rates have changed. */
+/* All throttled queues ask again whether they may send: rates have changed. */
 void worker_pool_resume(struct worker_pool *pool);
 /* In the worker: the wait of q is over, if it was throttled. */
 void worker_resume(struct worker *w, struct sw_queue *q);
