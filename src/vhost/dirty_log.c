@@ -8,7 +8,7 @@
 struct dirty_log {
 	unsigned int refs;
 	struct guest_map *map;
-	uint64_t pages; /* that the log has bits for */
+	uint64_t pages; /* covered by the log */
 };
 
 int dirty_log_new(int fd, uint64_t offset, uint64_t size, struct dirty_log **ret)
@@ -69,8 +69,8 @@ void dirty_log_mark(struct dirty_log *log, uint64_t gpa, uint64_t len)
 		last = UINT64_MAX;
 	last = MIN(last >> DIRTY_LOG_PAGE_SHIFT, log->pages - 1);
 
-	/* The front-end clears bits with an exchange before it reads the page: the bit must not be seen
-	 * before the write that it stands for, which the ordering of the fetch-or gives. */
+	/* The front-end clears bits with an exchange before it reads the page: the bit must not be visible
+	 * before the write that it stands for, which the ordering of the fetch-or ensures. */
 	while (page <= last) {
 		unsigned int bit = page % 8;
 		unsigned int n = (unsigned int)MIN(8 - bit, last - page + 1);

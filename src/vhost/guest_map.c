@@ -22,15 +22,15 @@ enum {
 };
 
 /* A row is published by its start (0: free), written last and cleared first. A thread that faults holds a
- * reference to its mapping, so the row that it looks for cannot change under it; others may. */
+ * reference to its mapping, so the row that it searches for cannot change meanwhile; other rows may. */
 struct guest_map_guard {
 	uintptr_t start;
 	size_t len;
 	bool bad;
 };
 
-/* Above what vm.max_map_count (65530 by default) leaves of address space areas, more rows are of no use;
- * these take no memory until they are used. */
+/* More rows than vm.max_map_count (65530 by default) allows mappings are of no use; rows take no memory until
+ * they are used. */
 static struct guest_map_guard guards[32768];
 static unsigned int guards_high; /* rows at and above were never used */
 
@@ -57,9 +57,9 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 			continue;
 		if (__atomic_load_n(&g->start, __ATOMIC_ACQUIRE) != start)
 			continue; /* reused while we read it, so it is not the faulting thread's */
-		/* Marked first: who sees the zeros must also see the mark. */
+		/* Marked first: a thread that sees the zeros must also see the mark. */
 		__atomic_store_n(&g->bad, true, __ATOMIC_SEQ_CST);
-		/* Cannot fail but for a full counter, and then it is readable. */
+		/* Can only fail if the counter is full, and then it is readable. */
 		if (write(fault_fd, &one, sizeof(one)) < 0)
 			errno = saved;
 		if (mmap((void *)start, len, PROT_READ | PROT_WRITE,
@@ -68,8 +68,8 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 		errno = saved;
 		return;
 	}
-	/* Not ours: let it have the effect that it had without us. A fault repeats on return; a signal that
-	 * was sent has to be sent again. */
+	/* Not ours: let it have its former effect. A fault repeats on return; a signal that was sent must be
+	 * sent again. */
 	sigaction(SIGBUS, &previous_action, NULL);
 	if (info->si_code <= 0)
 		raise(sig);
@@ -123,7 +123,7 @@ static struct guest_map **bucket(const struct stat *st, uint64_t offset)
 	return &cache[(h ^ h >> 32) % ARRAY_SIZE(cache)];
 }
 
-/* The page size of the file, or a negative errno if its pages are not to be trusted to come. */
+/* The page size of the file, or a negative errno if its pages may never arrive. */
 static int64_t file_page_size(int fd, const struct stat *st)
 {
 	struct statfs fs;
@@ -163,7 +163,7 @@ static int map_file(struct guest_map *map, int fd, uint64_t page)
 		mmap(NULL, map->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, own, (off_t)start);
 	if (map->base == MAP_FAILED)
 		return -errno;
-	/* A core dump of this process must not hold guests' memory. */
+	/* Core dumps of this process must not contain guests' memory. */
 	madvise(map->base, map->len, MADV_DONTDUMP);
 	map->hva = map->base + (map->offset - start);
 	map->guard = guard_add(map->base, map->len);

@@ -125,7 +125,8 @@ void *guest_mem_uva(const struct guest_mem *mem, uint64_t uva, uint64_t len)
 		const struct guest_mem_region *r = &mem->regions[i];
 		uint64_t off = uva - r->uva;
 
-		/* The front-end's regions should not overlap here, but nothing promises it: try them all. */
+		/* The front-end's regions should not overlap here, but nothing guarantees it: try them
+		 * all. */
 		if (off < r->size && len <= r->size - off)
 			return r->hva + off;
 	}

@@ -14,7 +14,7 @@
 
 int vhost_inflight_create(uint16_t queues, uint16_t queue_size, uint64_t *ret_size, int *ret_fd)
 {
-	/* The packed format is the larger one: a front-end may ask before it has settled the ring type. */
+	/* The packed format is the larger one: a front-end may ask before the ring type is negotiated. */
 	uint64_t size = queues * vhost_inflight_region_size(queue_size, true);
 	_cleanup_close_ int fd = -1;
 
@@ -49,7 +49,7 @@ int vhost_inflight_split_start(struct vhost_inflight *inflight, uint16_t used_id
 	return 0;
 }
 
-/* True if the descriptor at `index` still is as the driver made it available in the round of `wrap`. */
+/* True if the descriptor at `index` is still as the driver made it available in the lap of `wrap`. */
 static bool still_available(const void *desc, uint16_t index, unsigned int wrap)
 {
 	const uint8_t *d = (const uint8_t *)desc + (size_t)index * PACKED_DESC_SIZE;
@@ -59,7 +59,7 @@ static bool still_available(const void *desc, uint16_t index, unsigned int wrap)
 	return (flags & PACKED_DESC_F_OWNERSHIP) == (wrap ? PACKED_DESC_F_AVAIL : PACKED_DESC_F_USED);
 }
 
-/* "When reconnecting": which of the two states the area holds is the one that the driver can have seen. */
+/* "When reconnecting": which of the two states in the area the driver can have seen. */
 int vhost_inflight_packed_recover(const struct vhost_inflight *inflight, const void *desc, uint16_t *ret)
 {
 	const struct inflight_packed *p = inflight->packed;
@@ -69,7 +69,8 @@ int vhost_inflight_packed_recover(const struct vhost_inflight *inflight, const v
 
 	if (idx >= inflight->size || old_idx >= inflight->size || wrap > 1 || old_wrap > 1)
 		return -EINVAL;
-	/* The specification compares the indices alone; a burst as long as the ring changes the counter. */
+	/* The specification compares only the indices; a burst as long as the ring changes the wrap
+	 * counter. */
 	if ((idx != old_idx || wrap != old_wrap) && still_available(desc, old_idx, old_wrap)) {
 		idx = old_idx;
 		wrap = old_wrap;
@@ -92,7 +93,7 @@ int vhost_inflight_packed_start(struct vhost_inflight *inflight, const void *des
 		if (r < 0)
 			return r;
 	}
-	/* Nothing is in flight, so the free list is all entries in order, as a fresh area has it. */
+	/* Nothing is in flight, so the free list has all entries in order, as in a fresh area. */
 	for (unsigned int i = 0; i < inflight->size; i++) {
 		p->desc[i].inflight = 0;
 		p->desc[i].next = (uint16_t)((i + 1) % inflight->size);

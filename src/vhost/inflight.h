@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The inflight area (vhost-user "Inflight I/O tracking"): memory that outlives this process in the
- * front-end's hands and tells the next back-end where a ring stood.
+/* The inflight area (vhost-user "Inflight I/O tracking"): memory, held by the front-end, that outlives this
+ * process and tells the next back-end the position of a ring.
  *
  * Theory of operation. The datapath takes descriptors, copies and completes them strictly in ring order, a
- * burst at a time, and holds none between bursts. After a crash everything that was taken but not completed
- * is therefore exactly what lies at and after the next used index, in order, and taking it again is right. So
- * no descriptor is ever recorded as in flight; the area serves to know the used index for certain:
+ * burst at a time, and holds none between bursts. After a crash, what was taken but not completed is
+ * therefore exactly what follows from the next used index on, in order, and taking it again is right. So no
+ * descriptor is ever recorded as in flight; the area is needed only to know the used index for certain:
  *
  *  - split: it is in guest memory (used->idx). After the index was published the datapath calls
  *    vhost_inflight_split_done(), for back-ends that compare the two.
@@ -21,13 +21,14 @@
  *    A crash between the two leaves both states, and the first descriptor's flags tell which one holds:
  *    "used" flags, or those the driver wrote when it made it available again, mean the burst was handed over.
  *
- * Both cost a few stores to one cache line a burst. `inflight` may be NULL: nothing happens.
+ * Both cost a few stores to one cache line per burst. `inflight` may be NULL: no effect.
  *
- * An area that a back-end with out-of-order completion left behind cannot be continued so: its entries say in
- * what order to go on, and we take the ring's order. vpfd never leaves such an area, and QEMU has none for
- * net devices.
+ * An area left by a back-end with out-of-order completion cannot be continued in this way: its entries say in
+ * which order to continue, and we take the ring's order. vpfd never leaves such an area, and QEMU has none
+ * for net devices.
  *
- * Untrusted: the front-end can write to the area at any time. What is read from it is checked, at start only.
+ * Untrusted: the front-end can write to the area at any time. What is read from it, at start only, is
+ * checked.
  *
  * Thread-safety: set-up on the main thread while the queue is stopped; begin/end/done on its worker. */
 
@@ -108,28 +109,28 @@ static inline uint64_t vhost_inflight_region_size(uint16_t queue_size, bool pack
 		      : sizeof(struct inflight_split) + queue_size * sizeof(struct inflight_split_desc);
 }
 
-/* True if no back-end has used the region yet (either format has the version in the same place). */
+/* True if no back-end has used the region yet (both formats have the version in the same place). */
 static inline bool vhost_inflight_fresh(const struct vhost_inflight *inflight)
 {
 	return !__atomic_load_n(&inflight->split->version, __ATOMIC_ACQUIRE);
 }
 
-/* Makes the memory for GET_INFLIGHT_FD: `queues` regions in which either ring type fits, zeroed (so: version
- * 0), in a memfd that can no longer change its size. -EINVAL for no queues or no size, or the system call's
- * errno. */
+/* Makes the memory for GET_INFLIGHT_FD: `queues` regions, each large enough for either ring type, zeroed (so:
+ * version 0), in a memfd sealed against resizing. -EINVAL if there are no queues or no size, or the system
+ * call's errno. */
 int vhost_inflight_create(uint16_t queues, uint16_t queue_size, uint64_t *ret_size, int *ret_fd);
 
 /* Prepares a split queue's region for a start with indices avail == used == used_idx: a fresh one is
- * initialised, what another run left is cleared. -EINVAL if it was made for another queue size. */
+ * initialised, what an earlier run left is cleared. -EINVAL if it was made for another queue size. */
 int vhost_inflight_split_start(struct vhost_inflight *inflight, uint16_t used_idx);
 
 /* The same for a packed queue (index in bits 0-14, wrap counter in bit 15). With `recover`, and unless the
- * region is fresh, *used_idx becomes where the last run stood: `desc` is the ring, 16 bytes each. -EINVAL
+ * region is fresh, *used_idx becomes the position of the last run: `desc` is the ring, 16 bytes each. -EINVAL
  * also if the region's indices are out of range. */
 int vhost_inflight_packed_start(struct vhost_inflight *inflight, const void *desc, bool recover,
 				uint16_t *used_idx);
 
-/* Where the last run of a packed queue stood, by the header of its region. -EINVAL: out of range. */
+/* The position of the last run of a packed queue, from the header of its region. -EINVAL: out of range. */
 int vhost_inflight_packed_recover(const struct vhost_inflight *inflight, const void *desc, uint16_t *ret);
 
 /* Split: used->idx was published as `used_idx`. */
@@ -139,7 +140,8 @@ static inline void vhost_inflight_split_done(struct vhost_inflight *inflight, ui
 		__atomic_store_n(&inflight->split->used_idx, used_idx, __ATOMIC_RELEASE);
 }
 
-/* Packed: both states in one store, so that a crash never leaves an index with the other's wrap counter. */
+/* Packed: both states in one store, so that a crash never leaves an index with the wrap counter of the
+ * other. */
 static inline void vhost_inflight_packed_store_(struct vhost_inflight *inflight)
 {
 	union {

@@ -42,7 +42,7 @@ int ring_record_open(const char *socket_path, struct ring_record **ret)
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
-	/* Allocated, so that a full disk shows here and not as SIGBUS at the first write. */
+	/* Allocated, so that a full disk shows here, and not as SIGBUS at the first write. */
 	if (st.st_size != (off_t)RECORD_FILE_SIZE &&
 	    (ftruncate(fd, 0) < 0 || posix_fallocate(fd, 0, (off_t)RECORD_FILE_SIZE) != 0))
 		return -ENOSPC;

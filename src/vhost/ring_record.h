@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Where the packed rings of a function stand, in a small file beside its socket that outlives this process.
+/* The positions of a function's packed rings, in a small file next to its socket that outlives this process.
  *
- * Why. A split ring's position is in guest memory (used->idx), a packed ring's is nowhere (virtio 1.3 §2.8),
- * and QEMU knows of it only what an orderly GET_VRING_BASE told it. A front-end can lend memory for it
- * (INFLIGHT_SHMFD), but QEMU does so for no network device. So when vpfd ends, however it ends, while a
- * guest's packed rings run, this file is what the next vpfd goes by.
+ * Why. A split ring's position is in guest memory (used->idx), a packed ring's is not (virtio 1.3 §2.8), and
+ * QEMU knows it only from an orderly GET_VRING_BASE. A front-end can lend memory for it (INFLIGHT_SHMFD), but
+ * QEMU does so for no network device. So if vpfd ends, in whatever way, while a guest's packed rings are
+ * running, the next vpfd relies on this file.
  *
  * Theory of operation. Each queue has a record in the format of the inflight area's header, written by the
  * same functions (see inflight.h). It is valid from the start of the ring until the front-end asks for the
  * position or resets the device. The first start of a ring on a new connection takes the position from a
- * valid record, unless no descriptor of the ring carries the USED bit: then no device ever touched it, the
- * driver has set it up anew meanwhile, and the front-end's word counts.
+ * valid record, unless no descriptor of the ring carries the USED bit: then no device has touched it since
+ * the driver set it up, and the front-end's position counts.
  *
  * Untrusted: nothing; the file is vpfd's own, in its run directory. Thread-safety: main thread. */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The device: it listens, accepts one connection at a time, and answers its owner. */
+/* The device: it listens, accepts one connection at a time, and serves its owner's calls. */
 
 #include "vhost/vhost_user.h"
 
@@ -39,7 +39,8 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* Without descriptors accept() fails and the socket stays readable: look away for a while, do not spin. */
+/* Out of descriptors, accept() fails and the socket stays readable: disable the source for a while instead of
+ * spinning. */
 static void pause_accepting(struct vhost_user *vu, int error)
 {
 	if (sd_event_source_set_time_relative(vu->retry_source, ACCEPT_RETRY_USEC) < 0 ||
@@ -75,7 +76,7 @@ static int on_listen(sd_event_source *source, int listen_fd, uint32_t revents, v
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 			pause_accepting(vu, errno);
-		return 0; /* anything else is the client's: it went away again */
+		return 0; /* anything else is the client's fault: it has gone again */
 	}
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
 		cred.pid = 0;
@@ -123,7 +124,7 @@ int vhost_user_new(sd_event *event, const struct vhost_user_config *config, stru
 			     err);
 	if (r < 0)
 		goto fail;
-	/* Set once the file is ours, so that a failure above removes nobody else's. */
+	/* Set once the file is ours, so that a failure above does not remove another process's. */
 	vu->path = strdup(config->path);
 	if (!vu->path) {
 		vu_socket_remove(config->path, vu->dev, vu->ino);
@@ -131,7 +132,7 @@ int vhost_user_new(sd_event *event, const struct vhost_user_config *config, stru
 		goto fail;
 	}
 	r = sd_event_add_io(event, &vu->listen_source, vu->listen_fd, EPOLLIN, on_listen, vu);
-	/* Made now and off: a timer needs a descriptor, and it is for when there are none. */
+	/* Created now, disabled: a timer needs a descriptor, and it serves when there are none. */
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &vu->retry_source, CLOCK_MONOTONIC, 0, 0, on_retry, vu);
 	if (r >= 0)
