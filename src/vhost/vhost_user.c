@@ -66,8 +66,8 @@ static int on_listen(sd_event_source *source, int listen_fd, uint32_t revents, v
 
 	(void)source;
 	(void)revents;
-	/* A front-end that was restarted: its new connection may be seen before the end of the old one. The
-	 * owner may free the device at that end, so accept in the next turn. */
+	/* A restarted front-end: its new connection may be seen before the end of the old one. The owner may
+	 * free the device at that end, so accept in the next turn. */
 	if (vu->conn && hung_up(vu->conn->fd)) {
 		vu_conn_end(vu->conn, NULL);
 		return 0;

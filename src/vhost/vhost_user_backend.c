@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Requests to the front-end (vhost-user "Back-end communication"). Nothing here waits: a request is sent if
- * the socket takes it, with NEED_REPLY where acknowledgements were negotiated, and a failure is reported when
- * the reply arrives. A channel that misbehaves is closed; the connection goes on without it. */
+ * the socket takes it, with NEED_REPLY if acknowledgements were negotiated, and a failure is reported when
+ * the reply arrives. A channel that misbehaves is closed; the connection continues without it. */
 
 #include <string.h>
 #include <sys/epoll.h>
@@ -43,7 +43,7 @@ static int on_reply(sd_event_source *source, int fd, uint32_t revents, void *use
 	n = recv(fd, b->in + b->got, sizeof(b->in) - b->got, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	if (n == 0) { /* QEMU closes it before it closes the connection: every VM's end would be a warning */
+	if (n == 0) { /* QEMU closes it before the connection: no warning at the end of every VM */
 		vu_event(conn->vu, LOG_LVL_DEBUG, "the front-end closed its channel for requests");
 		vu_backend_close(conn);
 		return 0;
@@ -110,7 +110,7 @@ static int send_request(struct vu_conn *conn, uint32_t request, const void *payl
 		return r;
 	}
 	if (n != (ssize_t)(VU_HEADER_SIZE + size)) {
-		give_up(conn, "it accepted only part of a message"); /* the stream is out of step */
+		give_up(conn, "it accepted only part of a message"); /* the stream is out of sync */
 		return -EPIPE;
 	}
 	conn->backend.pending += ack;

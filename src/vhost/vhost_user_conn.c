@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A connection: what exists from accept() until the client is gone, for whatever reason. Every way out is
- * vu_conn_end(), which gives back queues, mappings and descriptors in one place. */
+/* A connection: what exists from accept() until the client is gone, for whatever reason. Every exit is
+ * vu_conn_end(), which releases queues, mappings and descriptors in one place. */
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "util/log.h"
 #include "vhost/vhost_user_priv.h"
 
-/* Messages served before the loop gets to look at the other devices. */
+/* Messages served before the loop turns to other devices. */
 #define MESSAGES_A_TURN 16
 
 static void conn_free(struct vu_conn *conn)
@@ -39,7 +39,7 @@ static void conn_close(struct vu_conn *conn)
 	struct vhost_user *vu = conn->vu;
 	char why[sizeof(conn->why)];
 
-	conn->busy++; /* the owner may ask for a disconnect from queue_stop; it has it already */
+	conn->busy++; /* the owner may disconnect from within queue_stop: that is happening already */
 	vu_queues_stop(conn);
 	memcpy(why, conn->why, sizeof(why));
 	vu->conn = NULL;
@@ -65,7 +65,7 @@ void vu_conn_end(struct vu_conn *conn, const char *fmt, ...)
 		conn_close(conn);
 }
 
-/* The owner has it all back, or has to do without. */
+/* The owner has got everything back, or must do without. */
 static void go_on(struct vu_conn *conn)
 {
 	conn->held = false;
@@ -93,7 +93,7 @@ static int on_hold_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* Nothing more is read, and the end of the connection is still seen. False: that cannot be had. */
+/* Stops reading, but still notices the end of the connection. False: that is not possible. */
 static bool hold(struct vu_conn *conn)
 {
 	int r;
@@ -116,7 +116,7 @@ void vhost_user_resume(struct vhost_user *vu)
 
 	if (!conn || !conn->held)
 		return;
-	if (conn->busy) /* from within `quiesce`, or while it ends: who is there goes on */
+	if (conn->busy) /* from within `quiesce`, or while it ends: the code that called it continues */
 		conn->held = false;
 	else
 		go_on(conn);
@@ -137,7 +137,7 @@ static int on_input(sd_event_source *source, int fd, uint32_t revents, void *use
 		return 0;
 	}
 	conn->busy++;
-	/* What was answered the front-end may take for done: what the owner left to the event loop comes
+	/* The front-end may take an answered message for done: what the owner left to the event loop comes
 	 * before the next message. */
 	conn->answered = false;
 	for (unsigned int n = 0;
@@ -190,7 +190,7 @@ int vu_conn_open(struct vhost_user *vu, int fd, pid_t peer)
 	r = guest_mem_new(&conn->mem);
 	if (r < 0)
 		goto fail;
-	/* Seen from another process id namespace all peers are 0: then nothing is shared. */
+	/* From within another PID namespace every peer is 0: then nothing is shared. */
 	guest_mem_set_domain(conn->mem, peer > 0 ? (uint64_t)peer : GUEST_MAP_PRIVATE);
 	if (vu->event) {
 		r = sd_event_add_io(vu->event, &conn->source, fd, EPOLLIN, on_input, conn);

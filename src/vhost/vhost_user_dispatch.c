@@ -3,9 +3,9 @@
 /* The table of messages, and the dispatcher that enforces it.
  *
  * Security model. A message is as hostile as the process that sends it, which may be a QEMU that its guest
- * took over. Before a handler sees it, its size, its number of descriptors, the ring's number and the state
- * that it needs have been checked against its row. After the handler, in one place, the answer is sent and
- * every descriptor that the handler did not take is closed. Three outcomes:
+ * has taken over. Before a handler sees it, its size, its number of descriptors, the ring's number and the
+ * state that it needs have been checked against its row. After the handler, in one place, the answer is sent
+ * and every descriptor that the handler did not take is closed. Three outcomes:
  *
  *   done	0 in the reply, where one is due
  *   refused	the message was well formed but cannot be done: not 0 in the reply; nothing has changed. Where
@@ -21,13 +21,13 @@
 #include "vhost/vhost_user_priv.h"
 
 enum vu_flags {
-	VU_REPLIES = 1,        /* answers with its own payload, whether asked to or not */
+	VU_REPLIES = 1,        /* answers with its own payload, whether a reply was requested or not */
 	VU_VITAL = 2,          /* see above */
 	VU_RING_STOPPED = 4,   /* the ring that it names must not be running */
 	VU_QUEUES_STOPPED = 8, /* no ring may be running */
 	VU_RING_IN_STATE = 16, /* the payload starts with a ring number (vring state, vring address) */
 	VU_RING_IN_U64 = 32,   /* the payload has a ring number and the no-descriptor flag */
-	VU_STOPS_RING = 64,    /* the ring that it names is stopped, if it runs */
+	VU_STOPS_RING = 64,    /* the ring that it names is stopped, if it is running */
 	VU_STOPS_ALL = 128,    /* all rings are */
 };
 
@@ -60,9 +60,10 @@ struct vu_row {
 #define DEVICE(f) vu_##f, NULL
 #define RING(f)   NULL, vu_##f
 
-/* What a back-end merely has to offer (MQ, RARP, MTU, BACKEND_REQ, RESET_DEVICE) is not asked for here: we
- * do. Nor is F_PROTOCOL_FEATURES for SET_VRING_ENABLE: QEMU sends it before SET_FEATURES. A descriptor with
- * REM_MEM_REG is wrong, but older front-ends send it and the specification lets us close it. */
+/* Features that a back-end only has to offer (MQ, RARP, MTU, BACKEND_REQ, RESET_DEVICE) are not checked here:
+ * we offer them. Nor is F_PROTOCOL_FEATURES for SET_VRING_ENABLE: QEMU sends it before SET_FEATURES. A
+ * descriptor with REM_MEM_REG is wrong, but older front-ends send it and the specification lets us close
+ * it. */
 /* clang-format off */
 static const struct vu_row rows[] = {
 	[VU_GET_FEATURES]           = {"GET_FEATURES",          DEVICE(get_features),           NONE,  0, 0, 0,                     VU_REPLIES},
@@ -103,7 +104,7 @@ static const struct vu_row *row_of(const struct vu_msg *msg)
 										  : NULL;
 }
 
-/* The message that is being served, as its sender would name it. */
+/* The name of the message that is being served. */
 static const char *name_of(const struct vu_msg *msg, char *buf, size_t size)
 {
 	const struct vu_row *row = row_of(msg);
@@ -115,7 +116,7 @@ static const char *name_of(const struct vu_msg *msg, char *buf, size_t size)
 }
 
 #define NO_QUEUE (-2)
-#define HELD     1 /* what serve() returns beside those of handlers */
+#define HELD     1 /* what serve() returns in addition to the results of handlers */
 
 int vu_bad(struct vu_conn *conn, const char *fmt, ...)
 {
@@ -149,7 +150,7 @@ static unsigned int ring_of(const struct vu_row *row, const struct vu_msg *msg)
 	return row->flags & VU_RING_IN_U64 ? msg->payload.u64 & VU_RING_INDEX_MASK : msg->payload.state.index;
 }
 
-/* All that can be said of a message without knowing what it does. */
+/* All checks of a message that do not depend on what it does. */
 static int check(struct vu_conn *conn, const struct vu_row *row, const struct vu_msg *msg)
 {
 	if (msg->hdr.size < row->min_size || msg->hdr.size > row->max_size)
@@ -176,7 +177,7 @@ static int check(struct vu_conn *conn, const struct vu_row *row, const struct vu
 	return 0;
 }
 
-/* What runs now and will be stopped by the message: a queue, -1: all of them, NO_QUEUE. */
+/* The running queue that the message will stop; -1: all of them; or NO_QUEUE. */
 static int stops(const struct vu_conn *conn, const struct vu_row *row, const struct vu_msg *msg)
 {
 	if (row->flags & VU_STOPS_RING && conn->queues[ring_of(row, msg)].started)
@@ -203,15 +204,15 @@ static bool quiesced(struct vu_conn *conn, const struct vu_row *row, const struc
 	conn->asked = conn->held = true;
 	if (conn->vu->ops->quiesce(conn->vu->ctx, index))
 		conn->held = false;
-	return !conn->held; /* it may have resumed before it answered */
+	return !conn->held; /* it may have resumed before it returned */
 }
 
 static int serve(struct vu_conn *conn, const struct vu_row *row, struct vu_msg *msg)
 {
 	int r;
 
-	/* What we do not know the front-end may do without, if it asks how it went; else it may wait for a
-	 * reply of unknown form, and nothing good follows. */
+	/* A front-end can do without an unknown message if it asks for the result; otherwise it may wait for
+	 * a reply of unknown form, and the connection is of no use. */
 	if (!row)
 		return msg->hdr.flags & VU_FLAG_NEED_REPLY ? vu_refuse(conn, EOPNOTSUPP, "not supported")
 							   : vu_bad(conn, "not supported");
@@ -220,7 +221,7 @@ static int serve(struct vu_conn *conn, const struct vu_row *row, struct vu_msg *
 		return r;
 	if (!quiesced(conn, row, msg))
 		return HELD;
-	if (conn->closing) /* the owner would rather not */
+	if (conn->closing) /* the owner refuses */
 		return 0;
 	return row->handle_ring ? row->handle_ring(conn, msg, &conn->queues[ring_of(row, msg)])
 				: row->handle(conn, msg);
@@ -241,7 +242,7 @@ bool vu_dispatch(struct vu_conn *conn, struct vu_msg *msg)
 	conn->asked = conn->held = false;
 	conn->vu->messages++;
 
-	/* Asked after the handler, for the SET_PROTOCOL_FEATURES that negotiates it. */
+	/* Evaluated after the handler, for the SET_PROTOCOL_FEATURES that negotiates it. */
 	need_reply = msg->hdr.flags & VU_FLAG_NEED_REPLY && conn->protocol_features & VU_BIT(VU_PF_REPLY_ACK);
 	if (conn->closing) {
 		r = 0;

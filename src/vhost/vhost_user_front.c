@@ -139,7 +139,7 @@ static int on_end(sd_event_source *source, void *userdata)
 	return 0;
 }
 
-/* The timer runs for the first deadline of those that wait; most often all have the same. */
+/* The timer is set to the first deadline of the waiting requests; usually all have the same. */
 static void arm(struct vu_front *f)
 {
 	uint64_t first = UINT64_MAX;
@@ -180,7 +180,7 @@ static int send_now(struct vu_front *f, const struct vu_header *hdr, const void 
 		return 1;
 	if (n == -EAGAIN)
 		return 0;
-	if (n >= 0) /* the stream is out of step */
+	if (n >= 0) /* the stream is out of sync */
 		vu_front_fail(f, -EPROTO, "the back-end accepted only part of a message");
 	else if (n == -EPIPE || n == -ECONNRESET)
 		vu_front_fail(f, -ECONNRESET, "the back-end closed the connection");
@@ -189,7 +189,7 @@ static int send_now(struct vu_front *f, const struct vu_header *hdr, const void 
 	return -EPIPE;
 }
 
-/* A request that was sent: it is owed an answer, or done with. */
+/* A request has been sent: it is owed an answer, or is finished. */
 static void was_sent(struct vu_front *f, struct vu_request *q)
 {
 	if (q->hdr.flags & VU_FLAG_NEED_REPLY || rows[q->hdr.request].answer > ANSWER_NONE)
@@ -218,7 +218,7 @@ static void flush(struct vu_front *f)
 	arm(f);
 }
 
-/* Whether the message is what the head of the queue is owed; *ret_size: of what the owner is to see. */
+/* Whether the message is what the head of the queue is owed; *ret_size: bytes for the owner. */
 static bool fits(struct vu_front *f, const struct vu_request *q, uint32_t *ret_size)
 {
 	const struct vu_msg *msg = &f->in;
@@ -281,7 +281,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 		if (f->error)
 			return 0;
 	}
-	/* One a turn: what is done about an answer may end the connection, or this whole end of it. */
+	/* One per turn: the reaction to an answer may end the connection, or free this front-end. */
 	r = vu_frame_receive(fd, true, &f->in, &f->got, &why);
 	if (r == -ENOTCONN)
 		vu_front_fail(f, -ECONNRESET, "the back-end closed the connection");

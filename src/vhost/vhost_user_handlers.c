@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What the messages that concern the whole device do: features, memory, dirty log, inflight area, status. The
+/* Handlers of messages that concern the whole device: features, memory, dirty log, inflight area, status. The
  * dispatcher has checked sizes, descriptor counts and states. A handler checks the rest, and then changes
  * state. */
 
@@ -29,7 +29,7 @@ int vu_set_features(struct vu_conn *conn, struct vu_msg *msg)
 	if (features & ~conn->offered)
 		return vu_bad(conn, "features %#llx were not offered",
 			      (unsigned long long)(features & ~conn->offered));
-	/* QEMU repeats it for each queue pair, while the first one runs already. */
+	/* QEMU repeats it for each queue pair, while the first one is already running. */
 	if (changed || !conn->has_features) {
 		vu_queues_stop(conn);
 		/* Indices of one ring format mean nothing in the other. */
@@ -103,7 +103,7 @@ int vu_reset_device(struct vu_conn *conn, struct vu_msg *msg)
 	return 0;
 }
 
-/* Of queue pairs for a network device: QEMU, DPDK and libvhost-user agree in that. */
+/* In queue pairs for a network device: QEMU, DPDK and libvhost-user agree on that. */
 int vu_get_queue_num(struct vu_conn *conn, struct vu_msg *msg)
 {
 	return reply_u64(msg, conn->n_queues / 2);
@@ -219,7 +219,8 @@ int vu_set_log_base(struct vu_conn *conn, struct vu_msg *msg)
 
 int vu_set_log_fd(struct vu_conn *conn, struct vu_msg *msg)
 {
-	/* It may be used to say that the log has changed. Nobody waits for it, so it is only held. */
+	/* It may be used to signal that the log has changed. No front-end waits for that, so the descriptor
+	 * is only kept. */
 	close_fd(&conn->log_fd);
 	conn->log_fd = steal_fd(&msg->fds[0]);
 	return 0;
@@ -267,7 +268,7 @@ int vu_get_inflight_fd(struct vu_conn *conn, struct vu_msg *msg)
 		return vu_refuse(conn, -r, "%s", strerror(-r));
 	d->size = size;
 	d->offset = 0;
-	/* The reply has the request's size, so also its idea of the padding. */
+	/* The reply has the request's size, and so its idea of the padding. */
 	msg->fds[0] = fd;
 	msg->nfds = 1;
 	return 0;
@@ -284,7 +285,7 @@ int vu_set_inflight_fd(struct vu_conn *conn, struct vu_msg *msg)
 	    d->queue_size > VHOST_USER_MAX_QUEUE_SIZE)
 		return vu_bad(conn, "%u queues of %u", d->num_queues, d->queue_size);
 	stride = d->size / d->num_queues;
-	/* Whether a region can hold a packed ring is asked when one is started. */
+	/* Whether a region can hold a packed ring is checked when one is started. */
 	if (d->size % d->num_queues || stride % 8 || d->offset % 8 ||
 	    stride < vhost_inflight_region_size(d->queue_size, false))
 		return vu_bad(conn, "area of %#llx bytes at %#llx", (unsigned long long)d->size,

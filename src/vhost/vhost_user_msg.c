@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Framing, of requests and of replies. A stream has no message boundaries, and descriptors arrive with the
- * bytes that they were sent with: never reading beyond the end of the current message makes them belong to it
- * for certain. A message may come in any number of pieces; what is there is kept and the loop goes on. */
+ * bytes that they were sent with: since no read goes beyond the end of the current message, they belong to it
+ * for certain. A message may come in any number of pieces; what has arrived is kept, and the loop
+ * continues. */
 
 #include <string.h>
 #include <sys/socket.h>
@@ -17,7 +18,8 @@ void vu_msg_close_fds(struct vu_msg *msg)
 	msg->nfds = 0;
 }
 
-/* Takes all descriptors out of the control data, into the message or closed. False if they are too many. */
+/* Takes all descriptors out of the control data: they go into the message, or are closed. False if there are
+ * too many. */
 static bool take_fds(struct vu_msg *msg, struct msghdr *mh)
 {
 	bool fit = !(mh->msg_flags & MSG_CTRUNC);
@@ -45,7 +47,7 @@ static bool take_fds(struct vu_msg *msg, struct msghdr *mh)
 
 static ssize_t receive_part(int sock, struct vu_msg *msg, size_t *got, void *p, size_t len, const char **why)
 {
-	/* What does not fit the kernel closes, and says so with MSG_CTRUNC. */
+	/* The kernel closes what does not fit, and reports it by MSG_CTRUNC. */
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(VU_MAX_FDS * sizeof(int))];
@@ -102,7 +104,7 @@ int vu_frame_receive(int sock, bool replies, struct vu_msg *msg, size_t *got, co
 		if (n <= 0)
 			return (int)n;
 	}
-	/* A handler reads its structure whole, whatever optional end of it was not sent. */
+	/* A handler reads its whole structure, even if its optional end was not sent. */
 	memset((uint8_t *)&msg->payload + msg->hdr.size, 0, sizeof(msg->payload) - msg->hdr.size);
 	return 1;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the files of the vhost-user back-end share, and its framing with the front-end role
- * (vhost_user_front.c, vhost_user_reach.c). Nobody else includes this, but for tests and fuzzers.
+/* What the files of the vhost-user back-end share, and what the front-end role (vhost_user_front.c,
+ * vhost_user_reach.c) shares with its framing. No other file includes this, except tests and fuzzers.
  *
  *	vhost_user.c		the device: life, listening, accepting
  *	vhost_user_socket.c	making and removing the socket file
@@ -31,7 +31,7 @@
 	 VU_BIT(VU_PF_HOST_NOTIFIER) | VU_BIT(VU_PF_INFLIGHT_SHMFD) | VU_BIT(VU_PF_RESET_DEVICE) |           \
 	 VU_BIT(VU_PF_CONFIGURE_MEM_SLOTS) | VU_BIT(VU_PF_STATUS))
 
-/* Bits of virtio that the protocol itself has to know (virtio 1.3 §6). */
+/* Feature bits of virtio that the protocol itself needs (virtio 1.3 §6). */
 #define VU_F_RING_EVENT_IDX 29
 #define VU_F_RING_PACKED    34
 
@@ -39,19 +39,19 @@
 struct vu_msg {
 	struct vu_header hdr;
 	union vu_payload payload;
-	int fds[VU_MAX_FDS]; /* what a handler keeps it takes out with steal_fd() */
+	int fds[VU_MAX_FDS]; /* a handler takes what it keeps with steal_fd() */
 	unsigned int nfds;
 };
 
 /* One ring. The front-end's settings are kept apart from `run`, what the owner of a started queue sees. */
 struct vu_queue {
-	struct vhost_queue run; /* index, enabled and the descriptors are current at all times */
+	struct vhost_queue run; /* index, enabled and the descriptors are always current */
 	uint32_t size;          /* 0: not set */
 	struct vu_ring_addr addr;
 	uint16_t avail_idx, used_idx; /* used: of packed rings only, a split one has it in memory */
 	bool has_addr, has_base, has_kick;
 	bool started;
-	bool failed;  /* its owner found it broken: not started again before it is set up anew */
+	bool failed;  /* its owner found it broken: not started until it is set up again */
 	bool recover; /* the next start takes the indices from the inflight area */
 	bool ran;     /* was started on this connection: its indices are known */
 	struct vhost_inflight inflight;
@@ -59,7 +59,7 @@ struct vu_queue {
 
 struct vu_inflight_area {
 	struct guest_map *map; /* NULL: none */
-	uint64_t stride;       /* bytes from one queue's region to the next one's */
+	uint64_t stride;       /* bytes from one queue's region to the next */
 	uint16_t num_queues, queue_size;
 };
 
@@ -77,18 +77,18 @@ struct vu_conn {
 	int fd;
 	sd_event_source *source;
 	pid_t peer;
-	uint64_t offered; /* features, when it connected */
+	uint64_t offered; /* features offered when it connected */
 	uint64_t features;
 	uint64_t protocol_features;
 	bool has_features; /* SET_FEATURES was seen */
 	uint8_t status;
-	struct guest_mem *mem; /* never NULL; without regions until the front-end gives some */
+	struct guest_mem *mem; /* never NULL; without regions until the front-end sends some */
 	struct dirty_log *log;
 	int log_fd;
 	struct vu_inflight_area inflight;
-	struct ring_record *record; /* NULL until a packed ring without inflight area starts */
+	struct ring_record *record; /* NULL until a packed ring without an inflight area starts */
 	struct vu_backend backend;
-	unsigned int busy; /* inside the dispatcher: an end of the connection has to wait until it returns */
+	unsigned int busy; /* inside the dispatcher: ending the connection must wait until it returns */
 	bool closing;
 	bool asked;                  /* `in` is a message that the owner was asked about */
 	bool held;                   /* … and it has to wait */
@@ -105,7 +105,7 @@ struct vu_conn {
 struct vhost_user {
 	sd_event *event;
 	char *path;
-	dev_t dev; /* the socket file we made, so that we remove no other */
+	dev_t dev; /* the socket file that we created, so that we remove no other */
 	ino_t ino;
 	int listen_fd;
 	sd_event_source *listen_source;
@@ -114,14 +114,14 @@ struct vhost_user {
 	unsigned int queue_pairs;
 	const struct vhost_user_ops *ops;
 	void *ctx;
-	struct vu_conn *conn; /* NULL: nobody connected */
+	struct vu_conn *conn; /* NULL: not connected */
 	uint64_t messages, bad_messages, refused_clients, connections;
 };
 
 /* vhost_user.c */
 void vu_event(const struct vhost_user *vu, int level, const char *fmt, ...) printf_like(3, 4);
 
-/* vhost_user_socket.c: a listening socket at `path`; nobody can connect before mode and group are set. */
+/* vhost_user_socket.c: a listening socket at `path`; no client can connect before mode and group are set. */
 int vu_socket_listen(const char *path, unsigned int mode, gid_t group, int *ret_fd, dev_t *ret_dev,
 		     ino_t *ret_ino, struct err *err);
 void vu_socket_remove(const char *path, dev_t dev, ino_t ino);
@@ -129,19 +129,20 @@ void vu_socket_remove(const char *path, dev_t dev, ino_t ino);
 /* vhost_user_conn.c */
 /* Takes `fd`, also on failure. */
 int vu_conn_open(struct vhost_user *vu, int fd, pid_t peer);
-/* Ends the connection once nobody is using it. `fmt` NULL: orderly. */
+/* Ends the connection once it is not in use. `fmt` NULL: orderly. */
 void vu_conn_end(struct vu_conn *conn, const char *fmt, ...) printf_like(2, 3);
-/* Stops all queues and forgets all that the driver set up; the connection, its memory and its log stay. */
+/* Stops all queues and forgets everything that the driver set up; the connection, its memory and its log
+ * stay. */
 void vu_conn_reset(struct vu_conn *conn);
 
 /* vhost_user_msg.c */
-/* Reads on at byte *got of `msg`, a reply or a request. 1: it is complete; 0: more has to come; -ENOTCONN:
- * orderly end; -EPROTO: malformed, `why` says how; else the system call's. */
+/* Continues reading at byte *got of `msg`, a reply or a request. 1: it is complete; 0: more is to come;
+ * -ENOTCONN: orderly end; -EPROTO: malformed, `why` says how; else the system call's errno. */
 int vu_frame_receive(int sock, bool replies, struct vu_msg *msg, size_t *got, const char **why);
 /* The same for the next request of a connection. */
 int vu_msg_receive(struct vu_conn *conn, const char **why);
-/* Sends header and payload with descriptors (borrowed; at most VU_MAX_FDS). Never waits. The bytes that went,
- * or negative errno. */
+/* Sends header and payload with descriptors (borrowed; at most VU_MAX_FDS). Never waits. Returns the number
+ * of bytes sent, or negative errno. */
 ssize_t vu_send_fds(int sock, const struct vu_header *hdr, const void *payload, uint32_t size, const int *fds,
 		    unsigned int nfds);
 /* The same with one, or none: -1. */
@@ -164,7 +165,7 @@ int vu_refuse(struct vu_conn *conn, int code, const char *fmt, ...) printf_like(
 /* Starts the queue if all it needs is there: 0 if it runs or is not complete yet, else why it cannot. */
 int vu_queue_start(struct vu_conn *conn, struct vu_queue *q);
 void vu_queue_stop(struct vu_conn *conn, struct vu_queue *q);
-/* Around a change that running queues stand on. */
+/* Around a change of what running queues depend on. */
 void vu_queues_stop(struct vu_conn *conn);
 void vu_queues_start(struct vu_conn *conn);
 bool vu_packed(const struct vu_conn *conn);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The vhost-user wire format (QEMU, docs/interop/vhost-user.rst), as far as this back-end takes part. Numbers
+/* The vhost-user wire format (QEMU, docs/interop/vhost-user.rst), as far as it is implemented here. Numbers
  * are in the machine's byte order, as the specification says: both ends run on one host. */
 
 #include <stdint.h>

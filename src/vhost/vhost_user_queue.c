@@ -4,12 +4,12 @@
  *
  * Theory of operation. A queue is complete when features, memory, size, addresses, base and kick are known;
  * it is then translated and checked as a whole, and handed to the owner as `run`. Nothing of it changes until
- * it is stopped, but for call descriptor and enabling. Stopping takes the reached indices back into the
- * queue's settings, so that a start after a change (memory, features, log) goes on where it was.
+ * it is stopped, except the call descriptor and `enabled`. Stopping copies the reached indices back to the
+ * queue's settings, so that a start after a change (memory, features, log) continues where it was.
  *
  * The specification starts a ring at the first kick. We start it when a kick can come, and the datapath looks
- * once by itself: a kick sent before we listened is not lost, and a front-end that never kicks (a poll mode
- * driver with notifications off) gets served. */
+ * once without one: a kick sent before we listened is not lost, and a front-end that never kicks (a poll mode
+ * driver with notifications off) is served. */
 
 #include <string.h>
 
@@ -23,7 +23,7 @@ bool vu_packed(const struct vu_conn *conn)
 	return conn->features & VU_BIT(VU_F_RING_PACKED);
 }
 
-/* The parts of the ring must each lie in one region, aligned here too: the region may shift them. */
+/* Each part of the ring must be in one region, and aligned here, too: the region may shift it. */
 static int translate(const struct vu_conn *conn, struct vu_queue *q, const char **why)
 {
 	uint64_t n = q->size, event = conn->features & VU_BIT(VU_F_RING_EVENT_IDX) ? 2 : 0;
@@ -40,8 +40,8 @@ static int translate(const struct vu_conn *conn, struct vu_queue *q, const char 
 	if ((uintptr_t)run->desc % 16 || (uintptr_t)run->driver % (packed ? 4 : 2) ||
 	    (uintptr_t)run->device % 4)
 		return -EINVAL;
-	/* A packed ring's used elements are in the descriptor ring, and QEMU gives the address of the device
-	 * area as log address all the same; so ask the memory table. */
+	/* A packed ring's used elements are in the descriptor ring, but QEMU still gives the address of the
+	 * device area as log address; so ask the memory table. */
 	if (!(q->addr.flags & VU_RING_F_LOG))
 		run->device_gpa = VHOST_QUEUE_NOT_LOGGED;
 	else
@@ -56,7 +56,7 @@ static void load_indices(const struct vu_conn *conn, struct vu_queue *q)
 	run->avail_idx = q->avail_idx;
 	run->used_idx = q->used_idx;
 	/* The used index of a split ring is where the last back-end left it in memory; between the two are
-	 * the descriptors that it took and did not complete, none when it was us. */
+	 * the descriptors that it took and did not complete: none, if it was vpfd. */
 	if (!vu_packed(conn))
 		run->used_idx = vhost_queue_used_idx(run);
 }
@@ -99,8 +99,8 @@ static int start_inflight(const struct vu_conn *conn, struct vu_queue *q)
 	return r;
 }
 
-/* A packed ring whose position the front-end does not keep. Without the file it runs all the same; only a
- * restart of this process would then cost it its traffic until the driver sets it up anew. */
+/* A packed ring whose position the front-end does not keep. It also runs without the file; but then a restart
+ * of this process would cost it its traffic until the driver sets it up again. */
 static void start_record(struct vu_conn *conn, struct vu_queue *q)
 {
 	struct vhost_queue *run = &q->run;
@@ -123,8 +123,7 @@ static void start_record(struct vu_conn *conn, struct vu_queue *q)
 	run->inflight = &q->inflight;
 }
 
-/* Fills in `run` and checks it. Writes to nothing but the inflight area, and to that only if all else is
- * right. */
+/* Fills in `run` and checks it. Writes only to the inflight area, and only if everything else is right. */
 static int prepare(struct vu_conn *conn, struct vu_queue *q, const char **why)
 {
 	struct vhost_queue *run = &q->run;
@@ -141,7 +140,7 @@ static int prepare(struct vu_conn *conn, struct vu_queue *q, const char **why)
 	if (r < 0)
 		return r;
 	load_indices(conn, q);
-	/* After a crash the area of the last run tells where that stood; the front-end can only guess. */
+	/* After a crash the inflight area has the position of the last run; the front-end can only guess. */
 	if (!vu_packed(conn) && run->inflight && q->recover && !vhost_inflight_fresh(run->inflight))
 		run->avail_idx = run->used_idx;
 	*why = "the ring index is out of range";

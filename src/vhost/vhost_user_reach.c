@@ -10,7 +10,7 @@
 
 #include "vhost/vhost_user_priv.h"
 
-#define RETRY_US    50000 /* a socket that is not there is looked for again */
+#define RETRY_US    50000 /* a missing socket is tried again after this time */
 #define ACCURACY_US 5000
 
 struct vu_reach {

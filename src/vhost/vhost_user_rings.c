@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What the messages that concern one ring do. The front-end's order is its own affair: QEMU sends call
- * descriptors before features and enables rings before anything; so each message leaves its part, and
- * whichever comes last starts the queue (vu_queue_start() does nothing while a part is missing). If it cannot
- * be started so, that last message is refused and leaves nothing behind. */
+/* Handlers of messages that concern one ring. The front-end chooses their order: QEMU sends call descriptors
+ * before features and enables rings before anything else; so each message stores its part, and whichever
+ * comes last starts the queue (vu_queue_start() does nothing while a part is missing). If the queue cannot be
+ * started, that last message is refused and has no effect. */
 
 #include <fcntl.h>
 #include <string.h>
@@ -43,7 +43,7 @@ int vu_set_vring_addr(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue 
 	 * driver's events of a packed one need four bytes. */
 	if (a->desc % 16 || a->avail % (vu_packed(conn) ? 4 : 2) || a->used % 4)
 		return vu_refuse(conn, EINVAL, "queue %u: address is not aligned", q->run.index);
-	/* Without memory there is nothing to compare with yet; with it, refuse what lies outside at once. */
+	/* Without memory there is nothing to compare with yet; with it, refuse what is outside at once. */
 	if (conn->mem->n && (!guest_mem_uva(conn->mem, a->desc, 16) ||
 			     !guest_mem_uva(conn->mem, a->avail, 4) || !guest_mem_uva(conn->mem, a->used, 4)))
 		return vu_refuse(conn, EFAULT, "queue %u: address is not in guest memory", q->run.index);
@@ -54,7 +54,7 @@ int vu_set_vring_addr(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue 
 	q->addr = *a;
 	q->has_addr = true;
 	r = vu_queue_start(conn, q);
-	if (r < 0 && had) { /* the ring does not fit there: as if nothing had been said */
+	if (r < 0 && had) { /* the ring does not fit there: as if the message had not come */
 		q->addr = old;
 		vu_queue_start(conn, q);
 	} else if (r < 0) {
@@ -73,9 +73,10 @@ int vu_set_vring_base(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue 
 	if (conn->has_features && !vu_packed(conn) && num > UINT16_MAX)
 		return vu_bad(conn, "queue %u: index %#x", q->run.index, num);
 	q->avail_idx = (uint16_t)num;
-	/* DPDK's front-end and back-end know the lower half only: used and available index are the same to
-	 * them, which is so whenever nothing is in flight. Zero in the upper half means that; as an index of
-	 * its own it would be 0 in a round that only ends after a whole ring in flight. */
+	/* DPDK's front-end and back-end know the lower half only: for them the used and the available index
+	 * are the same, which is true whenever nothing is in flight. Zero in the upper half means that; as an
+	 * index of its own it would be 0 with the other wrap counter, reached only with a whole ring in
+	 * flight. */
 	q->used_idx = num >> 16 ? (uint16_t)(num >> 16) : (uint16_t)num;
 	q->has_base = true;
 	q->failed = false;
@@ -92,7 +93,7 @@ int vu_get_vring_base(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue 
 {
 	vu_queue_stop(conn, q);
 	ring_record_forget(conn->record, q->run.index);
-	/* The next kick descriptor starts it again, no other message. */
+	/* Only the next kick descriptor starts it again. */
 	close_fd(&q->run.kickfd);
 	q->has_kick = q->failed = false;
 	msg->payload.state.num = q->avail_idx | (vu_packed(conn) ? (uint32_t)q->used_idx << 16 : 0);
@@ -100,9 +101,9 @@ int vu_get_vring_base(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue 
 	return 0;
 }
 
-/* Kick, call and error descriptors are shared with the front-end. Only eventfds will do: a write to a socket
- * or a pipe may raise SIGPIPE or take forever. And they may not block: a worker that waits for one guest's
- * eventfd serves no other. Returns 0 and -1 in *ret for the no-descriptor flag. */
+/* Kick, call and error descriptors are shared with the front-end. Only eventfds are accepted: a write to a
+ * socket or a pipe may raise SIGPIPE or take forever. And they must not block: a worker that waits for one
+ * guest's eventfd serves no other. Returns 0 and -1 in *ret for the no-descriptor flag. */
 static int take_eventfd(struct vu_conn *conn, struct vu_msg *msg, const struct vu_queue *q, int *ret)
 {
 	struct stat st;
@@ -112,7 +113,7 @@ static int take_eventfd(struct vu_conn *conn, struct vu_msg *msg, const struct v
 		*ret = -1;
 		return 0;
 	}
-	/* What is behind an eventfd has no file type. */
+	/* The inode of an eventfd has no file type. */
 	if (fstat(msg->fds[0], &st) < 0 || st.st_mode & S_IFMT)
 		return vu_bad(conn, "queue %u: the descriptor is not an eventfd", q->run.index);
 	flags = fcntl(msg->fds[0], F_GETFL);
@@ -133,7 +134,7 @@ int vu_set_vring_kick(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue 
 	q->run.kickfd = fd;
 	q->has_kick = true;
 	r = vu_queue_start(conn, q);
-	if (r < 0) { /* the next attempt needs another kick, so that no other message starts half a ring */
+	if (r < 0) { /* the next attempt needs a new kick, so that no other message starts half a ring */
 		close_fd(&q->run.kickfd);
 		q->has_kick = false;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The socket file. Nobody can connect between bind() and listen(): connect() is refused as by a stale socket.
- * So mode and group are set in between and there is no moment at which they are wrong. */
+/* The socket file. No client can connect between bind() and listen(): connect() is refused as by a stale
+ * socket. So mode and group are set in between, and at no moment are they wrong. */
 
 #include <string.h>
 #include <sys/socket.h>
@@ -12,7 +12,7 @@
 
 #define BACKLOG 8
 
-/* 0 if `path` is free (now), -EADDRINUSE if somebody listens there. */
+/* 0 if `path` is free (now), -EADDRINUSE if a process listens there. */
 static int remove_stale(const struct sockaddr_un *addr, struct err *err)
 {
 	_cleanup_close_ int fd = -1;
@@ -27,7 +27,7 @@ static int remove_stale(const struct sockaddr_un *addr, struct err *err)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_set(err, errno, "", "cannot create a socket: %s", strerror(errno));
-	/* EAGAIN: the backlog is full, so somebody does listen. */
+	/* EAGAIN: the backlog is full, so a process does listen. */
 	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno == EAGAIN)
 		return err_set(err, EADDRINUSE, "path", "another process listens on %s", addr->sun_path);
 	if (errno == ENOENT)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The virtio names that vpf uses: the kernel's own definitions, and those that Debian 12's headers lack.
- * Ring layout: virtio 1.3 §2.7 (split) and §2.8 (packed); feature bits §6 and §5.1.3. All little-endian; so
- * is every machine that vpf runs on (checked here). */
+/* The virtio names that vpf uses: the kernel's definitions, and those that Debian 12's headers lack. Ring
+ * layout: virtio 1.3 §2.7 (split) and §2.8 (packed); feature bits §6 and §5.1.3. All little-endian; so is
+ * every machine that vpf runs on (checked here). */
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
@@ -39,8 +39,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 #define VIRTIO_NET_OFFLOADS_USO                                                                              \
 	(VIRTIO_BIT(VIRTIO_NET_F_HOST_USO) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO4) |                           \
 	 VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO6))
-/* What is between QEMU and the driver alone: what a device looks like, its control queue. A front-end without
- * a device model of its own, as DPDK's, wants to see it offered. */
+/* Features between QEMU and the driver alone: the device's appearance, its control queue. A front-end without
+ * a device model of its own, such as DPDK's, expects them to be offered. */
 #define VIRTIO_NET_FRONT_FEATURES                                                                            \
 	(VIRTIO_BIT(VIRTIO_NET_F_MTU) | VIRTIO_BIT(VIRTIO_NET_F_STATUS) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) | \
 	 VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |                         \

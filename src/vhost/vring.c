@@ -72,8 +72,8 @@ enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, 
 					 : "a buffer of the receive queue is not device-writable";
 		return VRING_ADD_BROKEN;
 	}
-	/* Nothing to carry, but work to look at: a thousand of them in each buffer of a receive ring would
-	 * cost whoever sends to it milliseconds a frame. */
+	/* Empty, yet work to look at: a thousand of them in each buffer of a receive ring would cost a sender
+	 * milliseconds per frame. */
 	if (unlikely(!len)) {
 		b->vr->broken = "a descriptor of no length";
 		return VRING_ADD_BROKEN;
@@ -183,7 +183,7 @@ bool vring_wants_call(struct virtq *vr)
 {
 	uint16_t old = vr->called_pos;
 	uint32_t n = vr->uncalled;
-	bool first = !vr->called_valid; /* nothing is known of what the driver waited for before */
+	bool first = !vr->called_valid; /* it is not known what the driver waited for before */
 
 	if (!n)
 		return false;
@@ -191,8 +191,8 @@ bool vring_wants_call(struct virtq *vr)
 	vr->called_valid = true;
 	vr->uncalled = 0;
 	if (vr->packed)
-		return packed_wants_call(vr, old, first || n >= vr->size); /* a lap has every position */
-	if (vr->event_idx) /* used_event lies behind the available ring. */
+		return packed_wants_call(vr, old, first || n >= vr->size); /* a lap includes every position */
+	if (vr->event_idx) /* used_event follows the available ring. */
 		return first ||
 		       vring_need_event(__atomic_load_n(&vr->avail->ring[vr->size], __ATOMIC_RELAXED),
 					vr->used_pos, old);
@@ -210,7 +210,7 @@ void vring_call(const struct virtq *vr)
 
 static inline void split_set_avail_event(struct virtq *vr, uint16_t value)
 {
-	/* avail_event lies behind the used ring. */
+	/* avail_event follows the used ring. */
 	__atomic_store_n((uint16_t *)(void *)&vr->used->ring[vr->size], value, __ATOMIC_RELAXED);
 }
 
@@ -231,7 +231,7 @@ void vring_kick_disable(struct virtq *vr)
 	if (vr->packed)
 		__atomic_store_n(&vr->device_event->flags, VRING_PACKED_EVENT_FLAG_DISABLE, __ATOMIC_RELAXED);
 	else if (vr->event_idx)
-		split_set_avail_event(vr, (uint16_t)(vr->avail_pos - 1)); /* furthest away */
+		split_set_avail_event(vr, (uint16_t)(vr->avail_pos - 1)); /* as far away as possible */
 	else
 		__atomic_store_n(&vr->used->flags, VRING_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
 }

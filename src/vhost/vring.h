@@ -6,17 +6,18 @@
  *
  * Theory of operation. vring_take() copies descriptors out of shared memory once, checks them, and translates
  * each chain to host segments; the caller copies data and gives chains back with vring_put(), a burst at a
- * time, then asks vring_should_call(). Chains that were taken last and not used can be pushed back with
- * vring_untake(). A chain is never taken twice and never given back out of order, so `avail` and `used`
- * positions say everything about the ring: this is what makes a hand-over to another datapath, and a restart,
- * two numbers.
+ * time, then asks vring_should_call(). The chains taken last can be pushed back unused with vring_untake(). A
+ * chain is never taken twice and never given back out of order, so the `avail` and `used` positions say
+ * everything about the ring: that is why two numbers suffice to hand it over to another datapath, and for a
+ * restart.
  *
  * Untrusted: everything in shared memory. Each violation (index beyond the ring, a jump, a loop, a chain of
  * more than VRING_MAX_SEGS pieces, a descriptor of no length, memory outside the regions, wrong direction,
- * nested indirect tables) sets `broken` to a constant sentence, and from then on nothing is taken. It stays
- * so until the ring is started anew.
+ * nested indirect tables) sets `broken` to a constant sentence, and from then on nothing is taken, until the
+ * ring is started again.
  *
- * Thread-safety: none here. A transmit ring belongs to one worker, a receive ring to who holds its lock. */
+ * Thread-safety: none here. A transmit ring belongs to one worker, a receive ring to the holder of its
+ * lock. */
 
 #include "vhost/guest_mem.h"
 #include "vhost/vhost_user.h"
@@ -71,7 +72,7 @@ struct virtq {
 	bool avail_wrap, used_wrap; /* packed: wrap counters */
 	bool called_valid;
 	bool tracked; /* there is a dirty log or an inflight area */
-	/* and what it usually does not */
+	/* and what it usually does not need */
 	int callfd;
 	uint64_t features;
 	uint64_t used_gpa;
@@ -80,7 +81,7 @@ struct virtq {
 };
 _Static_assert(offsetof(struct virtq, callfd) <= CACHE_LINE, "one line");
 
-/* Fills vr from a started queue; keeps its pointers (see vhost_user.h for their life). */
+/* Fills vr from a started queue; keeps its pointers (see vhost_user.h for their lifetime). */
 void vring_start(struct virtq *vr, const struct vhost_queue *q);
 /* The positions reached, in vhost_queue's format. */
 void vring_position(const struct virtq *vr, uint16_t *ret_avail_idx, uint16_t *ret_used_idx);
@@ -91,12 +92,12 @@ void vring_position(const struct virtq *vr, uint16_t *ret_avail_idx, uint16_t *r
  * VRING_MAX_SEGS holds any. */
 unsigned int vring_take(struct virtq *vr, bool writable, struct vring_chain *chains, unsigned int max,
 			struct vring_seg *pool, unsigned int npool, unsigned int *ret_nseg);
-/* Pushes back the n chains taken last, the first of which is *chain. */
+/* Pushes back the n chains taken last; the first of them is *chain. */
 void vring_untake(struct virtq *vr, const struct vring_chain *chain);
 /* Gives n chains back, in the order they were taken, and logs dirty pages. */
 void vring_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n);
-/* True if the driver wants a call for what was put since the last time this was asked. Between the two must
- * be vring_call_fence(); one does for any number of rings. */
+/* True if the driver wants a call for what was put since this was last called. vring_call_fence() must come
+ * between the put and this; one fence covers any number of rings. */
 bool vring_wants_call(struct virtq *vr);
 static inline void vring_call_fence(void)
 {
@@ -112,14 +113,15 @@ static inline bool vring_should_call(struct virtq *vr)
 void vring_call(const struct virtq *vr);
 /* True if there is something to take. Cheap: one load. */
 bool vring_has_work(const struct virtq *vr);
-/* Asks the driver to kick, or not to. After enabling, the ring must be looked at once more (a buffer may have
+/* Asks the driver to kick, or not to. After enabling, the ring must be checked once more (a buffer may have
  * come just before): vring_kick_enable() returns true if there is work. */
 bool vring_kick_enable(struct virtq *vr);
 void vring_kick_disable(struct virtq *vr);
 
-/* Hints for the cache, one after the other as each has had time to arrive: where the next descriptor is told
- * of and the next used one goes; the descriptor; its buffer, to be written. What they read themselves is used
- * for nothing else, and may be anything; others may be at work on the ring. */
+/* Prefetches, to be called one after the other as the data of each has had time to arrive: where the next
+ * available descriptor is announced and the next used one goes; the descriptor; its buffer, for writing. What
+ * they read themselves serves no other purpose, and may be wrong: other threads may be working on the
+ * ring. */
 static inline const uint16_t *vring_hint_entry_(const struct virtq *vr)
 {
 	return &vr->avail->ring[__atomic_load_n(&vr->avail_pos, __ATOMIC_RELAXED) & (vr->size - 1)];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What vring.c and the two ring formats share: chains in the making. */
+/* What vring.c and the two ring formats share: building chains. */
 
 #include "vhost/vring.h"
 
@@ -18,7 +18,7 @@ enum vring_add { VRING_ADD_OK, VRING_ADD_FULL, VRING_ADD_BROKEN };
 enum vring_add vring_add_buffer(struct vring_builder *b, struct vring_chain *c, uint64_t gpa, uint32_t len,
 				bool writable);
 
-/* The part of guest memory that buffers lie in, kept while the next one lies there too. */
+/* The part of guest memory that has the last buffer, kept as long as the next one is in it, too. */
 struct vring_window {
 	uint64_t gpa, size;
 	uint8_t *hva;
@@ -35,8 +35,8 @@ static inline struct vring_window vring_window_at(const struct guest_mem *mem, u
 	return (struct vring_window){0};
 }
 
-/* Where the usual buffer is: of a length, below 2 GiB, whole in one region. NULL: it is another one, or a
- * wrong one. */
+/* Where a buffer of the usual kind is: not empty, below 2 GiB, in one region. NULL: it is of another kind, or
+ * wrong. */
 static inline uint8_t *vring_window_buffer(struct vring_window *w, const struct guest_mem *mem, uint64_t gpa,
 					   uint32_t len)
 {

@@ -32,9 +32,9 @@ static enum vring_add add_indirect(struct vring_builder *b, struct vring_chain *
 		b->vr->broken = "an indirect table outside guest memory";
 		return VRING_ADD_BROKEN;
 	}
-	/* §2.8.7: the whole table is the chain; only the WRITE flag counts in it. For transmit it does not
-	 * either: DPDK's virtio driver marks the header of a frame in pieces so, and what is only read may be
-	 * writable. */
+	/* §2.8.7: the whole table is the chain; only the WRITE flag counts in it. For transmit even WRITE
+	 * does not: DPDK's virtio driver sets it on the header of a frame in pieces, and memory that is only
+	 * read may be writable. */
 	for (uint32_t i = 0; i < n; i++) {
 		struct vring_packed_desc d = read_desc(table, i);
 		enum vring_add r =
@@ -46,7 +46,7 @@ static enum vring_add add_indirect(struct vring_builder *b, struct vring_chain *
 	return VRING_ADD_OK;
 }
 
-/* Takes the chain at *pos and steps *pos and *wrap behind it. */
+/* Takes the chain at *pos and advances *pos and *wrap past it. */
 static enum vring_add take_one(struct vring_builder *b, struct vring_chain *c, uint16_t *pos, bool *wrap)
 {
 	struct virtq *vr = b->vr;
@@ -90,9 +90,9 @@ static enum vring_add take_one(struct vring_builder *b, struct vring_chain *c, u
 	return VRING_ADD_OK;
 }
 
-/* Takes chains of the usual kind, one direct descriptor, until there is none, another one, or a wrong one;
- * *ret_more is false in the first case. What it needs of the ring it keeps in registers: what it writes might
- * be the ring, for all the compiler knows. */
+/* Takes chains of the usual kind, one direct descriptor, until there is none, one of another kind, or a wrong
+ * one; *ret_more is false in the first case. It keeps what it needs of the ring in registers, because for the
+ * compiler any store might change the ring. */
 static __attribute__((noinline)) unsigned int take_plain(struct vring_builder *b, struct vring_chain *chains,
 							 unsigned int max, bool *ret_more)
 {
@@ -163,7 +163,7 @@ unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chai
 	struct virtq *vr = b->vr;
 	unsigned int n = 0;
 
-	/* Not more than the ring holds: past one lap the driver's own flags could lead in circles. */
+	/* No more than the ring holds: past one lap the driver's own flags could lead in circles. */
 	for (unsigned int slots = 0; n < max && slots < vr->size;) {
 		bool more;
 		unsigned int got = take_plain(b, chains + n, MIN(max - n, vr->size - slots), &more);
@@ -173,7 +173,7 @@ unsigned int vring_packed_take(struct vring_builder *b, struct vring_chain *chai
 		if (!more)
 			break;
 		if (n < max && slots < vr->size) {
-			/* Its flags are looked at again: they may have changed, or there is none. */
+			/* Its flags are read again: they may have changed, or there is none. */
 			if (!vring_has_work(vr) || take_other(b, &chains[n]) != VRING_ADD_OK)
 				break;
 			slots += chains[n++].ndesc;
@@ -194,8 +194,8 @@ static uint16_t position_after(const struct virtq *vr, const struct vring_chain 
 					 : (pos - vr->size) | (unsigned int)!vr->used_wrap << 15);
 }
 
-/* Marks the used descriptors of n chains from used_pos on. After all of each was written, its flags too: who
- * copies a page because of a mark must not miss what came later. */
+/* Marks the used descriptors of n chains from used_pos on, after each was written completely, including its
+ * flags: a copy of a page because of a mark must not miss a later write. */
 static void log_used(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
 {
 	unsigned int pos = vr->used_pos;
@@ -219,7 +219,7 @@ static inline void store_used(struct vring_packed_desc *d, uint64_t used)
 	__atomic_store_n((uint64_t *)(void *)&d->len, used, __ATOMIC_RELEASE);
 }
 
-/* The flags that a used descriptor has in this lap, at their place in the word. */
+/* The flags of a used descriptor in this lap, at their place in the word. */
 static inline uint64_t used_lap(bool wrap)
 {
 	return wrap ? (uint64_t)(AVAIL_BIT | USED_BIT) << 48 : 0;
@@ -233,7 +233,7 @@ static inline uint64_t used_word(const struct vring_chain *c, uint64_t lap)
 
 void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsigned int n)
 {
-	/* In registers: what is written might be the ring, for all the compiler knows. */
+	/* In registers: for the compiler, any store might change the ring. */
 	struct vring_packed_desc *table = vr->pdesc, *first = &table[vr->used_pos];
 	const unsigned int size = vr->size;
 	unsigned int pos = vr->used_pos;
@@ -244,7 +244,7 @@ void vring_packed_put(struct virtq *vr, const struct vring_chain *chains, unsign
 		vhost_inflight_packed_begin(vr->inflight, position_after(vr, chains, n));
 	lap = used_lap(wrap);
 	first_used = used_word(chains, lap);
-	/* The first one is published last: the driver, which looks at it, then sees the whole burst. */
+	/* The first one is published last: the driver looks at it, and then sees the whole burst. */
 	for (unsigned int i = 0; i < n; i++) {
 		const struct vring_chain *c = &chains[i];
 

@@ -75,8 +75,9 @@ static inline uint16_t read_entry(const struct virtq *vr, unsigned int pos)
 	return __atomic_load_n(&vr->avail->ring[pos & (vr->size - 1)], __ATOMIC_RELAXED);
 }
 
-/* Takes chains of the usual kind, one direct descriptor, until there is another one, or a wrong one. What it
- * needs of the ring it keeps in registers: what it writes might be the ring, for all the compiler knows. */
+/* Takes chains of the usual kind, one direct descriptor, until there is one of another kind, or a wrong one.
+ * It keeps what it needs of the ring in registers, because for the compiler any store might change the
+ * ring. */
 static __attribute__((noinline)) unsigned int take_plain(struct vring_builder *b, struct vring_chain *chains,
 							 unsigned int max, unsigned int pos)
 {
@@ -142,7 +143,7 @@ unsigned int vring_split_take(struct vring_builder *b, struct vring_chain *chain
 	max = MIN(max, ready);
 	if (!max)
 		return 0;
-	/* Four are in a line, and usually in a row. */
+	/* Four descriptors share a cache line, and are usually used in a row. */
 	for (unsigned int i = pos + 2u; i < pos + max; i += 2)
 		__builtin_prefetch(&vr->desc[read_entry(vr, i) & (vr->size - 1)]);
 	while (n < max) {
