@@ -52,7 +52,7 @@ static void receive(const struct front *f, void *data, size_t size)
 		ssize_t n;
 
 		if (poll(&pfd, 1, REPLY_MS) == 0)
-			errx(1, "%s: no answer in %d s", f->path, REPLY_MS / 1000);
+			errx(1, "%s: no answer within %d s", f->path, REPLY_MS / 1000);
 		n = read(f->fd, (uint8_t *)data + got, size - got);
 		if (n == 0)
 			errx(1, "%s: the back-end hung up", f->path);
@@ -69,7 +69,7 @@ static uint64_t receive_u64(const struct front *f, uint32_t request)
 
 	receive(f, &header, sizeof(header));
 	if (header.request != request || !(header.flags & VU_FLAG_REPLY) || header.size != sizeof(value))
-		errx(1, "%s: a wrong answer to message %u", f->path, request);
+		errx(1, "%s: wrong answer to message %u", f->path, request);
 	receive(f, &value, sizeof(value));
 	return value;
 }
@@ -103,7 +103,7 @@ static int await_back_end(int listener, const struct sockaddr_un *addr)
 	if (bind(listener, (const struct sockaddr *)addr, sizeof(*addr)) < 0 || listen(listener, 1) < 0)
 		err(1, "%s", addr->sun_path);
 	if (poll(&pfd, 1, REPLY_MS) == 0)
-		errx(1, "%s: no back-end came in %d s", addr->sun_path, REPLY_MS / 1000);
+		errx(1, "%s: no back-end connected within %d s", addr->sun_path, REPLY_MS / 1000);
 	return accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 }
 
@@ -115,7 +115,7 @@ static int open_connection(const char *path)
 
 	path += listens ? strlen(FRONT_LISTEN) : 0;
 	if (strlen(path) >= sizeof(addr.sun_path))
-		errx(1, "%s: longer than a socket's path can be", path);
+		errx(1, "%s: too long for a socket path", path);
 	memcpy(addr.sun_path, path, strlen(path) + 1);
 	if (listens) {
 		listener = fd;
@@ -138,7 +138,7 @@ void front_connect(struct front *f, const char *path, uint64_t wanted, uint64_t 
 	f->fd = open_connection(path);
 	offered = get_u64(f, VU_GET_FEATURES);
 	if (!virtio_has(offered, VU_F_PROTOCOL_FEATURES))
-		errx(1, "%s: a back-end without protocol features", path);
+		errx(1, "%s: the back-end has no protocol features", path);
 	f->protocol_features = get_u64(f, VU_GET_PROTOCOL_FEATURES) & VIRTIO_BIT(VU_PF_REPLY_ACK);
 	set_u64(f, VU_SET_PROTOCOL_FEATURES, f->protocol_features, -1);
 	send_message(f, VU_SET_OWNER, 0, NULL, 0, -1);

@@ -28,10 +28,10 @@
 static const char usage[] =
 	"usage: bench-load MODE [OPTION…] PORT…\n"
 	"PORT: SOCKET,MAC[,VLAN]     VLAN: the id of the 802.1Q tag that its frames carry\n"
-	"                            SOCKET: with listen: before its path, the back-end is awaited there\n"
+	"                            SOCKET: with listen: before its path, this end listens for the back-end\n"
 	"\n"
-	"circulate   frames go from port to port without end; prints how many arrived\n"
-	"broadcast   the first port sends to everybody; prints how many copies arrived\n"
+	"circulate   frames circulate between the ports; prints how many arrived\n"
+	"broadcast   the first port sends broadcasts; prints how many copies arrived\n"
 	"round-trip  one frame at a time from the first port to the second and back; prints times\n"
 	"stream      64 KiB TCP segments from the first port to the second\n"
 	"memcpy      the same bytes, copied by this program; takes no PORT\n"
@@ -39,7 +39,7 @@ static const char usage[] =
 	"\n"
 	"--warmup S, --seconds S   not measured, measured\n"
 	"--sizes N,…               bytes of frames, in turn (64)\n"
-	"--window N                frames on their way, of all ports together (512)\n"
+	"--window N                frames in flight, over all ports (512)\n"
 	"--flows N                 different UDP flows, in turn (1)\n"
 	"--fanout N                ports that each port sends to, in turn (1)\n"
 	"--fixed-pairs             the first port with the second, the third with the fourth, …\n"
@@ -126,7 +126,7 @@ void load_announce(struct load *l)
 		announce(l, received);
 		until_silence(l, SILENCE_NS, received);
 		if (now_ns() > deadline)
-			errx(1, "after %u s not every port hears the others",
+			errx(1, "after %u s some ports do not hear each other",
 			     (unsigned int)(ANNOUNCE_NS / 1000000000u));
 	} while (l->n_ports > 1 && !all_heard(l, received));
 	free(received);
@@ -164,7 +164,7 @@ static void parse_sizes(struct load_options *o, char *list)
 		o->sizes[o->n_sizes++] = number(word, FRAME_MIN, PORT_BUF_ROOM - PORT_HDR);
 	}
 	if (!o->n_sizes)
-		errx(2, "there must be a size");
+		errx(2, "a size is missing");
 }
 
 static double seconds(const char *text)

@@ -80,7 +80,7 @@ static bool one(struct port *a, struct port *b, uint32_t idle_us, uint32_t *ret_
 	while (now_ns() < start + (uint64_t)idle_us * 1000)
 		;
 	if (!a->n_free)
-		errx(1, "no buffer comes back");
+		errx(1, "no buffer was returned");
 	start = now_ns();
 	send_to(a, b, a->free[--a->n_free]);
 	buf = await(b, &there);
