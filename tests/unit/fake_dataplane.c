@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -11,6 +12,18 @@
 
 /* Room for all there can be. */
 #define FAKE_FUNCTIONS 16384
+
+struct fake_call {
+	struct fake_call *next;
+	enum fake_op op;
+	struct answer answer;
+	struct fabric_settings fabric; /* its name is always there */
+	char pf[VPF_NAME_MAX];         /* empty: about the fabric */
+	unsigned int fn;
+	struct pf_policy policy;
+	struct function_settings s;
+	struct function_offer offer;
+};
 
 void fake_dp_init(struct fake_dataplane *d)
 {
@@ -21,8 +34,46 @@ void fake_dp_init(struct fake_dataplane *d)
 	assert(d->functions != MAP_FAILED);
 }
 
+/* Those that wait and `which` is true of have no answer any more. */
+static void forget(struct fake_dataplane *d, bool (*which)(const struct fake_call *c, const void *arg),
+		   const void *arg)
+{
+	struct fake_call **at = &d->waiting;
+
+	while (*at) {
+		struct fake_call *c = *at;
+
+		if (!which(c, arg)) {
+			at = &c->next;
+			continue;
+		}
+		*at = c->next;
+		free(c);
+	}
+}
+
+static bool any(const struct fake_call *c, const void *arg)
+{
+	(void)c;
+	(void)arg;
+	return true;
+}
+
+static bool of_fabric(const struct fake_call *c, const void *name)
+{
+	return !strcmp(c->fabric.name, name);
+}
+
+static bool of_function(const struct fake_call *c, const void *arg)
+{
+	const struct fake_function *f = arg;
+
+	return c->fn == f->fn && !strcmp(c->pf, f->pf) && !strcmp(c->fabric.name, f->fabric);
+}
+
 void fake_dp_destroy(struct fake_dataplane *d)
 {
+	forget(d, any, NULL);
 	munmap(d->functions, FAKE_FUNCTIONS * sizeof(struct fake_function));
 }
 
@@ -52,36 +103,142 @@ static int fake_uplink(struct fake_dataplane *d, const struct fabric_settings *s
 	return 0;
 }
 
+static int scripted(int error, enum fake_op op, struct err *err)
+{
+	bool fabric = op == FAKE_FABRIC_ADD || op == FAKE_FABRIC_SET;
+
+	return error ? err_set(err, error, fabric ? "uplink.name" : "vlan", "scripted") : 0;
+}
+
+/* It is done, if it can be. */
+static int carry_out(struct fake_dataplane *d, const struct fake_call *c, struct err *err)
+{
+	struct fabric_settings *fabric = fake_dp_fabric(d, c->fabric.name);
+	struct fake_function *f;
+	int r;
+
+	switch (c->op) {
+	case FAKE_FABRIC_ADD:
+		r = fake_uplink(d, &c->fabric, err);
+		if (r < 0)
+			return r;
+		assert(!fabric && d->fabrics_n < VPF_MAX_FABRICS);
+		d->fabrics[d->fabrics_n++] = c->fabric;
+		return 0;
+	case FAKE_FABRIC_SET:
+		r = fake_uplink(d, &c->fabric, err);
+		if (!r)
+			*fabric = c->fabric;
+		return r;
+	case FAKE_FUNCTION_SET:
+		f = fake_dp_function(d, c->pf, c->fn);
+		if (f->binding.state == BINDING_BOUND &&
+		    !datapath_list_equal(&f->s.datapaths, &c->s.datapaths))
+			f->binding.state = BINDING_MOVING; /* until the test says what becomes of it */
+		f->s = c->s;
+		f->policy = c->policy;
+		f->offer = c->offer;
+		d->function_sets++;
+		return 0;
+	case FAKE_FUNCTION_CHECK:
+	case FAKE_OPS:
+		break;
+	}
+	return 0;
+}
+
+/* The one that `c` has to wait for. */
+static const struct fake_call *before(const struct fake_dataplane *d, const struct fake_call *c)
+{
+	const struct fake_call *w = d->waiting;
+
+	while (w && !(w->op == c->op && w->fn == c->fn && !strcmp(w->pf, c->pf) &&
+		      !strcmp(w->fabric.name, c->fabric.name)))
+		w = w->next;
+	return w;
+}
+
+static int call(struct fake_dataplane *d, const struct fake_call *c, struct err *err)
+{
+	bool fabric = c->op == FAKE_FABRIC_ADD || c->op == FAKE_FABRIC_SET;
+	struct fake_call **at = &d->waiting, *later;
+	int r;
+
+	assert(!fabric || !before(d, c)); /* one thing at a time */
+	if (!d->later[c->op] && !(c->op == FAKE_FUNCTION_SET && before(d, c))) {
+		r = scripted(d->fails[c->op], c->op, err);
+		return r < 0 ? r : carry_out(d, c, err);
+	}
+	later = malloc(sizeof(*later));
+	assert(later);
+	*later = *c;
+	while (*at)
+		at = &(*at)->next;
+	*at = later;
+	return ANSWER_LATER;
+}
+
+void fake_dp_all_later(struct fake_dataplane *d, bool later)
+{
+	for (unsigned int op = 0; op < FAKE_OPS; op++)
+		d->later[op] = later;
+}
+
+unsigned int fake_dp_waiting(const struct fake_dataplane *d)
+{
+	unsigned int n = 0;
+
+	for (const struct fake_call *c = d->waiting; c; c = c->next)
+		n++;
+	return n;
+}
+
+void fake_dp_answer_of(struct fake_dataplane *d, const char *name, int error)
+{
+	struct fake_call **at = &d->waiting, *c;
+	struct answer answer;
+	struct err err = {0};
+	int r;
+
+	while (*at && name && strcmp((*at)->pf[0] ? (*at)->pf : (*at)->fabric.name, name) != 0)
+		at = &(*at)->next;
+	c = *at;
+	assert(c);
+	*at = c->next;
+	r = scripted(error, c->op, &err);
+	if (!r)
+		r = carry_out(d, c, &err);
+	answer = c->answer;
+	free(c);
+	answer_give(&answer, r, &err);
+}
+
+void fake_dp_answer(struct fake_dataplane *d, int error)
+{
+	fake_dp_answer_of(d, NULL, error);
+}
+
+void fake_dp_answer_all(struct fake_dataplane *d)
+{
+	while (d->waiting)
+		fake_dp_answer(d, 0);
+}
+
 static int fake_fabric_add(void *dp, const struct fabric_settings *s, const struct answer *answer,
 			   struct err *err)
 {
-	struct fake_dataplane *d = dp;
-	int r = fake_uplink(d, s, err);
+	struct fake_call c = {.op = FAKE_FABRIC_ADD, .answer = *answer, .fabric = *s};
 
-	assert(answer);
-	if (r < 0)
-		return r;
-	if (d->fail_fabric_add)
-		return err_set(err, d->fail_fabric_add, "uplink.name", "scripted");
-	assert(!fake_dp_fabric(d, s->name) && d->fabrics_n < VPF_MAX_FABRICS);
-	d->fabrics[d->fabrics_n++] = *s;
-	return 0;
+	return call(dp, &c, err);
 }
 
 static int fake_fabric_set(void *dp, const struct fabric_settings *s, const struct answer *answer,
 			   struct err *err)
 {
-	struct fake_dataplane *d = dp;
-	struct fabric_settings *f = fake_dp_fabric(d, s->name);
-	int r = fake_uplink(d, s, err);
+	struct fake_call c = {.op = FAKE_FABRIC_SET, .answer = *answer, .fabric = *s};
 
-	assert(f && answer);
-	if (r < 0)
-		return r;
-	if (d->fail_fabric_set)
-		return err_set(err, d->fail_fabric_set, "uplink.name", "scripted");
-	*f = *s;
-	return 0;
+	assert(fake_dp_fabric(dp, s->name));
+	return call(dp, &c, err);
 }
 
 static void fake_fabric_del(void *dp, const char *name)
@@ -90,6 +247,7 @@ static void fake_fabric_del(void *dp, const char *name)
 	struct fabric_settings *f = fake_dp_fabric(d, name);
 
 	assert(f);
+	forget(d, of_fabric, name);
 	*f = d->fabrics[--d->fabrics_n];
 }
 
@@ -162,6 +320,7 @@ static int fake_function_add(void *dp, const struct pf_settings *pf, unsigned in
 		return err_set(err, d->fail_function_add, NULL, "scripted");
 	*f = (struct fake_function){.fn = fn, .s = *s, .offer = *offer, .policy = pf->policy};
 	snprintf(f->pf, sizeof(f->pf), "%s", pf->name);
+	snprintf(f->fabric, sizeof(f->fabric), "%s", pf->fabric);
 	d->functions_n++;
 	return 0;
 }
@@ -170,29 +329,30 @@ static int fake_function_check(void *dp, const char *fabric, const struct pf_set
 			       const struct function_settings *s, const struct answer *answer,
 			       struct err *err)
 {
-	struct fake_dataplane *d = dp;
+	struct fake_call c = {.op = FAKE_FUNCTION_CHECK, .answer = *answer, .fn = fn, .s = *s};
 
-	(void)err;
-	assert(fake_dp_fabric(d, fabric) && fn <= pf->vfs && s && answer);
-	return 0;
+	assert(fake_dp_fabric(dp, fabric) && fn <= pf->vfs);
+	snprintf(c.fabric.name, sizeof(c.fabric.name), "%s", fabric);
+	snprintf(c.pf, sizeof(c.pf), "%s", pf->name);
+	return call(dp, &c, err);
 }
 
 static int fake_function_set(void *dp, const char *pf, unsigned int fn, const struct pf_policy *policy,
 			     const struct function_settings *s, const struct function_offer *offer,
 			     const struct answer *answer, struct err *err)
 {
-	struct fake_dataplane *d = dp;
-	struct fake_function *f = fake_dp_function(d, pf, fn);
+	const struct fake_function *f = fake_dp_function(dp, pf, fn);
+	struct fake_call c = {.op = FAKE_FUNCTION_SET,
+			      .answer = *answer,
+			      .fn = fn,
+			      .policy = *policy,
+			      .s = *s,
+			      .offer = *offer};
 
-	(void)err;
-	assert(f && s->datapaths.n && offer && answer);
-	if (f->binding.state == BINDING_BOUND && !datapath_list_equal(&f->s.datapaths, &s->datapaths))
-		f->binding.state = BINDING_MOVING; /* until the test says what becomes of it */
-	f->s = *s;
-	f->policy = *policy;
-	f->offer = *offer;
-	d->function_sets++;
-	return 0;
+	assert(f && s->datapaths.n);
+	memcpy(c.fabric.name, f->fabric, sizeof(c.fabric.name));
+	memcpy(c.pf, f->pf, sizeof(c.pf));
+	return call(dp, &c, err);
 }
 
 static void fake_function_del(void *dp, const char *pf, unsigned int fn)
@@ -202,6 +362,7 @@ static void fake_function_del(void *dp, const char *pf, unsigned int fn)
 
 	/* In reverse: of this PF, the last one there is. */
 	assert(f && !fake_dp_function(d, pf, fn + 1));
+	forget(d, of_function, f);
 	memmove(f, f + 1, (size_t)(d->functions + d->functions_n - (f + 1)) * sizeof(*f));
 	d->functions_n--;
 }
