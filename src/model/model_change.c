@@ -35,8 +35,11 @@ static void finish(struct model_change *c)
 /* Step by step, as far as it goes: ANSWER_LATER, or its result. */
 static int run(struct model_change *c, struct err *err)
 {
+	struct err unheard = {0};
 	int r = 0;
 
+	if (!err)
+		err = &unheard;
 	c->running = true;
 	while (c->step && !r) {
 		model_step *step = c->step;
@@ -63,10 +66,14 @@ static void conclude(struct model_change *c, int r, const struct err *err)
 static void on_answer(void *ctx, int r, const struct err *err)
 {
 	struct model_change *c = ctx;
+	model_step *otherwise = c->otherwise;
 	struct err why = err ? *err : (struct err){0};
 
-	if (r < 0 && c->undo)
-		c->undo(c);
+	c->otherwise = NULL;
+	if (r < 0 && otherwise) {
+		c->step = otherwise;
+		r = 0;
+	}
 	if (r >= 0)
 		r = run(c, &why);
 	if (r != ANSWER_LATER)

@@ -6,8 +6,9 @@
  * Theory of operation. A change is a structure that begins with struct model_change, and a chain of steps. Each step
  * does one thing and names the next (c->step), or is the last; it returns 0 (go on), ANSWER_LATER (the data plane was
  * given model_change_answer(), and the next step follows upon its success), or an error, for which it has itself
- * undone what the change had done. If the data plane's answer is an error, c->undo does that. Nothing of the model is
- * changed before the step that saves, so that whoever looks at it meanwhile sees what is in force.
+ * undone what the change had done. If the data plane's answer is an error, that is the change's, or the step that
+ * c->otherwise names follows and finds it in `err`, which is never NULL. Nothing of the model is changed before the
+ * step that saves, so that whoever looks at it meanwhile sees what is in force.
  *
  * The changes of a fabric, and those of a virtual PF with its functions, are each in a queue, and one at a time is
  * under way: what a change finds when it begins is what those before it have left. What it is about must not be freed
@@ -38,8 +39,8 @@ struct model_change {
 	struct model_changes *queue;
 	struct model *m;
 	const struct model_change_ops *ops;
-	model_step *step; /* the next one; NULL: it is done */
-	void (*undo)(struct model_change *c);
+	model_step *step;      /* the next one; NULL: it is done */
+	model_step *otherwise; /* the next one after an error of the data plane; NULL: there is none */
 	struct answer answer;
 	bool running;
 };

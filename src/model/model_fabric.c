@@ -395,6 +395,10 @@ struct fabric_change {
 	void *ctx;
 	struct fabric_settings wanted, before;
 	bool absent; /* the uplink, which the change leaves as it is */
+	/* Why it is undone, and why its uplink cannot be put back. */
+	int r;
+	struct err err;
+	char no_uplink[sizeof(((struct err *)NULL)->text)];
 };
 
 static struct fabric_change *change_of(struct model_change *c)
@@ -402,27 +406,67 @@ static struct fabric_change *change_of(struct model_change *c)
 	return container_of(c, struct fabric_change, base);
 }
 
-static void is_bare(struct model *m, struct model_fabric *f, const char *why)
+/* Asks the data plane for `s`, upon which `then` or, after an error, `otherwise` follows. */
+static int ask(struct model_change *c, const struct fabric_settings *s, model_step *then,
+	       model_step *otherwise, struct err *err)
 {
-	if (f->s.uplink == UPLINK_NONE)
-		return;
-	uplink_absent(m, f, why);
-	fabric_functions_apply(m, f);
+	struct answer answer = model_change_answer(c);
+	int r;
+
+	c->step = then;
+	r = c->m->ops->fabric_set(c->m->dp, s, &answer, err);
+	if (r == ANSWER_LATER)
+		c->otherwise = otherwise;
+	if (r >= 0)
+		return r;
+	c->step = otherwise;
+	return 0;
 }
 
-/* What the data plane has becomes what the fabric's settings say again. */
-static void put_back(struct model *m, struct model_fabric *f)
+/* What the data plane has is what the fabric's settings say again. The next change must not begin before. */
+static int undone(struct model_change *c, struct err *err)
 {
-	static const struct answer unheard;
-	struct fabric_settings bare = without_uplink(&f->s);
-	struct err err = {0};
+	*err = change_of(c)->err;
+	return change_of(c)->r;
+}
 
-	if (m->ops->fabric_set(m->dp, f->uplink_absent ? &bare : &f->s, &unheard, &err) >= 0)
-		return;
-	if (m->ops->fabric_set(m->dp, &bare, &unheard, NULL) < 0)
-		log_write(LOG_LVL_ERR, &(struct log_scope){.fabric = f->s.name, .vf = LOG_VF_NONE},
-			  "could not be put back as it was: %s", err.text);
-	is_bare(m, f, err.text);
+static int undone_bare(struct model_change *c, struct err *err)
+{
+	struct fabric_change *p = change_of(c);
+
+	if (p->f->s.uplink != UPLINK_NONE) {
+		uplink_absent(c->m, p->f, p->no_uplink);
+		fabric_functions_apply(c->m, p->f);
+	}
+	return undone(c, err);
+}
+
+static int not_undone(struct model_change *c, struct err *err)
+{
+	struct fabric_change *p = change_of(c);
+
+	log_write(LOG_LVL_ERR, &(struct log_scope){.fabric = p->f->s.name, .vf = LOG_VF_NONE},
+		  "could not be put back as it was: %s", p->no_uplink);
+	return undone_bare(c, err);
+}
+
+static int undo_bare(struct model_change *c, struct err *err)
+{
+	struct fabric_change *p = change_of(c);
+	struct fabric_settings bare = without_uplink(&p->f->s);
+
+	snprintf(p->no_uplink, sizeof(p->no_uplink), "%s", err->text);
+	return ask(c, &bare, undone_bare, not_undone, err);
+}
+
+static int undo(struct model_change *c, int r, struct err *err)
+{
+	struct fabric_change *p = change_of(c);
+	struct fabric_settings bare = without_uplink(&p->f->s);
+
+	p->r = r;
+	p->err = *err;
+	return ask(c, p->f->uplink_absent ? &bare : &p->f->s, undone, undo_bare, err);
 }
 
 /* The data plane has it. What other fabrics have become meanwhile may stand against it. */
@@ -440,8 +484,7 @@ static int commit(struct model_change *c, struct err *err)
 	}
 	if (r < 0) {
 		f->s = p->before;
-		put_back(m, f);
-		return r;
+		return undo(c, r, err);
 	}
 	f->uplink_absent = p->absent;
 	if (p->absent != was_absent) {

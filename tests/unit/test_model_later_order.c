@@ -165,6 +165,60 @@ static void fabric_order(void **state)
 	assert_int_equal(model_fabric_find(t->model, "f0")->pfs, 3);
 }
 
+/* The next change of a fabric waits until one that could not be saved is undone. */
+static void fabric_undone_first(void **state)
+{
+	struct me_env *t = *state;
+	struct le_told told[2] = {0};
+	int code;
+
+	assert_int_equal(le_set_ageing(t, "f0", 10, &told[0]), ANSWER_LATER);
+	assert_int_equal(le_set_ageing(t, "f0", 20, &told[1]), ANSWER_LATER);
+	code = scratch_fill(&t->scratch);
+	fake_dp_answer(&t->dp, 0);
+	scratch_empty(&t->scratch);
+	le_finish(t);
+	le_expect(&told[0], -code);
+	le_expect(&told[1], 0);
+	assert_int_equal(model_fabric_find(t->model, "f0")->s.ageing, 20);
+	assert_int_equal(fake_dp_fabric(&t->dp, "f0")->ageing, 20);
+}
+
+/* It cannot be undone as its uplink is gone meanwhile. */
+static void fabric_not_undone(void **state)
+{
+	struct me_env *t = *state;
+	struct fabric_settings s = model_fabric_find(t->model, "f0")->s;
+	struct le_told told = {0};
+	struct answer answer = le_answer(&told);
+	int code;
+
+	strcpy(s.uplink_name, "eth1");
+	assert_int_equal(model_fabric_set(t->model, &s, &answer, NULL), ANSWER_LATER);
+	code = scratch_fill(&t->scratch);
+	strcpy(t->dp.no_such_netdev, "eth0");
+	fake_dp_answer(&t->dp, 0);
+	scratch_empty(&t->scratch);
+	while (!told.n) {
+		fake_dp_answer_of(&t->dp, "f0", 0);
+		le_pump(t);
+	}
+	le_expect(&told, -code);
+	assert_true(model_fabric_find(t->model, "f0")->uplink_absent);
+	assert_string_equal(model_fabric_find(t->model, "f0")->s.uplink_name, "eth0");
+	assert_int_equal(fake_dp_fabric(&t->dp, "f0")->uplink, UPLINK_NONE);
+	fake_dp_answer_all(&t->dp);
+	assert_int_equal(dp_settings(t, "pf0", 1)->link, LINK_DISABLE);
+	/* And comes back. */
+	t->dp.no_such_netdev[0] = '\0';
+	while (model_fabric_find(t->model, "f0")->uplink_absent) {
+		assert_true(sd_event_run(t->event, UINT64_MAX) > 0);
+		fake_dp_answer_all(&t->dp);
+	}
+	assert_int_equal(fake_dp_fabric(&t->dp, "f0")->uplink, UPLINK_NETDEV);
+	assert_int_equal(dp_settings(t, "pf0", 1)->link, LINK_AUTO);
+}
+
 /* f0 is loaded without its uplink. */
 static void lose_uplink(struct me_env *t)
 {
