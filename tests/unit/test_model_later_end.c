@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* How changes end that the data plane answers later: conflicts that turn out at the end, what they are about is
+ * deleted, those who get an answer do something else to the model, and the end of the daemon. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "later_env.h"
+#include "settings/mac.h"
+
+#define MAC_9 "02:00:00:00:09:09"
+
+static bool has_mac(const uint8_t mac[6])
+{
+	char text[MAC_TEXT_MAX];
+
+	return !strcmp(mac_format(mac, text), MAC_9);
+}
+
+/* Two functions of one fabric get the same MAC at the same time. */
+static void same_mac(void **state)
+{
+	struct me_env *t = *state;
+	struct le_told told[2] = {0};
+
+	assert_int_equal(le_set_admin_mac(t, "pf0", 1, MAC_9, &told[0]), ANSWER_LATER);
+	assert_int_equal(le_set_admin_mac(t, "pf1", 1, MAC_9, &told[1]), ANSWER_LATER);
+	le_finish(t);
+	le_expect(&told[0], 0);
+	le_expect(&told[1], -EEXIST);
+	assert_string_equal(told[1].err.field, "mac");
+	assert_non_null(strstr(told[1].err.text, "pf0 vf0"));
+	assert_true(has_mac(me_settings_of(t, "pf0", 1).admin_mac));
+	assert_true(has_mac(fake_dp_function(&t->dp, "pf0", 1)->s.admin_mac));
+	assert_true(mac_is_zero(me_settings_of(t, "pf1", 1).admin_mac));
+	assert_true(mac_is_zero(fake_dp_function(&t->dp, "pf1", 1)->s.admin_mac));
+	assert_int_equal(t->events_n, 1);
+	me_restart(t);
+}
+
+/* The permanent MACs of a new virtual PF and the administrative one of a function; the PF's own new MAC. */
+static void same_permanent_mac(void **state)
+{
+	struct me_env *t = *state;
+	struct pf_settings pf = model_pf_find(t->model, "pf0")->s;
+	const uint8_t mac[6] = {2, 0, 0, 0, 9, 7}; /* and 8 and 9 */
+	struct le_told told[3] = {0};
+	struct answer answer = le_answer(&told[2]);
+
+	assert_int_equal(le_add_pf(t, "pf3", "f0", "02:00:00:00:09:08", &told[0]), ANSWER_LATER);
+	assert_int_equal(le_set_admin_mac(t, "pf1", 1, MAC_9, &told[1]), ANSWER_LATER);
+	assert_int_equal(model_pf_set(t->model, &pf, mac, &answer, NULL), ANSWER_LATER);
+	for (unsigned int i = 0; i < 2; i++)
+		fake_dp_answer_of(&t->dp, "pf1", 0);
+	le_finish(t);
+	le_expect(&told[0], -EEXIST);
+	le_expect(&told[1], 0);
+	le_expect(&told[2], -EEXIST);
+	assert_null(model_pf_find(t->model, "pf3"));
+	assert_null(fake_dp_function(&t->dp, "pf3", 0));
+	assert_string_equal(me_mac_of(t, "pf0", 2), "02:00:00:00:00:12");
+	assert_int_equal(t->events_n, 1);
+	me_restart(t);
+}
+
+/* A name is whose virtual PF is there first. */
+static void same_name(void **state)
+{
+	struct me_env *t = *state;
+	struct le_told told[2] = {0};
+
+	assert_int_equal(le_add_pf(t, "pf3", "f0", NULL, &told[0]), ANSWER_LATER);
+	assert_int_equal(le_add_pf(t, "pf3", "f1", NULL, &told[1]), ANSWER_LATER);
+	le_finish(t);
+	le_expect(&told[0], 0);
+	le_expect(&told[1], -EEXIST);
+	assert_string_equal(told[1].err.field, "name");
+	assert_string_equal(model_pf_find(t->model, "pf3")->fabric->s.name, "f0");
+	assert_string_equal(fake_dp_function(&t->dp, "pf3", 0)->fabric, "f0");
+	assert_int_equal(model_fabric_find(t->model, "f1")->pfs, 1);
+	me_restart(t);
+}
+
+static int set_uplink(struct me_env *t, const char *fabric, const char *netdev, struct le_told *told)
+{
+	struct fabric_settings s = model_fabric_find(t->model, fabric)->s;
+	struct answer answer = le_answer(told);
+
+	s.uplink = UPLINK_NETDEV;
+	snprintf(s.uplink_name, sizeof(s.uplink_name), "%s", netdev);
+	return model_fabric_set(t->model, &s, &answer, NULL);
+}
+
+static void same_uplink(void **state)
+{
+	struct me_env *t = *state;
+	struct le_told told[2] = {0};
+
+	assert_int_equal(set_uplink(t, "f0", "eth9", &told[0]), ANSWER_LATER);
+	assert_int_equal(set_uplink(t, "f1", "eth9", &told[1]), ANSWER_LATER);
+	le_finish(t);
+	le_expect(&told[0], 0);
+	le_expect(&told[1], -EBUSY);
+	assert_string_equal(told[1].err.field, "uplink.name");
+	assert_string_equal(fake_dp_fabric(&t->dp, "f0")->uplink_name, "eth9");
+	assert_int_equal(fake_dp_fabric(&t->dp, "f1")->uplink, UPLINK_NONE);
+	assert_false(model_fabric_find(t->model, "f1")->uplink_absent);
+	me_restart(t);
+}
+
+/* A fabric in the making is not there, but its name and its uplink are taken. */
+static void fabric_in_the_making(void **state)
+{
+	struct me_env *t = *state;
+	struct le_told told[2] = {0};
+	struct answer answer = le_answer(&told[0]);
+	struct fabric_settings s;
+
+	fabric_settings_init(&s, "f2");
+	s.uplink = UPLINK_NETDEV;
+	strcpy(s.uplink_name, "eth9");
+	assert_int_equal(model_fabric_add(t->model, &s, &answer, NULL), ANSWER_LATER);
+	assert_null(model_fabric_find(t->model, "f2"));
+	assert_null(model_fabric_at(t->model, 2));
+	assert_error(model_fabric_add(t->model, &s, NULL, &err), EEXIST, "name");
+	assert_error(model_fabric_set(t->model, &s, NULL, &err), ENOENT, "name");
+	assert_error(model_fabric_del(t->model, "f2", &err), ENOENT, "name");
+	assert_error(me_try_pf(t, "pf3", "f2", 1, NULL, &err), ENOENT, "fabric");
+	assert_int_equal(set_uplink(t, "f1", "eth9", &told[1]), -EBUSY);
+	/* Others come and go beside it. */
+	fake_dp_all_later(&t->dp, false);
+	me_add_fabric(t, "f3", NULL);
+	assert_int_equal(model_fabric_del(t->model, "f3", NULL), 0);
+	assert_int_equal(model_pf_del(t->model, "pf2", NULL), 0);
+	assert_int_equal(model_fabric_del(t->model, "f1", NULL), 0);
+	fake_dp_answer(&t->dp, 0);
+	le_expect(&told[0], 0);
+	assert_string_equal(model_fabric_at(t->model, 1)->s.name, "f2");
+	me_restart(t);
+	assert_string_equal(model_fabric_at(t->model, 1)->s.name, "f2");
+}
+
+/* A deletion that is refused leaves all as it is. */
+static void pf_not_deleted(void **state)
+{
+	struct me_env *t = *state;
+	struct le_told told[2] = {0};
+	int code;
+
+	assert_int_equal(le_set_rate(t, "pf0", 1, 10, &told[0]), ANSWER_LATER);
+	assert_int_equal(le_set_rate(t, "pf0", 2, 20, &told[1]), ANSWER_LATER);
+	code = scratch_fill(&t->scratch);
+	assert_int_equal(model_pf_del(t->model, "pf0", NULL), -code);
+	scratch_empty(&t->scratch);
+	fake_dp_function(&t->dp, "pf0", 0)->connected = true;
+	assert_int_equal(model_pf_del(t->model, "pf0", NULL), -EBUSY);
+	le_finish(t);
+	le_expect(&told[0], 0);
+	le_expect(&told[1], 0);
+	assert_int_equal(fake_dp_function(&t->dp, "pf0", 2)->s.max_rate, 20);
+}
+
+/* What those who get an answer may do. */
+
+static void answer_pf1(void *ctx)
+{
+	struct me_env *t = ctx;
+
+	while (fake_dp_waiting(&t->dp))
+		fake_dp_answer(&t->dp, 0);
+}
+
+static void answer_from_within(void **state)
+{
+	struct me_env *t = *state;
+	struct le_told told[2] = {{.then = answer_pf1, .ctx = t}};
+
+	for (int code = 0; code <= EIO; code += EIO) {
+		told[0].n = told[1].n = 0;
+		assert_int_equal(le_set_rate(t, "pf0", 1, 10 + (unsigned int)code, &told[0]), ANSWER_LATER);
+		assert_int_equal(le_set_rate(t, "pf1", 1, 20 + (unsigned int)code, &told[1]), ANSWER_LATER);
+		fake_dp_answer_of(&t->dp, "pf0", 0);
+		fake_dp_answer_of(&t->dp, "pf0", code);
+		le_expect(&told[0], -code);
+		le_expect(&told[1], 0);
+		assert_int_equal(me_settings_of(t, "pf1", 1).max_rate, 20 + code);
+	}
+	assert_int_equal(me_settings_of(t, "pf0", 1).max_rate, 10);
+}
+
+static void set_rate_again(void *ctx)
+{
+	struct me_env *t = ctx;
+
+	assert_int_equal(le_set_rate(t, "pf0", 1, 30, NULL), ANSWER_LATER);
+}
+
+static void change_from_within(void **state)
+{
+	struct me_env *t = *state;
+	struct le_told told[2] = {{.then = set_rate_again, .ctx = t}};
+
+	assert_int_equal(le_set_rate(t, "pf0", 1, 10, &told[0]), ANSWER_LATER);
+	assert_int_equal(le_set_rate(t, "pf0", 1, 20, &told[1]), ANSWER_LATER);
+	le_finish(t);
+	le_expect(&told[0], 0);
+	le_expect(&told[1], 0);
+	assert_int_equal(me_settings_of(t, "pf0", 1).max_rate, 30);
+	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.max_rate, 30);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, le_setup, le_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(same_mac),
+		TEST(same_permanent_mac),
+		TEST(same_name),
+		TEST(same_uplink),
+		TEST(fabric_in_the_making),
+		TEST(pf_not_deleted),
+		TEST(answer_from_within),
+		TEST(change_from_within),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
