@@ -583,9 +583,9 @@ int model_fabric_del(struct model *m, const char *name, struct err *err)
 		return r;
 	}
 	m->ops->fabric_del(m->dp, f->s.name);
+	model_reportf(m, EVENT_FABRIC_DELETED, LOG_LVL_NOTICE, f->s.name, NULL, -1, NULL, "fabric deleted");
 	err_set(&gone, ENOENT, "name", "the fabric %s was deleted", f->s.name);
 	model_changes_cancel(&f->changes, &gone);
-	model_reportf(m, EVENT_FABRIC_DELETED, LOG_LVL_NOTICE, f->s.name, NULL, -1, NULL, "fabric deleted");
 	free(f);
 	return 0;
 }

@@ -148,6 +148,80 @@ static void fabric_in_the_making(void **state)
 	assert_string_equal(model_fabric_at(t->model, 1)->s.name, "f2");
 }
 
+/* What waits for a fabric that is deleted ends with it. */
+static void fabric_deleted(void **state)
+{
+	struct me_env *t = *state;
+	struct le_told told[4] = {0};
+
+	t->dp.later[FAKE_FABRIC_ADD] = false;
+	for (unsigned int step = 0; step < 2; step++) {
+		me_add_fabric(t, "f2", NULL);
+		me_add_fabric(t, "f3", NULL);
+		memset(told, 0, sizeof(told));
+		t->events_n = 0;
+		assert_int_equal(le_add_pf(t, "pf3", "f2", NULL, &told[0]), ANSWER_LATER);
+		assert_int_equal(le_set_ageing(t, "f2", 9, &told[1]), ANSWER_LATER);
+		assert_int_equal(le_set_ageing(t, "f3", 9, &told[2]), ANSWER_LATER);
+		assert_int_equal(le_add_pf(t, "pf3", "f3", NULL, &told[3]), ANSWER_LATER);
+		for (unsigned int i = 0; i < step; i++)
+			fake_dp_answer_of(&t->dp, "pf3", 0);
+		assert_int_equal(model_fabric_del(t->model, "f2", NULL), 0);
+		assert_int_equal(model_fabric_del(t->model, "f3", NULL), 0);
+		for (unsigned int i = 0; i < ARRAY_SIZE(told); i++) {
+			le_expect(&told[i], -ENOENT);
+			assert_int_equal(told[i].events, i < 2 ? 1 : 2); /* all know that it is gone */
+		}
+		assert_null(t->dp.waiting);
+		le_pump(t);
+		assert_int_equal(t->events_n, 2);
+		assert_null(model_pf_find(t->model, "pf3"));
+	}
+}
+
+/* At each step of the first change. */
+static void pf_deleted(void **state)
+{
+	struct me_env *t = *state;
+
+	for (unsigned int steps = 0; steps < 4; steps++)
+		for (unsigned int other = 0; other < 2; other++) {
+			struct le_told told[4] = {0};
+			struct function_settings wanted = {.trust = true};
+			struct answer answer = le_answer(&told[3]);
+
+			t->events_n = 0;
+			if (other)
+				assert_int_equal(le_set_mtu(t, "pf0", 2000, &told[1]), ANSWER_LATER);
+			assert_int_equal(le_set_rate(t, "pf0", 1, 10, &told[0]), ANSWER_LATER);
+			if (!other)
+				assert_int_equal(le_set_mtu(t, "pf0", 2000, &told[1]), ANSWER_LATER);
+			assert_int_equal(le_set_rate(t, "pf0", 1, 20, &told[2]), ANSWER_LATER);
+			assert_int_equal(model_function_request(t->model, "pf0", 2, SETTING_TRUST, &wanted,
+								&answer, NULL),
+					 ANSWER_LATER);
+			for (unsigned int i = 0; i < steps && !t->events_n; i++)
+				fake_dp_answer(&t->dp, 0);
+			t->events_n = 0;
+			assert_int_equal(model_pf_del(t->model, "pf0", NULL), 0);
+			assert_null(t->dp.waiting);
+			for (unsigned int i = 0; i < ARRAY_SIZE(told); i++) {
+				if (told[i].r) {
+					le_expect(&told[i], -ENOENT);
+					assert_int_equal(told[i].events, 1);
+				}
+				assert_int_equal(told[i].n, 1);
+			}
+			le_pump(t);
+			assert_null(t->dp.waiting);
+			assert_int_equal(t->events_n, 1);
+			assert_string_equal(me_last_event(t), "pf deleted pf0 -1");
+			fake_dp_all_later(&t->dp, false);
+			me_add_pf(t, "pf0", "f0", 2, "02:00:00:00:00:10");
+			fake_dp_all_later(&t->dp, true);
+		}
+}
+
 /* A deletion that is refused leaves all as it is. */
 static void pf_not_deleted(void **state)
 {
@@ -196,6 +270,49 @@ static void answer_from_within(void **state)
 	assert_int_equal(me_settings_of(t, "pf0", 1).max_rate, 10);
 }
 
+static void delete_pf0(void *ctx)
+{
+	struct me_env *t = ctx;
+
+	if (model_pf_find(t->model, "pf0"))
+		assert_int_equal(model_pf_del(t->model, "pf0", NULL), 0);
+}
+
+static void add_pf0(void *ctx)
+{
+	struct me_env *t = ctx;
+
+	fake_dp_all_later(&t->dp, false);
+	me_add_pf(t, "pf0", "f1", 3, NULL);
+}
+
+static void delete_from_within(void **state)
+{
+	struct me_env *t = *state;
+
+	for (int code = 0; code <= EIO; code += EIO) {
+		struct le_told told[3] = {{.then = delete_pf0, .ctx = t}, {0}, {.then = add_pf0, .ctx = t}};
+
+		fake_dp_all_later(&t->dp, true);
+		t->events_n = 0;
+		assert_int_equal(le_set_rate(t, "pf0", 1, 10, &told[0]), ANSWER_LATER);
+		assert_int_equal(le_set_rate(t, "pf0", 1, 20, &told[1]), ANSWER_LATER);
+		assert_int_equal(le_set_mtu(t, "pf0", 2000, &told[2]), ANSWER_LATER);
+		fake_dp_answer(&t->dp, 0);
+		fake_dp_answer(&t->dp, code);
+		le_expect(&told[0], -code);
+		le_expect(&told[1], -ENOENT);
+		le_expect(&told[2], -ENOENT);
+		le_finish(t);
+		/* Told in the order in which it happened: first it was deleted. */
+		assert_string_equal(me_last_event(t), "pf added pf0 -1");
+		assert_string_equal(t->events[t->events_n - 2], "pf deleted pf0 -1");
+		assert_string_equal(model_pf_find(t->model, "pf0")->s.fabric, "f1");
+		assert_int_equal(model_pf_find(t->model, "pf0")->s.vfs, 3);
+		assert_int_equal(me_settings_of(t, "pf0", 1).max_rate, 0);
+	}
+}
+
 static void set_rate_again(void *ctx)
 {
 	struct me_env *t = ctx;
@@ -226,8 +343,11 @@ int main(void)
 		TEST(same_name),
 		TEST(same_uplink),
 		TEST(fabric_in_the_making),
+		TEST(fabric_deleted),
+		TEST(pf_deleted),
 		TEST(pf_not_deleted),
 		TEST(answer_from_within),
+		TEST(delete_from_within),
 		TEST(change_from_within),
 	};
 
