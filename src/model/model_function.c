@@ -150,13 +150,22 @@ static void put_back(struct model_change *c)
 	(void)function_apply(c->m, f->pf, f->fn, &f->pf->fn[f->fn], &unheard, NULL);
 }
 
-/* The data plane has it. What other virtual PFs have become meanwhile may stand against it. */
+/* What other virtual PFs have become meanwhile may stand against it. */
+static int check_again(const struct function_change *f, struct err *err)
+{
+	struct function_settings s = f->pf->fn[f->fn].s;
+	int r = f->guest ? model_request_check(f->base.m, f->pf, f->fn, &f->request, &s, err) : 0;
+
+	return r < 0 ? r : function_check(f->base.m, f->pf, f->fn, &f->after.s, err);
+}
+
+/* The data plane has it. */
 static int commit(struct model_change *c, struct err *err)
 {
 	struct function_change *f = of(c);
 	struct model *m = c->m;
 	struct model_pf *pf = f->pf;
-	int r = function_check(m, pf, f->fn, &f->after.s, err);
+	int r = check_again(f, err);
 
 	if (!r)
 		r = function_save(m, &pf->fn[f->fn], &f->after, err);

@@ -46,6 +46,29 @@ static void same_mac(void **state)
 	me_restart(t);
 }
 
+/* The guest is not told whose it is; it is refused as if it had been known at once. */
+static void same_mac_for_guest(void **state)
+{
+	struct me_env *t = *state;
+	struct function_settings wanted = {.admin_mac = {2, 0, 0, 0, 9, 9}};
+	struct le_told told[2] = {0};
+	struct answer answer = le_answer(&told[1]);
+
+	assert_int_equal(le_set_admin_mac(t, "pf0", 1, MAC_9, &told[0]), ANSWER_LATER);
+	assert_int_equal(model_function_request(t->model, "pf1", 1, SETTING_MAC, &wanted, &answer, NULL),
+			 ANSWER_LATER);
+	le_finish(t);
+	le_expect(&told[0], 0);
+	le_expect(&told[1], -EEXIST);
+	assert_string_equal(told[1].err.field, "mac");
+	assert_string_equal(told[1].err.text, "is the MAC of another function: choose another");
+	assert_true(mac_is_zero(fake_dp_function(&t->dp, "pf1", 1)->s.admin_mac));
+	assert_int_equal(model_pf_find(t->model, "pf1")->refused, 1);
+	assert_int_equal(model_pf_find(t->model, "pf1")->granted, 0);
+	assert_int_equal(t->events_n, 2);
+	assert_string_equal(me_last_event(t), "control refused pf1 1");
+}
+
 /* The permanent MACs of a new virtual PF and the administrative one of a function; the PF's own new MAC. */
 static void same_permanent_mac(void **state)
 {
@@ -339,6 +362,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, le_setup, le_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(same_mac),
+		TEST(same_mac_for_guest),
 		TEST(same_permanent_mac),
 		TEST(same_name),
 		TEST(same_uplink),
