@@ -113,6 +113,7 @@ static int function_save(struct model *m, struct model_function *f, const struct
 	int r;
 
 	*f = *after;
+	f->list_changed = before.list_changed; /* it may have moved since `after` was made */
 	r = model_save(m, err);
 	if (r < 0) {
 		free(f->saved);

@@ -357,6 +357,30 @@ static void change_from_within(void **state)
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.max_rate, 30);
 }
 
+/* A move that is reported while a later change waits is known when that has its turn to be saved. */
+static void moved_meanwhile(void **state)
+{
+	struct me_env *t = *state;
+	struct function_settings s = me_settings_of(t, "pf0", 1);
+	struct datapath_pref a, b;
+	struct le_told told[2] = {0};
+	struct answer answer = le_answer(&told[0]);
+
+	assert_int_equal(datapath_list_parse("vhost-user:path=/b/{vf},builtin", &s.datapaths, NULL), 0);
+	a = s.datapaths.pref[0];
+	b = s.datapaths.pref[1];
+	assert_int_equal(model_function_set(t->model, "pf0", 1, &s, false, &answer, NULL), ANSWER_LATER);
+	le_finish(t);
+	le_expect(&told[0], 0);
+	assert_int_equal(le_set_rate(t, "pf0", 1, 10, &told[1]), ANSWER_LATER);
+	model_dataplane_events.datapath_changed(t->model, "pf0", 1, &a, &b, 5, NULL);
+	assert_string_equal(me_last_event(t), "datapath moved pf0 1"); /* because of the list */
+	le_finish(t);
+	le_expect(&told[1], 0);
+	model_dataplane_events.datapath_changed(t->model, "pf0", 1, &b, &a, 5, NULL);
+	assert_string_equal(me_last_event(t), "datapath returned pf0 1");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, le_setup, le_teardown)
@@ -373,6 +397,7 @@ int main(void)
 		TEST(answer_from_within),
 		TEST(delete_from_within),
 		TEST(change_from_within),
+		TEST(moved_meanwhile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
