@@ -166,7 +166,8 @@ int model_new(const struct model_config *config, struct model **ret, struct err 
 /* Makes everything of the state file through the data plane, which must outlive the model or be freed just
  * before it. Call once, before any change. On failure the data plane is left half filled: free it. */
 int model_load(struct model *m, const struct dataplane_ops *ops, void *dp, struct err *err);
-/* Before those who wait for answers of changes end: each is answered, with -ECANCELED. */
+/* Before those who wait for answers of changes end: each is answered, with -ECANCELED, and so is whatever is asked from
+ * now on. Objects can still be deleted. */
 void model_cancel(struct model *m);
 /* Forgets the model, not the state. Takes NULL. Removes the PFs' directories, if their sockets are gone. */
 void model_free(struct model *m);

@@ -102,11 +102,20 @@ void *model_change_new(struct model *m, size_t size, const struct model_change_o
 	return c;
 }
 
+static int ending(struct err *err)
+{
+	return err_set(err, ECANCELED, NULL, "vpfd is ending, and the change was not made");
+}
+
 int model_change_begin(struct model_changes *q, struct model_change *c, struct err *err)
 {
 	bool first = !q->first;
 	int r;
 
+	if (c->m->ending) {
+		finish(c);
+		return ending(err);
+	}
 	push(q, c);
 	if (!first)
 		return ANSWER_LATER;
@@ -118,33 +127,47 @@ int model_change_begin(struct model_changes *q, struct model_change *c, struct e
 	return r;
 }
 
-void model_changes_cancel(struct model_changes *q, const struct err *why)
+/* The first of its queue, which may go with it. */
+static void cancel(struct model_change *c, const struct err *why)
 {
-	while (q->first) {
-		struct model_change *c = q->first;
-		struct answer answer = c->answer;
+	struct answer answer = c->answer;
 
-		pop(c);
-		finish(c);
-		if (why)
-			answer_give(&answer, -why->code, why);
-	}
+	pop(c);
+	finish(c);
+	if (why)
+		answer_give(&answer, -why->code, why);
 }
 
+void model_changes_cancel(struct model_changes *q, const struct err *why)
+{
+	while (q->first)
+		cancel(q->first, why);
+}
+
+/* One that is the first of its queue; NULL: there is none. */
+static struct model_change *any(const struct model *m)
+{
+	for (unsigned int i = 0; i < m->fabrics_n; i++) {
+		const struct model_fabric *f = m->fabrics[i];
+		struct model_change *c = f->adding ? f->adding : f->changes.first;
+
+		if (c)
+			return c;
+	}
+	for (unsigned int i = 0; i < m->pfs_n; i++)
+		if (m->pfs[i]->changes.first)
+			return m->pfs[i]->changes.first;
+	return NULL;
+}
+
+/* Looks again after each, since its answer may have deleted whatever there was. */
 static void cancel_all(struct model *m, const struct err *why)
 {
-	for (unsigned int i = 0; i < m->pfs_n; i++) {
-		m->pfs[i]->reapply = false;
-		model_changes_cancel(&m->pfs[i]->changes, why);
-	}
-	for (unsigned int i = m->fabrics_n; i-- > 0;) {
-		struct model_fabric *f = m->fabrics[i];
+	struct model_change *c;
 
-		if (f->adding)
-			model_changes_cancel(f->adding->queue, why); /* and it is gone */
-		else
-			model_changes_cancel(&f->changes, why);
-	}
+	m->ending = true;
+	while ((c = any(m)))
+		cancel(c, why);
 }
 
 void model_changes_forget(struct model *m)
@@ -156,7 +179,7 @@ void model_cancel(struct model *m)
 {
 	struct err why = {0};
 
-	err_set(&why, ECANCELED, NULL, "vpfd is ending, and the change was not made");
+	ending(&why);
 	cancel_all(m, &why);
 }
 

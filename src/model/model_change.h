@@ -49,12 +49,12 @@ struct model_change {
 void *model_change_new(struct model *m, size_t size, const struct model_change_ops *ops,
 		       const struct answer *answer, struct err *err);
 /* Begins it, or puts it behind those that are there: as any operation that may be answered later (util/answer.h). Takes
- * `c` over. */
+ * `c` over. -ECANCELED after model_cancel(). */
 int model_change_begin(struct model_changes *q, struct model_change *c, struct err *err);
 /* For a step that asks the data plane. */
 struct answer model_change_answer(struct model_change *c);
 /* What the changes are about is gone, and what they have asked of the data plane is not answered any more. `why` is
- * their answer; NULL: none, at the end of the daemon. */
+ * their answer. */
 void model_changes_cancel(struct model_changes *q, const struct err *why);
 
 /* At the end of the daemon: all changes, with no answer. */

@@ -72,7 +72,7 @@ int model_function_try(struct model *m, const struct model_pf *pf, unsigned int 
 
 void model_pf_settle(struct model *m, struct model_pf *pf)
 {
-	if (pf->reapply)
+	if (pf->reapply && !m->ending)
 		model_functions_apply(m, pf);
 }
 

@@ -27,6 +27,7 @@ struct model {
 	unsigned int socket_mode;
 	uint32_t socket_group;
 	bool loading;                  /* model_load() is at work */
+	bool ending;                   /* model_cancel() was called: no change begins any more */
 	struct listener *listeners;    /* in the order in which they are told */
 	sd_event_source *uplink_timer; /* runs while a fabric's uplink is absent */
 	sd_event_source *changes_work; /* defer: a change may have its turn (model_change.h) */

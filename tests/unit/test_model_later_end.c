@@ -357,6 +357,125 @@ static void change_from_within(void **state)
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.max_rate, 30);
 }
 
+/* The end of the daemon. */
+
+#define CHANGES 10
+
+/* Some under way, some in their queues. */
+static void begin_all(struct me_env *t, struct le_told told[CHANGES])
+{
+	struct answer answer = le_answer(&told[0]);
+	struct fabric_settings s;
+
+	fabric_settings_init(&s, "f2");
+	assert_int_equal(model_fabric_add(t->model, &s, &answer, NULL), ANSWER_LATER);
+	assert_int_equal(le_set_ageing(t, "f0", 10, &told[1]), ANSWER_LATER);
+	assert_int_equal(le_set_ageing(t, "f0", 20, &told[2]), ANSWER_LATER);
+	assert_int_equal(le_add_pf(t, "pf3", "f1", NULL, &told[3]), ANSWER_LATER);
+	assert_int_equal(le_add_pf(t, "pf4", "f1", NULL, &told[4]), ANSWER_LATER);
+	assert_int_equal(le_set_rate(t, "pf0", 1, 10, &told[5]), ANSWER_LATER);
+	assert_int_equal(le_set_mtu(t, "pf0", 2000, &told[6]), ANSWER_LATER);
+	assert_int_equal(le_set_mtu(t, "pf1", 2000, &told[7]), ANSWER_LATER);
+	fabric_settings_init(&s, "f4");
+	answer = le_answer(&told[8]);
+	assert_int_equal(model_fabric_add(t->model, &s, &answer, NULL), ANSWER_LATER);
+	assert_int_equal(le_set_rate(t, "pf2", 1, 10, &told[9]), ANSWER_LATER);
+	fake_dp_answer_of(&t->dp, "pf1", 0);
+	fake_dp_answer_of(&t->dp, "pf1", 0);
+	fake_dp_answer_of(&t->dp, "pf2", 0);
+}
+
+static void cancelled(void **state)
+{
+	struct me_env *t = *state;
+	struct le_told told[CHANGES] = {0};
+	char *before = le_model_picture(t), *after;
+
+	begin_all(t, told);
+	model_cancel(t->model);
+	for (unsigned int i = 0; i < CHANGES; i++)
+		le_expect(&told[i], -ECANCELED);
+	model_cancel(t->model); /* nothing is left */
+	after = le_model_picture(t);
+	assert_string_equal(before, after);
+	assert_int_equal(t->events_n, 0);
+	free(before);
+	free(after);
+	me_restart(t);
+	for (unsigned int i = 0; i < CHANGES; i++)
+		assert_int_equal(told[i].n, 1);
+	assert_null(model_fabric_find(t->model, "f2"));
+}
+
+/* Without model_cancel() none is answered, and nothing leaks. */
+static void forgotten(void **state)
+{
+	struct me_env *t = *state;
+	struct le_told told[CHANGES] = {0};
+
+	begin_all(t, told);
+	me_restart(t);
+	for (unsigned int i = 0; i < CHANGES; i++)
+		le_expect_none(&told[i]);
+}
+
+static void delete_all(void *ctx)
+{
+	struct me_env *t = ctx;
+
+	while (model_pf_at(t->model, 0))
+		assert_int_equal(model_pf_del(t->model, model_pf_at(t->model, 0)->s.name, NULL), 0);
+	while (model_fabric_at(t->model, 0))
+		assert_int_equal(model_fabric_del(t->model, model_fabric_at(t->model, 0)->s.name, NULL), 0);
+}
+
+/* Whoever is told that it was cancelled deletes everything. */
+static void cancelled_and_deleted(void **state)
+{
+	for (unsigned int first = 0; first < CHANGES; first++) {
+		struct me_env *t = *state;
+		struct le_told told[CHANGES] = {0};
+
+		told[first].then = delete_all;
+		told[first].ctx = t;
+		begin_all(t, told);
+		model_cancel(t->model);
+		for (unsigned int i = 0; i < CHANGES; i++) {
+			assert_int_equal(told[i].n, 1);
+			assert_true(told[i].r == -ECANCELED || told[i].r == -ENOENT);
+		}
+		assert_int_equal(t->dp.functions_n, 0);
+		le_teardown(state);
+		le_setup(state);
+	}
+}
+
+/* Whoever asks again and again gets the same answer, and not for ever. */
+static void ask_again(void *ctx)
+{
+	struct me_env *t = ctx;
+	struct err err = {0};
+	struct answer answer = {0};
+	struct function_settings s = me_settings_of(t, "pf0", 1);
+
+	s.max_rate++;
+	assert_int_equal(model_function_set(t->model, "pf0", 1, &s, false, &answer, &err), -ECANCELED);
+	assert_int_equal(err.code, ECANCELED);
+}
+
+static void cancelled_and_asked_again(void **state)
+{
+	struct me_env *t = *state;
+	struct le_told told[CHANGES] = {0};
+
+	for (unsigned int i = 0; i < CHANGES; i++)
+		told[i] = (struct le_told){.then = ask_again, .ctx = t};
+	begin_all(t, told);
+	model_cancel(t->model);
+	for (unsigned int i = 0; i < CHANGES; i++)
+		le_expect(&told[i], -ECANCELED);
+}
+
 /* A move that is reported while a later change waits is known when that has its turn to be saved. */
 static void moved_meanwhile(void **state)
 {
@@ -397,6 +516,10 @@ int main(void)
 		TEST(answer_from_within),
 		TEST(delete_from_within),
 		TEST(change_from_within),
+		TEST(cancelled),
+		TEST(forgotten),
+		TEST(cancelled_and_deleted),
+		TEST(cancelled_and_asked_again),
 		TEST(moved_meanwhile),
 	};
 
