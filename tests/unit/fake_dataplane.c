@@ -193,6 +193,22 @@ unsigned int fake_dp_waiting(const struct fake_dataplane *d)
 	return n;
 }
 
+static const char *about(const struct fake_call *c)
+{
+	return c->pf[0] ? c->pf : c->fabric.name;
+}
+
+const char *fake_dp_next(const struct fake_dataplane *d, const char *last)
+{
+	const struct fake_call *c = d->waiting;
+
+	while (c && last && !strcmp(about(c), last))
+		c = c->next;
+	if (!c)
+		c = d->waiting;
+	return c ? about(c) : NULL;
+}
+
 void fake_dp_answer_of(struct fake_dataplane *d, const char *name, int error)
 {
 	struct fake_call **at = &d->waiting, *c;
@@ -200,7 +216,7 @@ void fake_dp_answer_of(struct fake_dataplane *d, const char *name, int error)
 	struct err err = {0};
 	int r;
 
-	while (*at && name && strcmp((*at)->pf[0] ? (*at)->pf : (*at)->fabric.name, name) != 0)
+	while (*at && name && strcmp(about(*at), name) != 0)
 		at = &(*at)->next;
 	c = *at;
 	assert(c);

@@ -60,6 +60,8 @@ struct fake_function *fake_dp_function(struct fake_dataplane *d, const char *pf,
 void fake_dp_all_later(struct fake_dataplane *d, bool later);
 /* How many wait for their answer. */
 unsigned int fake_dp_waiting(const struct fake_dataplane *d);
+/* The virtual PF or fabric that the oldest is about, of which others are preferred to `last`; NULL: none waits. */
+const char *fake_dp_next(const struct fake_dataplane *d, const char *last);
 /* Answers the oldest that waits, or that waits about this virtual PF or fabric, with 0 or an errno; an uplink that
  * does not exist is an error in any case. Fails if there is none. */
 void fake_dp_answer(struct fake_dataplane *d, int error);
