@@ -67,6 +67,8 @@ static struct fabric_settings without_uplink(const struct fabric_settings *s)
 
 static void fabric_functions_apply(struct model *m, const struct model_fabric *f)
 {
+	if (m->loading) /* they are still to be made, with what is so then */
+		return;
 	for (unsigned int i = 0; i < m->pfs_n; i++)
 		if (m->pfs[i]->fabric == f)
 			model_functions_apply(m, m->pfs[i]);

@@ -142,6 +142,22 @@ static void without_uplink(void **state)
 		}
 }
 
+/* It comes back while another fabric is waited for. */
+static void uplink_back_during_start(void **state)
+{
+	struct me_env *t = *state;
+	struct answerer a = {.fails = "f0", .failures = 1, .error = ENODEV, .last = "f1"};
+
+	restart(t, &a);
+	me_load(t);
+	while (model_fabric_find(t->model, "f0")->uplink_absent)
+		assert_true(sd_event_run(t->event, UINT64_MAX) > 0);
+	assert_int_equal(fake_dp_fabric(&t->dp, "f0")->uplink, UPLINK_NETDEV);
+	for (unsigned int fn = 0; fn <= 2; fn++)
+		assert_int_equal(fake_dp_function(&t->dp, "pf0", fn)->s.link, LINK_AUTO);
+	stop_answering(&a);
+}
+
 static int on_end(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	(void)usec;
@@ -172,9 +188,7 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, le_setup, le_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(all_later),
-		TEST(one_fails),
-		TEST(without_uplink),
+		TEST(all_later), TEST(one_fails), TEST(without_uplink), TEST(uplink_back_during_start),
 		TEST(ended),
 	};
 
