@@ -78,8 +78,8 @@ void rpc_peer_gone(struct rpc *rpc, struct rpc_peer *peer);
 void *api_call_env(const struct api_call *call);
 struct rpc_peer *api_call_peer(const struct api_call *call); /* valid during the handler */
 const struct api_method *api_call_methods(const struct api_call *call);
-/* The reply may come later: exactly one api_deferred_done() must follow, whenever, if the handler returns RPC_DEFERRED. A
- * second call does nothing. -EBUSY with `err`: too many. */
+/* The reply may come later: exactly one api_deferred_done() must follow, at any time, if the handler returns
+ * RPC_DEFERRED. A second call does nothing. -EBUSY with `err`: too many deferred calls. */
 int api_call_defer(struct api_call *call, struct err *err);
 /* err NULL: `result` (given away) is the result; else it is NULL. Ends the call. */
 void api_deferred_done(struct api_call *call, json_t *result, const struct err *err);

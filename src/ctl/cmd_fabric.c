@@ -17,8 +17,7 @@
 #define AGEING      .name = "--ageing", .value = "SECONDS", .param = "ageing", .parse = value_integer
 #define MAX_LEARNED .name = "--max-learned", .value = "N", .param = "max_learned", .parse = value_integer
 #define UPLINK_HELP                                                                                          \
-	"The way out of the fabric: tap:NAME makes a tap of that name on the host, netdev:NAME uses a "      \
-	"netdev that exists, none (the default) has no way out."
+	"The way out of the fabric: tap:NAME makes a tap of that name on the host, netdev:NAME uses a netdev that exists, none (the default) has no way out."
 #define LEARNING_HELP                                                                                        \
 	"Learn the source MACs that functions send from, as a bridge in the VM needs it. Default: off."
 #define AGEING_HELP      "Forget a learned MAC that was not seen for so long. Default: 300."

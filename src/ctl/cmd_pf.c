@@ -22,8 +22,7 @@
 	.complete = COMPLETE_DATAPATHS, .make_help = pf_datapaths_help
 #define FAILBACK                                                                                             \
 	.name = "--failback", ARG_ON_OFF("failback"),                                                        \
-	.help = "When a better datapath of the list than the one in use is to be had again, go back to it. " \
-		"Default: off."
+	.help = "When a better datapath of the list than the one in use is available again, go back to it. Default: off."
 
 static const char policy_help[] =
 	"What the VM may do with its PF. Of its VFs' settings it may change: guest_control=on|off (any at all; default on), vlans=LIST (VLANs such as 10-20,30; all; none: the default), vlan_ad=on|off (802.1ad tags, too; off), macs=own|list|any (MACs; own), mac_list=MAC[-MAC],… (for macs=list), trust=on|off (off), spoofchk_off=on|off (off), max_vfs=N (no more VFs than that have a link; 255). Whatever it changes: max_rate=MBPS (of each VF; none), max_rate_total=MBPS (of all functions; none). Its drivers: driver_mac=on|off (a MAC of their own; on), max_driver_macs=N (further MACs a function; 32), promisc=on|off (a trusted VF may be promiscuous; off).";

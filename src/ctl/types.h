@@ -7,8 +7,8 @@
 #include "ctl/command.h"
 #include "settings/types.h"
 
-/* Options for the parameters of types of fabrics, but those with a flag of `without`; at most `room`, which are set once
- * and stay. Returns how many. */
+/* Options for the parameters of types of fabrics, but those with a flag of `without`; at most `room`, which are
+ * set once and stay. Returns how many. */
 unsigned int fabric_param_args(unsigned int without, struct arg *ret, unsigned int room);
 
 /* For struct arg: */

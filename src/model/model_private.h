@@ -2,9 +2,10 @@
 #pragma once
 
 /* Shared by the files of the model: model.c (life, look-up), model_event.c (what happened), model_fabric.c,
- * model_pf.c, model_function.c (changes), model_change.c (those that take time), model_datapath.c (what may serve functions), model_datapath_event.c
- * (what does), model_request.c (what the guest asks for), model_mac.c (who owns which MAC), model_vm.c (VMs
- * and their keys), model_state.c (state file). */
+ * model_pf.c, model_function.c (changes), model_change.c (those that take time),
+ * model_datapath.c (what may serve functions), model_datapath_event.c (what does), model_request.c (what the
+ * guest asks for), model_mac.c (who owns which MAC), model_vm.c (VMs and their keys), model_state.c (state
+ * file). */
 
 #include <systemd/sd-event.h>
 

@@ -5,8 +5,9 @@
  *
  * One writer (the main thread), any number of readers (the workers) that neither lock nor write, except for
  * the time a learned address was last seen. A slot once given a key keeps it for the life of its table, so a
- * reader never pairs the key of one entry with the port of another. Entries are added in place, and forgotten in place; anything else
- * that changes one makes a new table, publishes it (RCU), and frees the old one after a grace period.
+ * reader never pairs the key of one entry with the port of another. Entries are added and forgotten
+ * in place; anything else that changes one makes a new table, publishes it (RCU), and frees the old one after
+ * a grace period.
  *
  * Hashing is keyed with a random number per table, so guests cannot choose addresses that collide. At most
  * half of the slots are used. */

@@ -99,7 +99,7 @@ def test_killed(vpfd: Vpfd, bridge: str) -> None:
 @pytest.mark.kernels("6.12", "6.1")
 def test_fabric_on_a_real_kernel(vm_factory: Callable[..., VM], kernel: str) -> None:
     """The unit tests of the fabric and of the programs at its taps, none of them skipped."""
-    programs = ["test_bridge", "test_port_prog"]
+    programs = ["test_bridge", "test_bridge_claims", "test_bridge_trouble", "test_bridge_vlan", "test_port_prog"]
     files = {k: v for p in programs for k, v in paths.libraries_of(paths.BUILD / "tests/unit" / p).items()}
     vm = vm_factory(kernel=kernel, memory="1G", files=files)
     vm.run("modprobe -a tun veth bridge 8021q")

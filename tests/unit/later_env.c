@@ -12,10 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "settings/fabric_json.h"
 #include "settings/function_fields.h"
 #include "settings/mac.h"
 #include "settings/pf_fields.h"
-#include "settings/fabric_json.h"
 
 static unsigned int answers;
 static struct me_env *env;

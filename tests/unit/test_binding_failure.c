@@ -50,6 +50,43 @@ static void test_bind_fails_at_each_step(void **state)
 	bt_expect_bound(e, BT_VDPA);
 }
 
+static void start_and_stop(struct bt_env *e)
+{
+	bt_start_all(e);
+	bt_settle(e);
+	bt_stop_all(e);
+	bt_settle(e);
+}
+
+/* The owner is told once of what fails in the same way, and counts each. */
+static void test_same_failure(void **state)
+{
+	struct bt_env *e = *state;
+
+	bt_new(e, bt_list(2, BT_VHOST_USER, BT_VDPA), false);
+	e->plan[BT_VHOST_USER].how[OPEN] = FAIL;
+	start_and_stop(e);
+	assert_int_equal(e->failures, 1);
+	start_and_stop(e);
+	assert_int_equal(e->failures, 1);
+	assert_int_equal(bt_info(e).failures, 2);
+	e->plan[BT_VHOST_USER].how[OPEN] = NOW;
+	e->plan[BT_VHOST_USER].how[START] = FAIL;
+	start_and_stop(e);
+	assert_int_equal(e->failures, 2);
+	start_and_stop(e);
+	assert_int_equal(e->failures, 2);
+	e->plan[BT_VHOST_USER].how[START] = NOW;
+	start_and_stop(e);
+	e->plan[BT_VHOST_USER].how[START] = FAIL;
+	start_and_stop(e);
+	assert_int_equal(e->failures, 3);
+	bt_set_list(e, bt_list(3, BT_VHOST_USER, BT_VDPA, BT_BUILTIN), false);
+	start_and_stop(e);
+	assert_int_equal(e->failures, 4);
+	assert_int_equal(e->failed, BT_VHOST_USER);
+}
+
 /* One that never answers is left after its time, whatever it was asked. */
 static void test_never(void **state)
 {
@@ -378,6 +415,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, bt_setup, bt_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_bind_fails_at_each_step),
+		TEST(test_same_failure),
 		TEST(test_never),
 		TEST(test_loop_was_late),
 		TEST(test_none),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The vhost-user back-end with front-ends that mean harm, or do not know better: messages. After each misdeed the device
- * has to serve the next connection, and the environment's teardown finds what was left behind. */
+/* The vhost-user back-end with front-ends that mean harm, or do not know better: messages. After each misdeed the
+ * device has to serve the next connection, and the environment's teardown finds what was left behind. */
 
 #include <setjmp.h>
 #include <stdarg.h>
