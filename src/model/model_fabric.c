@@ -586,7 +586,7 @@ int model_fabric_del(struct model *m, const char *name, struct err *err)
 	}
 	m->ops->fabric_del(m->dp, f->s.name);
 	model_reportf(m, EVENT_FABRIC_DELETED, LOG_LVL_NOTICE, f->s.name, NULL, -1, NULL, "fabric deleted");
-	err_set(&gone, ENOENT, "name", "the fabric %s was deleted", f->s.name);
+	err_set(&gone, ENOENT, NULL, "the fabric %s was deleted", f->s.name);
 	model_changes_cancel(&f->changes, &gone);
 	free(f);
 	return 0;

@@ -630,7 +630,7 @@ int model_pf_del(struct model *m, const char *name, struct err *err)
 	model_reportf(m, EVENT_PF_DELETED, LOG_LVL_NOTICE, pf->s.fabric, pf->s.name, -1, NULL,
 		      "virtual PF deleted");
 	pf->reapply = false;
-	err_set(&gone, ENOENT, "name", "the virtual PF %s was deleted", pf->s.name);
+	err_set(&gone, ENOENT, NULL, "the virtual PF %s was deleted", pf->s.name);
 	model_changes_cancel(&pf->changes, &gone);
 	model_pf_object_free(m, pf);
 	return 0;

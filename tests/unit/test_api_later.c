@@ -219,6 +219,26 @@ static void refused_in_turn(void **state)
 	ac_client_free(c);
 }
 
+static void deleted_meanwhile(void **state)
+{
+	struct ac_env *t = *state;
+	struct ac_client *c = ac_client_new(t), *d = ac_client_new(t);
+
+	put(t, c, 1, "vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"trust\": true");
+	put(t, c, 2, "pf.set", "\"name\": \"pf0\", \"mtu\": 2000");
+	ac_done(t, d, "pf.del", "\"name\": \"pf0\"");
+	ac_check_error(reply_to(t, c, 1), -32000 - ENOENT, NULL);
+	ac_check_error(reply_to(t, c, 2), -32000 - ENOENT, NULL);
+	put(t, c, 3, "pf.add", "\"name\": \"pf1\", \"fabric\": \"f0\", \"vfs\": 1");
+	put(t, c, 4, "fabric.set", "\"name\": \"f0\", \"ageing\": 5");
+	ac_done(t, d, "fabric.del", "\"name\": \"f0\"");
+	ac_check_error(reply_to(t, c, 3), -32000 - ENOENT, NULL);
+	ac_check_error(reply_to(t, c, 4), -32000 - ENOENT, NULL);
+	assert_silent(t, c);
+	ac_client_free(c);
+	ac_client_free(d);
+}
+
 /* Its client is gone; the change is made all the same. */
 static void client_gone(void **state)
 {
@@ -335,10 +355,15 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(results),       TEST(errors),
-		TEST(same_function), TEST(refused_in_turn),
-		TEST(client_gone),   cmocka_unit_test_setup_teardown(too_late, setup_short, teardown),
-		TEST(wait_for_move), TEST(too_many),
+		TEST(results),
+		TEST(errors),
+		TEST(same_function),
+		TEST(refused_in_turn),
+		TEST(deleted_meanwhile),
+		TEST(client_gone),
+		cmocka_unit_test_setup_teardown(too_late, setup_short, teardown),
+		TEST(wait_for_move),
+		TEST(too_many),
 		TEST(cancelled),
 	};
 
