@@ -20,6 +20,9 @@
 #define NEWS_INTERVAL_US  10000000u
 #define NEWS_BURST        6
 #define TIMER_ACCURACY_US 1000
+/* Requests of one PF that the model is yet to answer. A driver has one of them at a time, and some more that it has given
+ * up waiting for; further ones would fill the memory, and the host's changes of the PF would wait for them. */
+#define PENDING_MAX 16
 
 /* A VM, as long as it has a PF. */
 struct vm {
@@ -174,21 +177,36 @@ static void on_answer(void *ctx, int r, const struct err *err)
 	free(p);
 }
 
+static bool too_many_pending(const struct entry *e)
+{
+	unsigned int n = 0;
+
+	for (const struct pending *p = e->pending; p; p = p->next)
+		n++;
+	return n >= PENDING_MAX;
+}
+
 static uint16_t on_set(void *ctx, const struct ctl_set *set, uint64_t number, char text[CTL_TEXT_MAX])
 {
 	struct entry *e = ctx;
 	struct model *m = e->control->config.model;
 	struct function_settings s = model_pf_find(m, e->pf)->fn[set->function].s;
-	struct pending *p = calloc(1, sizeof(*p));
-	struct answer answer = {on_answer, p};
+	struct pending *p;
+	struct answer answer;
 	struct err err = {0};
 	int r;
 
+	if (too_many_pending(e)) {
+		r = err_set(&err, EBUSY, NULL, "%u requests are under way: try again later", PENDING_MAX);
+		return outcome(r, &err, text);
+	}
+	p = calloc(1, sizeof(*p));
 	if (!p) {
 		r = err_set(&err, ENOMEM, NULL, "out of memory");
 		return outcome(r, &err, text);
 	}
 	*p = (struct pending){.next = e->pending, .e = e, .number = number};
+	answer = (struct answer){on_answer, p};
 	e->pending = p;
 	r = record_apply(set, &s, &err);
 	if (!r)

@@ -331,6 +331,33 @@ static void channels_gone_first(void **state)
 	ce_start_control(t);
 }
 
+/* A driver that asks again and again is refused before it fills the memory, and the host's changes have their turn. */
+static void flood(void **state)
+{
+	struct ce_env *t = *state;
+	struct function_settings s = me_settings_of(t->m, "pf0", 1);
+	unsigned int from = t->sent_n, denied;
+	const struct vpf_ctl_reply *reply;
+
+	for (unsigned int i = 0; i < 200; i++)
+		set_rate(t, ++t->sequence, (uint16_t)(1 + i % 50), 100 + i);
+	denied = sent_of(t, from, VPF_CTL_REPLY);
+	assert_in_range(denied, 180, 199);
+	reply = peer_body(ce_last(t, "pf0", VPF_CTL_REPLY));
+	assert_int_equal(le16toh(reply->status), VPF_CTL_FAILED);
+	assert_non_null(strstr(reply->text, "under way"));
+	s.trust = true;
+	assert_int_equal(model_function_set(t->m->model, "pf0", 99, &s, false, NULL, NULL), ANSWER_LATER);
+	finish(t);
+	assert_true(me_settings_of(t->m, "pf0", 99).trust);
+	assert_int_equal(model_pf_find(t->m->model, "pf0")->granted, 200 - denied);
+	/* And then it may again. */
+	from = t->sent_n;
+	set_rate(t, ++t->sequence, 1, 99);
+	finish(t);
+	assert_int_equal(le16toh(reply_after(t, from, t->sequence)->status), VPF_CTL_OK);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -346,6 +373,7 @@ int main(void)
 		TEST(pf_deleted),
 		TEST(end_of_daemon),
 		TEST(channels_gone_first),
+		TEST(flood),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
