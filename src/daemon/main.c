@@ -225,7 +225,7 @@ int main(int argc, char *argv[])
 	struct daemon d = {0};
 	struct options options;
 	struct err err = {0};
-	int r;
+	int r, code = 0;
 
 	r = options_parse(argc, argv, &options, &err);
 	if (r > 0)
@@ -238,6 +238,10 @@ int main(int argc, char *argv[])
 	raise_fd_limit();
 
 	r = daemon_start(&d, &options, &err);
+	if (r == -ECANCELED && sd_event_get_exit_code(d.event, &code) >= 0) {
+		daemon_free(&d); /* a signal, while fabrics were waited for */
+		return code;
+	}
 	if (r < 0) {
 		log_error("cannot start: %s%s%s", err.field, err.field[0] ? ": " : "", err.text);
 		sd_notifyf(0, "ERRNO=%d\nSTATUS=cannot start: %s", -r, err.text);
