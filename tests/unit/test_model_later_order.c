@@ -275,6 +275,39 @@ static void uplink_back_meanwhile(void **state)
 		}
 }
 
+/* Another attempt at the uplink is under way, and the fabric is deleted, or the daemon ends. */
+static void uplink_attempt_ends(void **state)
+{
+	struct me_env *t = *state;
+	struct le_told told = {0};
+
+	for (unsigned int cancel = 0; cancel < 2; cancel++) {
+		lose_uplink(t);
+		while (!fake_dp_waiting(&t->dp))
+			assert_true(sd_event_run(t->event, UINT64_MAX) > 0);
+		if (cancel) {
+			assert_int_equal(le_set_ageing(t, "f0", 9, &told), ANSWER_LATER);
+			model_cancel(t->model);
+			le_expect(&told, -ECANCELED);
+			assert_true(model_fabric_find(t->model, "f0")->uplink_absent);
+			break;
+		}
+		/* One fails, and the next is made. */
+		fake_dp_answer_of(&t->dp, "f0", EIO);
+		assert_string_equal(model_fabric_find(t->model, "f0")->uplink_error, "scripted");
+		while (!fake_dp_waiting(&t->dp))
+			assert_true(sd_event_run(t->event, UINT64_MAX) > 0);
+		assert_int_equal(model_pf_del(t->model, "pf0", NULL), 0);
+		assert_int_equal(model_pf_del(t->model, "pf1", NULL), 0);
+		assert_int_equal(model_fabric_del(t->model, "f0", NULL), 0);
+		assert_null(t->dp.waiting);
+		fake_dp_all_later(&t->dp, false);
+		t->dp.no_such_netdev[0] = '\0';
+		me_add_fabric(t, "f0", "eth0");
+		me_add_pf(t, "pf0", "f0", 2, NULL);
+	}
+}
+
 /* The administrator replaces the absent uplink while changes wait. */
 static void uplink_replaced_meanwhile(void **state)
 {
@@ -307,7 +340,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(one_at_a_time),         TEST(failures_in_between),       TEST(apart),
 		TEST(fabric_order),          TEST(fabric_undone_first),       TEST(fabric_not_undone),
-		TEST(uplink_back_meanwhile), TEST(uplink_replaced_meanwhile),
+		TEST(uplink_back_meanwhile), TEST(uplink_replaced_meanwhile), TEST(uplink_attempt_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
