@@ -14,7 +14,7 @@
 
 #include "api_client.h"
 
-#define PATIENT_US 5000000
+#define PATIENT_US 60000000 /* none waits for it */
 
 static void later(struct ac_env *t)
 {
