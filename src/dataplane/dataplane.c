@@ -180,6 +180,7 @@ static void remove_entry(struct dataplane *dp, struct fabric_entry *e)
 		dp->fabrics[i] = dp->fabrics[--dp->n_fabrics];
 		break;
 	}
+	dataplane_fabric_gone(dp, e->fabric);
 	fabric_free(e->fabric);
 	free(e);
 }
@@ -368,7 +369,7 @@ static int do_function_check(void *ctx, const char *fabric, const struct pf_sett
 
 	if (!f)
 		return err_set(err, ENOENT, "fabric", "there is no fabric %s", fabric);
-	return fabric_check(f, &check, answer, err);
+	return dataplane_function_check(ctx, f, &check, answer, err);
 }
 
 static int do_function_add(void *ctx, const struct pf_settings *pf, unsigned int fn,
@@ -430,6 +431,7 @@ static void do_function_del(void *ctx, const char *pf, unsigned int fn)
 
 	if (!e || fn + 1 != e->n)
 		return;
+	dataplane_function_gone(dp, e->function[e->n - 1]);
 	function_forget(e->function[e->n - 1]);
 	function_free(e->function[--e->n]);
 	if (!e->n)

@@ -2,8 +2,8 @@
 #pragma once
 
 /* What the files of the data plane share: dataplane.c (names, fabrics, workers' notes), control_frames.c (control
- * frames of PFs), list_check.c (what lists of datapaths can do), function.c (functions). No other file includes
- * this. */
+ * frames of PFs), list_check.c (what lists of datapaths can do), function.c (functions),
+ * function_check.c (whether a fabric can carry out their settings). No other file includes this. */
 
 #include <systemd/sd-event.h>
 
@@ -11,6 +11,7 @@
 #include "dataplane/function.h"
 
 struct counter_file;
+struct function_check;
 struct netdev_monitor;
 struct worker_pool;
 
@@ -37,6 +38,7 @@ struct dataplane {
 	unsigned int n_fabrics, n_pfs;
 	struct fabric_entry *fabrics[VPF_MAX_FABRICS];
 	struct pf_entry *pfs[VPF_MAX_PFS];
+	struct function_check *checks;   /* that are not answered yet */
 	dataplane_control_fn control_fn; /* NULL: none listens */
 	void *control_ctx;
 	unsigned int control_next; /* the PF whose mailbox is looked at next */
@@ -48,3 +50,9 @@ struct function *dataplane_find_function(const struct dataplane *dp, const char 
 void dataplane_take_control(struct dataplane *dp);
 /* A PF was added: its control frames are for whom listens. */
 void dataplane_control_added(struct dataplane *dp, const struct function *f);
+/* function_check.c */
+int dataplane_function_check(struct dataplane *dp, struct fabric *f, const struct fabric_check *check,
+			     const struct answer *answer, struct err *err);
+/* What was asked of them is not answered any more: before the function is freed, and when the fabric is. */
+void dataplane_function_gone(struct dataplane *dp, const struct function *f);
+void dataplane_fabric_gone(struct dataplane *dp, const struct fabric *f);

@@ -26,7 +26,7 @@ struct ff_port *ff_port_of(const struct fabric_port *p)
 	return container_of(p, struct ff_port, base);
 }
 
-static void note(enum ff_op op, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) note(enum ff_op op, const char *fmt, ...)
 {
 	size_t n = strlen(ff.log);
 	va_list ap;
@@ -88,6 +88,7 @@ static uint32_t op_gives(const struct fabric_settings *s)
 static int op_init(struct fabric *f, struct err *err)
 {
 	note(FF_INIT, "init");
+	ff.fabric = f;
 	ff.call = f->call;
 	return answer_of(FF_INIT, err);
 }

@@ -25,7 +25,8 @@ extern struct ff {
 	uint32_t gives;                            /* ATTACH_* */
 	enum attach_kind kind;                     /* that an open port has */
 	void (*during_set)(struct fabric_port *p); /* called once, from within port_set() */
-	bool impatient; /* the core gave up waiting, and may ask although an answer is due */
+	bool impatient;        /* the core gave up waiting, and may ask although an answer is due */
+	struct fabric *fabric; /* the one made last */
 	uint64_t call, checks[4];
 	unsigned int n_checks, frees;
 	char log[512]; /* what was asked: "init ", "set:AGEING ", "check:MTU ", "set:MTU ", "undo:MTU ", "open:PAIRS ",
