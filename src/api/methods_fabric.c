@@ -46,7 +46,7 @@ int method_fabric_add(struct api_call *call, const json_t *params, json_t **ret,
 	r = fabric_settings_read(params, &s, err);
 	if (!r)
 		r = api_change_new(call, params, s.name, reply_fabric, &c, err);
-	if (r < 0)
+	if (r)
 		return r;
 	answer = api_change_answer(c);
 	return api_change_done(c, model_fabric_add(c->env->model, &s, &answer, err), ret, err);
@@ -69,7 +69,7 @@ int method_fabric_set(struct api_call *call, const json_t *params, json_t **ret,
 	r = param_fabric(api_call_env(call), params, "name", &f, err);
 	if (!r)
 		r = api_change_new(call, params, f->s.name, reply_fabric, &c, err);
-	if (r < 0)
+	if (r)
 		return r;
 	answer = api_change_answer(c);
 	r = model_fabric_edit(c->env->model, c->name, edit_fabric, c, &answer, err);

@@ -91,7 +91,7 @@ int method_vf_set(struct api_call *call, const json_t *params, json_t **ret, str
 		r = param_function(pf, params, &fn, err);
 	if (!r)
 		r = api_change_new(call, params, pf->s.name, reply_vf_set, &c, err);
-	if (r < 0)
+	if (r)
 		return r;
 	c->fn = fn;
 	model_function_binding(env->model, c->name, fn, &c->before);

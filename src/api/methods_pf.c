@@ -79,7 +79,7 @@ int method_pf_add(struct api_call *call, const json_t *params, json_t **ret, str
 	r = pf_settings_read(params, &s, mac, &has_mac, err);
 	if (!r)
 		r = api_change_new(call, params, s.name, reply_pf, &c, err);
-	if (r < 0)
+	if (r)
 		return r;
 	answer = api_change_answer(c);
 	r = model_pf_add(c->env->model, &s, has_mac ? mac : NULL, &answer, err);
@@ -103,7 +103,7 @@ int method_pf_set(struct api_call *call, const json_t *params, json_t **ret, str
 	r = param_pf(api_call_env(call), params, "name", &pf, err);
 	if (!r)
 		r = api_change_new(call, params, pf->s.name, reply_pf, &c, err);
-	if (r < 0)
+	if (r)
 		return r;
 	answer = api_change_answer(c);
 	r = model_pf_edit(c->env->model, c->name, edit_pf, c, &answer, err);

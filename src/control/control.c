@@ -20,8 +20,8 @@
 #define NEWS_INTERVAL_US  10000000u
 #define NEWS_BURST        6
 #define TIMER_ACCURACY_US 1000
-/* Requests of one PF that the model is yet to answer. A driver has one of them at a time, and some more that it has given
- * up waiting for; further ones would fill the memory, and the host's changes of the PF would wait for them. */
+/* Requests of one PF that the model is yet to answer. A driver has one of them at a time, and some more that it has
+ * given up waiting for; further ones would fill the memory, and the host's changes of the PF would wait for them. */
 #define PENDING_MAX 16
 
 /* A VM, as long as it has a PF. */

@@ -157,7 +157,7 @@ int datapath_fits(const struct datapath_pref *pref, const struct fabric_settings
 /* See datapath_ops.remember: for all types. */
 void datapath_remember(bool on);
 /* What the host has for a type of datapaths, by name; see datapath_ops.inventory. -EOPNOTSUPP: nothing to list. */
-int datapath_inventory(const char *type, json_t **ret, struct err *err);
+int datapath_inventory(const char *name, json_t **ret, struct err *err);
 /* What is enforced for a function of the fabric that is served by such a preference: CAN_*. */
 uint32_t datapath_can(const struct datapath_pref *pref, const struct fabric_settings *fabric);
 #define DECLARE_DATAPATH_OPS(type) extern const struct datapath_ops datapath_##type;

@@ -19,10 +19,12 @@ static void push(struct model_changes *q, struct model_change *c)
 	c->queue = q;
 }
 
-static void pop(struct model_change *c)
+static struct model_change *pop(struct model_changes *q)
 {
-	assert(c->queue->first == c);
-	c->queue->first = c->next;
+	struct model_change *c = q->first;
+
+	q->first = c->next;
+	return c;
 }
 
 static void finish(struct model_change *c)
@@ -57,8 +59,8 @@ static void conclude(struct model_change *c, int r, const struct err *err)
 	struct answer answer = c->answer;
 	struct model *m = c->m;
 
-	pop(c);
-	finish(c);
+	assert(c->queue->first == c);
+	finish(pop(c->queue));
 	sd_event_source_set_enabled(m->changes_work, SD_EVENT_ONESHOT);
 	answer_give(&answer, r, err);
 }
@@ -122,17 +124,16 @@ int model_change_begin(struct model_changes *q, struct model_change *c, struct e
 	r = run(c, err);
 	if (r == ANSWER_LATER)
 		return r;
-	pop(c);
-	finish(c);
+	finish(pop(q));
 	return r;
 }
 
-/* The first of its queue, which may go with it. */
-static void cancel(struct model_change *c, const struct err *why)
+/* The first of the queue, which may go with it. */
+static void cancel(struct model_changes *q, const struct err *why)
 {
+	struct model_change *c = pop(q);
 	struct answer answer = c->answer;
 
-	pop(c);
 	finish(c);
 	if (why)
 		answer_give(&answer, -why->code, why);
@@ -141,33 +142,34 @@ static void cancel(struct model_change *c, const struct err *why)
 void model_changes_cancel(struct model_changes *q, const struct err *why)
 {
 	while (q->first)
-		cancel(q->first, why);
+		cancel(q, why);
 }
 
-/* One that is the first of its queue; NULL: there is none. */
-static struct model_change *any(const struct model *m)
+/* A queue that is not empty; NULL: there is none. */
+static struct model_changes *any(const struct model *m)
 {
 	for (unsigned int i = 0; i < m->fabrics_n; i++) {
-		const struct model_fabric *f = m->fabrics[i];
-		struct model_change *c = f->adding ? f->adding : f->changes.first;
+		struct model_fabric *f = m->fabrics[i];
 
-		if (c)
-			return c;
+		if (f->adding)
+			return f->adding->queue;
+		if (f->changes.first)
+			return &f->changes;
 	}
 	for (unsigned int i = 0; i < m->pfs_n; i++)
 		if (m->pfs[i]->changes.first)
-			return m->pfs[i]->changes.first;
+			return &m->pfs[i]->changes;
 	return NULL;
 }
 
 /* Looks again after each, since its answer may have deleted whatever there was. */
 static void cancel_all(struct model *m, const struct err *why)
 {
-	struct model_change *c;
+	struct model_changes *q;
 
 	m->ending = true;
-	while ((c = any(m)))
-		cancel(c, why);
+	while ((q = any(m)))
+		cancel(q, why);
 }
 
 void model_changes_forget(struct model *m)

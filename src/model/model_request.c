@@ -90,21 +90,21 @@ static void report(struct model *m, struct model_pf *pf, unsigned int fn, json_t
 }
 
 void model_request_granted(struct model *m, struct model_pf *pf, unsigned int fn,
-			   const struct model_request *q)
+			   const struct model_request *request)
 {
-	report(m, pf, fn, fields_guest_json(function_fields, q->mask, &q->s), NULL);
+	report(m, pf, fn, fields_guest_json(function_fields, request->mask, &request->s), NULL);
 }
 
-int model_request_check(struct model *m, struct model_pf *pf, unsigned int fn, const struct model_request *q,
-			struct function_settings *s, struct err *err)
+int model_request_check(struct model *m, struct model_pf *pf, unsigned int fn,
+			const struct model_request *request, struct function_settings *s, struct err *err)
 {
 	struct err why = {0};
 	int r;
 
-	fields_guest_merge(function_fields, q->mask, &q->s, s);
-	r = check(m, pf, fn, q->mask, s, &why);
+	fields_guest_merge(function_fields, request->mask, &request->s, s);
+	r = check(m, pf, fn, request->mask, s, &why);
 	if (r < 0) {
-		report(m, pf, fn, fields_guest_json(function_fields, q->mask, &q->s), &why);
+		report(m, pf, fn, fields_guest_json(function_fields, request->mask, &request->s), &why);
 		if (err)
 			*err = why;
 	}

@@ -35,7 +35,6 @@ int datapath_list_from_json(const json_t *array, struct datapath_list *ret, stru
 json_t *datapath_list_to_json(const struct datapath_list *list);
 /* The text form; NULL without memory. The caller frees. */
 char *datapath_list_text(const struct datapath_list *list);
-bool datapath_pref_equal(const struct datapath_pref *a, const struct datapath_pref *b);
 bool datapath_list_equal(const struct datapath_list *a, const struct datapath_list *b);
 bool datapath_pref_equal(const struct datapath_pref *a, const struct datapath_pref *b);
 /* "vdpa", or "vhost-user:path=…": one preference as text, for messages. Returns buf. */

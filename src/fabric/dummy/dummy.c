@@ -76,14 +76,9 @@ static int begin(enum dummy_op op, struct fabric *f, struct fabric_port *p, uint
 	return ANSWER_LATER;
 }
 
-static void take_effect(const struct waiting *w)
+static void take_effect_at_port(struct dummy_port *p, const struct waiting *w)
 {
-	struct dummy_port *p = w->p ? dummy_port_of(w->p) : NULL;
-
 	switch (w->op) {
-	case DUMMY_SET:
-		w->f->settings = w->fabric;
-		break;
 	case DUMMY_PORT_SET:
 		p->applied = w->settings;
 		p->policy = w->policy;
@@ -95,10 +90,19 @@ static void take_effect(const struct waiting *w)
 		p->open = false;
 		break;
 	case DUMMY_INIT:
+	case DUMMY_SET:
 	case DUMMY_CHECK:
 	case DUMMY_OPS:
 		break;
 	}
+}
+
+static void take_effect(const struct waiting *w)
+{
+	if (w->p)
+		take_effect_at_port(dummy_port_of(w->p), w);
+	else if (w->op == DUMMY_SET)
+		w->f->settings = w->fabric;
 }
 
 bool dummy_fabric_answer(enum dummy_op op, int r)
