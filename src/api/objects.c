@@ -118,7 +118,7 @@ json_t *object_serving(const struct binding_info *info)
 {
 	char text[256];
 
-	if (!info->datapath || !strcmp(info->datapath, "none"))
+	if (!info->pref.type)
 		return json_null();
 	return json_string(datapath_pref_text(&info->pref, text));
 }

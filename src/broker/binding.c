@@ -260,9 +260,7 @@ void binding_get_info(const struct binding *b, struct binding_info *ret)
 	const struct slot *s = b->cur;
 
 	*ret = b->info;
-	ret->datapath = "none";
 	if (s->phase != SLOT_CLOSED) {
-		ret->datapath = s->pref.type->base.name;
 		ret->pref = s->pref;
 		ret->position = MIN(s->pos, b->list.n);
 	}

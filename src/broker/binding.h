@@ -44,8 +44,7 @@ const char *binding_state_name(enum binding_state state);
 
 struct binding_info { /* what `show` prints, since the function was added */
 	enum binding_state state;
-	const char *datapath;      /* type's name, "none" */
-	struct datapath_pref pref; /* of the current one */
+	struct datapath_pref pref; /* of the current datapath; its type is NULL if there is none */
 	unsigned int position;     /* of it in the list, 0 first; the list's n: it is in the list no more */
 	uint64_t binds, moves, failures; /* started; handed over; prepare, start or service that failed */
 	uint64_t last_gap_us;            /* of the last move: rings without a server */

@@ -463,7 +463,7 @@ static int do_function_get(void *ctx, const char *pf, unsigned int fn, struct fu
 		*ret = (struct function_state){
 			.link_up = f->port->link_up && !f->unusable,
 			.mac_conflict = f->port->mac_conflict,
-			.datapath = info.datapath,
+			.datapath = info.pref.type ? info.pref.type->base.name : "none",
 			.offered = vu.offered,
 			.filter = f->port->filter ? f->port->filter : &unknown,
 		};

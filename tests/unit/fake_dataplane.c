@@ -401,7 +401,7 @@ static int fake_function_get(void *dp, const char *pf, unsigned int fn, struct f
 	if (ret)
 		*ret = (struct function_state){
 			.link_up = f->s.link != LINK_DISABLE,
-			.datapath = f->binding.datapath ? f->binding.datapath : "none",
+			.datapath = f->binding.pref.type ? f->binding.pref.type->base.name : "none",
 			.offered = f->offered,
 			.filter = &f->filter,
 		};
@@ -422,8 +422,6 @@ static int fake_function_binding(void *dp, const char *pf, unsigned int fn, stru
 	if (!f)
 		return -ENOENT;
 	*ret = f->binding;
-	if (!ret->datapath)
-		ret->datapath = "none";
 	return 0;
 }
 

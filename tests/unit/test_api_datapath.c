@@ -69,7 +69,6 @@ static void objects(void **state)
 	json_decref(o);
 	f = fake_dp_function(&t->dp, "pf0", 1);
 	f->binding = (struct binding_info){.state = BINDING_BOUND,
-					   .datapath = "vhost-user",
 					   .pref = f->s.datapaths.pref[0],
 					   .position = 1,
 					   .binds = 2,
@@ -138,10 +137,8 @@ static struct fake_function *moving(struct ac_env *t, struct ac_client *c)
 
 	ac_populate(t, c);
 	f = fake_dp_function(&t->dp, "pf0", 1);
-	f->binding = (struct binding_info){.state = BINDING_BOUND,
-					   .datapath = "builtin",
-					   .pref = {.type = &datapath_type_builtin},
-					   .binds = 1};
+	f->binding = (struct binding_info){
+		.state = BINDING_BOUND, .pref = {.type = &datapath_type_builtin}, .binds = 1};
 	ac_put_text(t, c, MOVE_VF0);
 	while (f->s.datapaths.n != 2)
 		ac_run(t);
@@ -174,7 +171,6 @@ static void wait_for_move(void **state)
 	assert_int_equal(ac_take(c), 0);
 
 	f->binding = (struct binding_info){.state = BINDING_BOUND,
-					   .datapath = "vhost-user",
 					   .pref = f->s.datapaths.pref[0],
 					   .binds = 2,
 					   .moves = 1,

@@ -281,7 +281,8 @@ static void wait_for_move(void **state)
 	struct fake_function *f = fake_dp_function(&t->dp, "pf0", 1);
 	json_t *o, *move;
 
-	f->binding = (struct binding_info){.state = BINDING_BOUND, .datapath = "builtin", .binds = 1};
+	f->binding = (struct binding_info){
+		.state = BINDING_BOUND, .pref = {.type = &datapath_type_builtin}, .binds = 1};
 	put(t, c, 1, "vf.set",
 	    "\"pf\": \"pf0\", \"vf\": 0, \"wait\": true, \"datapaths\": [{\"type\": \"vhost-user\", \"path\": "
 	    "\"/b/{vf}\"}, {\"type\": \"builtin\"}]");

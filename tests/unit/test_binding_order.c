@@ -25,7 +25,7 @@ static void test_on_demand(void **state)
 	bt_settle(e);
 	assert_int_equal(e->plan[BT_VHOST_USER].opens, 0);
 	assert_int_equal(bt_info(e).state, BINDING_IDLE);
-	assert_string_equal(bt_info(e).datapath, "none");
+	assert_null(bt_info(e).pref.type);
 	for (unsigned int round = 1; round < 4; round++) {
 		bt_start_all(e);
 		bt_settle(e);
