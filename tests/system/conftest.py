@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-pytest.register_assert_rewrite("kube", "topology")
+pytest.register_assert_rewrite("attacked", "driven", "kube", "topology", "vpfctl_env")
 
 from bed import machine, paths  # noqa: E402
 from bed.l1 import L1  # noqa: E402
 from bed.netns import Netns  # noqa: E402
 from bed.vm import VM  # noqa: E402
 from bed.vpfd import Vpfd  # noqa: E402
+from fake_vpfd import FakeVpfd  # noqa: E402
+from vpfctl_env import METHODS  # noqa: E402
 
 ATTACHED_LINES = 60
 # Side by side, what takes longest starts first: groups of tests as pytest_collection_modifyitems() names them.
@@ -159,6 +161,13 @@ def vpfd_factory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
 @pytest.fixture
 def vpfd(vpfd_factory: Callable[..., Vpfd]) -> Vpfd:
     return vpfd_factory()
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Iterator[FakeVpfd]:
+    """A scripted server in vpfd's place, for vpfctl."""
+    with FakeVpfd(tmp_path / "vpfd.sock", dict(METHODS)) as server:
+        yield server
 
 
 @pytest.fixture

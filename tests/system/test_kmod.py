@@ -16,80 +16,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import driven
+import pytest
 from bed import kmod, paths
 from bed.agent import wait_until
-from bed.pci import PF, root_port
-from topology import EXTERNAL, PORT, Guest, Site, ipv4, ipv6
+from driven import OWN, VFS, Driven
+from topology import EXTERNAL, PORT, Site, ipv4, ipv6
 
 pytestmark = pytest.mark.by_kernel
 
-VFS = 4
-OWN = 9  # the guest's number on the network
-POLICY = "vlans=100-199,vlan_ad=on,macs=list,mac_list=02:00:00:00:00:00-02:00:00:00:00:ff,trust=on,spoofchk_off=on,max_rate=5000,max_rate_total=10000"
 NO_MAC = "00:00:00:00:00:00"
-
-
-class Driven(Guest):
-    """A guest with vpf.ko loaded: virtual PF "pf", and a foreign PF, on which HELLO gets no answer."""
-
-    def __init__(self, site: Site, kernel: str):
-        super().__init__(site, f"kmod-{kernel}", kernel=kernel, cpus=2, append=driven.boot_args(kernel), hotplug=1)
-        self.add_pf("pf", VFS, f"--queue-pairs 2 --mtu 4000 --vm driven --policy {POLICY}")
-        site.ctl(f"pf add later --fabric lan --vfs 1 --vm driven --qmp {self.vm.vpfd_qmp}")
-        foreign = PF("foreign", netdevs=["user,restrict=on"] * 2, macs=["02:ff:00:00:00:01", "02:ff:00:00:00:02"])
-        self.vm.args += [*root_port("foreign-port", 0x14), *foreign.backends(), *foreign.devices()]
-        kmod.built(kernel)
-        self.start()
-        self.address = self.addresses["pf"]
-        self.device = f"/sys/bus/pci/devices/{self.address}"
-        self.load()
-        self.split("pf", VFS)
-
-    def load(self) -> None:
-        self.vm.load_vpf()
-        self.netdev = driven.await_netdev(self.vm, self.address)
-
-    def set(self, vf: int, what: str, error: str | None = None) -> None:
-        driven.set_vf(self.vm, self.netdev, vf, what, error)
-
-    def vf(self, index: int) -> dict[str, Any]:
-        return driven.vf(self.vm, self.netdev, index)
-
-    def show(self, vf: int | None) -> dict[str, Any]:
-        return self.site.function("pf", vf)
-
-    def host(self, vf: int, options: str) -> None:
-        self.site.ctl(f"vf set pf {vf} {options}")
-
-    def counters(self) -> dict[str, int]:
-        return driven.counters(self.vm, self.netdev)
-
-    def vf_netdev(self, index: int) -> str:
-        (name,) = self.vm.run(f"ls {self.device}/virtfn{index}/net").stdout.split()
-        return name
-
-    def conduit(self) -> str:
-        (name,) = self.vm.run(f"ls {self.device}/virtio*/net").stdout.split()
-        return name
-
-    def read(self, path: str) -> str:
-        return self.vm.run(f"cat {path}").stdout.strip()
-
-    def mac(self, name: str, netns: str | None = None) -> str:
-        return self.vm.run(f"cat /sys/class/net/{name}/address", netns=netns).stdout.strip()
-
-    def said(self, text: str) -> bool:
-        return text in self.vm.dmesg()
-
-    def up(self) -> None:
-        self.vm.run(f"ip link set {self.netdev} up && ip addr replace {ipv4(OWN)}/16 dev {self.netdev} && ip -6 addr replace {ipv6(OWN)}/64 dev {self.netdev} nodad")
-        driven.shell_until(self.vm, f'[ "$(cat /sys/class/net/{self.netdev}/carrier)" = 1 ]')
-
-    def pings(self, address: str = ipv4(EXTERNAL), options: str = "") -> bool:
-        return self.vm.run(f"ping -n -c 2 -i 0.2 -W 3 {options} {address}", check=False).returncode == 0
 
 
 @pytest.fixture(scope="module")
