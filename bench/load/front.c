@@ -149,6 +149,11 @@ void front_connect(struct front *f, const char *path, uint64_t wanted, uint64_t 
 	set_u64(f, VU_SET_FEATURES, f->features | VIRTIO_BIT(VU_F_PROTOCOL_FEATURES), -1);
 }
 
+void front_close(struct front *f)
+{
+	close(f->fd);
+}
+
 void front_share(struct front *f, const struct memory *m)
 {
 	struct vu_memory table = {

@@ -21,6 +21,7 @@ struct front {
 /* Connects and agrees on those of `wanted` that the back-end has. `required`: without them the program ends.
  */
 void front_connect(struct front *f, const char *path, uint64_t wanted, uint64_t required);
+void front_close(struct front *f);
 void front_share(struct front *f, const struct memory *m);
 /* Ring `index`, in the memory shared. */
 void front_start_ring(struct front *f, unsigned int index, const struct ring *r);

@@ -296,6 +296,8 @@ int main(int argc, char *argv[])
 		port_open(&l.ports[i], path, &m, &po);
 	}
 	modes[mode].run(&l);
+	for (unsigned int i = 0; i < l.n_ports; i++)
+		port_close(&l.ports[i]);
 	free(l.ports);
 	return fflush(stdout) ? 1 : 0;
 }

@@ -39,6 +39,14 @@ void port_open(struct port *p, const char *socket, struct memory *m, const struc
 	port_turn(p);
 }
 
+void port_close(struct port *p)
+{
+	front_close(&p->front);
+	ring_done(&p->rx);
+	ring_done(&p->tx);
+	free(p->free);
+}
+
 static void reclaim(struct port *p)
 {
 	uint32_t len;

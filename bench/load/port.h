@@ -39,6 +39,7 @@ struct port {
 size_t port_memory(const struct port_options *o);
 /* Its receive ring is full of buffers when this returns, and the switch serves it. */
 void port_open(struct port *p, const char *socket, struct memory *m, const struct port_options *o);
+void port_close(struct port *p);
 
 static inline uint8_t *port_buf(const struct port *p, uint32_t buf)
 {

@@ -27,6 +27,13 @@ void ring_init(struct ring *r, struct memory *m, uint16_t size)
 		err(1, "eventfd");
 }
 
+void ring_done(struct ring *r)
+{
+	free(r->free);
+	close(r->kickfd);
+	close(r->callfd);
+}
+
 void ring_kick(struct ring *r)
 {
 	uint64_t one = 1;

@@ -29,6 +29,7 @@ struct ring {
 };
 
 void ring_init(struct ring *r, struct memory *m, uint16_t size);
+void ring_done(struct ring *r);
 void ring_kick(struct ring *r);
 
 /* There must be a free descriptor. */
