@@ -62,6 +62,8 @@ class Host(L1Host):
     def __init__(self, l1: L1):
         super().__init__(l1)
         self.switch: GuestProcess | None = None
+        self.drivers: list[GuestProcess] = []
+        self.late = 0  # how often the switch was too late for vpfd on a busy machine, and was asked again
         l1.run("modprobe -a vhost_net tun bridge vduse vhost_vdpa && mkdir -p /var/run/vduse", timeout=60)
         self.start_vpfd()
         self.ctl("fabric", "add", "lan", "--type", "bridge", "--bridge", "br0")
@@ -101,7 +103,29 @@ class Host(L1Host):
 
     def driver(self) -> GuestProcess:
         """What a VM's driver does: all that comes is sent back."""
-        return self.testpmd("vm", f"net_virtio_user0,path={RUN}/p0/vf0.sock,queue_size=256,mac={self.mac}", mode="macswap")
+        self.drivers.append(
+            self.testpmd("vm", f"net_virtio_user0,path={RUN}/p0/vf0.sock,queue_size=256,mac={self.mac}", mode="macswap")
+        )
+        return self.drivers[-1]
+
+    def end_drivers(self) -> None:
+        """What a test that failed has left."""
+        while self.drivers:
+            driver = self.drivers.pop()
+            if not driver.finished:
+                driver.kill()
+
+    def served_by(self, datapath: str, timeout: float = 60) -> None:
+        """Without failback vpfd does not ask a switch again that was late."""
+        begin, asked = time.monotonic(), False
+        while (row := self.vf())["datapath"] != datapath:
+            assert time.monotonic() < begin + timeout * PATIENCE, row
+            binding = row["binding"]
+            if not asked and binding["position"] and (binding["last_error"] or "").endswith("in time"):
+                self.late, asked = self.late + 1, True
+                self.ctl("pf", "set", "p0", "--failback", "on")
+        if asked:
+            self.ctl("pf", "set", "p0", "--failback", "off")
 
     def plan(self, **more: Any) -> str:
         fixed = {"socket": f"{RUN}/vpfd.sock", "pf": "p0", "vf": 0, "interface": "far", "address": self.mac}

@@ -119,7 +119,7 @@ def check_frames(left: Port, right: Port, a: Function, b: Function) -> None:
 
 def circulate(testpmd: Testpmd) -> None:
     """Frames go round both ways. A switch that has said yes to a new port may still be busy taking it in, and lose the first."""
-    for _ in range(10):
+    for _ in range(60):
         testpmd.command("start tx_first 1")
         try:
             settled(testpmd, lambda stats: all(port.rx_packets > 2000 for port in stats.values()), 2)
