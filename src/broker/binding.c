@@ -7,6 +7,7 @@
 
 #include "broker/binding_private.h"
 #include "util/clock.h"
+#include "util/eventfd.h"
 
 #define REKICK_US 50000 /* between two looks */
 #define REKICKS   20

@@ -7,6 +7,7 @@
 
 #include "broker/binding_private.h"
 #include "util/clock.h"
+#include "util/eventfd.h"
 
 void slot_fail(struct slot *s, const char *why)
 {

@@ -22,6 +22,7 @@
 #include "dataplane/dataplane.h"
 #include "qemu/pf_qemu.h"
 #include "util/clock.h"
+#include "util/eventfd.h"
 
 /* Longer than a guest may take to release a PF: 158 s with 255 VFs (qemu/qemu_link.h). */
 #define DEFERRED_US (200 * 1000000ULL)
@@ -109,7 +110,10 @@ static int daemon_event_loop(struct daemon *d, struct err *err)
 		r = sd_event_add_signal(d->event, NULL, SIGINT, on_signal, d);
 	if (r >= 0)
 		r = sd_event_set_watchdog(d->event, true);
-	return r < 0 ? err_set(err, -r, NULL, "cannot create the main loop: %s", strerror(-r)) : 0;
+	if (r < 0)
+		return err_set(err, -r, NULL, "cannot create the main loop: %s", strerror(-r));
+	r = signal_eventfd_prepare();
+	return r < 0 ? err_set(err, -r, NULL, "cannot set up asynchronous I/O: %s", strerror(-r)) : 0;
 }
 
 static unsigned int workers(void *dp, struct worker_info *ret, unsigned int max)

@@ -51,7 +51,7 @@ static void *side_main(void *arg)
 		fn(t->arg);
 		pthread_mutex_lock(&t->mutex);
 		t->finished = fn;
-		(void)signal_eventfd(t->donefd);
+		(void)eventfd_write(t->donefd, 1);
 	}
 	pthread_mutex_unlock(&t->mutex);
 	t->end(t->arg);

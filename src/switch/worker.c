@@ -13,6 +13,7 @@
 
 #include "switch/uplink.h"
 #include "util/clock.h"
+#include "util/eventfd.h"
 
 #define LOOK_NS    20000u /* between two looks at epoll while queues are active */
 #define EVENTS     64
@@ -38,14 +39,14 @@ void worker_note(struct worker *w, const struct worker_note *note)
 
 	if (!note->port_id) {
 		if (!__atomic_exchange_n(&w->broken_note, true, __ATOMIC_SEQ_CST))
-			(void)signal_eventfd(w->pool->notefd);
+			(void)eventfd_write(w->pool->notefd, 1);
 		return;
 	}
 	if (tail - head == WORKER_NOTES)
 		return;
 	w->notes[tail % WORKER_NOTES] = *note;
 	__atomic_store_n(&w->note_tail, tail + 1, __ATOMIC_RELEASE);
-	(void)signal_eventfd(w->pool->notefd);
+	(void)eventfd_write(w->pool->notefd, 1);
 }
 
 bool worker_next_note(struct worker *w, struct worker_note *ret)
@@ -66,7 +67,7 @@ bool worker_next_note(struct worker *w, struct worker_note *ret)
 void worker_note_control(struct worker_pool *pool)
 {
 	if (!__atomic_exchange_n(&pool->control_note, true, __ATOMIC_SEQ_CST))
-		(void)signal_eventfd(pool->notefd);
+		(void)eventfd_write(pool->notefd, 1);
 }
 
 bool worker_next_control(struct worker_pool *pool)
@@ -374,7 +375,7 @@ void worker_run(struct worker *w, void (*fn)(struct worker *w, void *arg), void 
 	w->run = fn;
 	w->run_arg = arg;
 	__atomic_store_n(&w->run_pending, true, __ATOMIC_RELEASE);
-	(void)signal_eventfd(w->wakefd);
+	(void)eventfd_write(w->wakefd, 1);
 	while (w->run)
 		pthread_cond_wait(&w->done, &w->mutex);
 	pthread_mutex_unlock(&w->mutex);
@@ -401,6 +402,12 @@ static void worker_free(struct worker *w)
 	free(w->active);
 	free(w->throttled);
 	free(w);
+}
+
+static void prepare_signals(struct worker *w, void *arg)
+{
+	(void)w;
+	*(int *)arg = signal_eventfd_prepare();
 }
 
 static int worker_start(struct worker_pool *pool, unsigned int id, int cpu, struct err *err)
@@ -438,6 +445,9 @@ static int worker_start(struct worker_pool *pool, unsigned int id, int cpu, stru
 		return err_set(err, r, NULL, "cannot start a worker: %s", strerror(r));
 	}
 	pool->worker[pool->n++] = w;
+	worker_run(w, prepare_signals, &r);
+	if (r < 0)
+		return err_set(err, -r, NULL, "a worker cannot set up asynchronous I/O: %s", strerror(-r));
 	snprintf(name, sizeof(name), "vpf-worker/%u", id);
 	pthread_setname_np(w->thread, name);
 	if (cpu >= 0) {
@@ -483,7 +493,7 @@ void worker_pool_free(struct worker_pool *pool)
 		return;
 	__atomic_store_n(&pool->stop, true, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; i < pool->n; i++) {
-		(void)signal_eventfd(pool->worker[i]->wakefd);
+		(void)eventfd_write(pool->worker[i]->wakefd, 1);
 		pthread_join(pool->worker[i]->thread, NULL);
 		worker_free(pool->worker[i]);
 	}

@@ -56,19 +56,3 @@ static inline void *steal_ptr_(void **p)
 	return taken;
 }
 #define steal_ptr(p) ((typeof(*(p)))steal_ptr_((void **)(p)))
-
-/* Adds 1 to an eventfd without waiting: 0, or -EAGAIN if its counter is full; it is readable either way. A peer may
- * have made it. O_NONBLOCK belongs to the open file, so the peer can clear it again at any time; it is set here
- * before it matters. (A peer that races this in the instant before the write wins only if the counter is full just
- * then.) */
-static inline int signal_eventfd(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-	uint64_t one = 1;
-
-	if (flags < 0)
-		return -errno;
-	if (unlikely(!(flags & O_NONBLOCK)) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return -errno;
-	return write(fd, &one, sizeof(one)) < 0 ? -errno : 0;
-}

@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "util/eventfd.h"
 #include "util/log.h"
 #include "vhost/vhost_user_priv.h"
 

@@ -7,8 +7,8 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "util/eventfd.h"
 #include "util/log.h"
 #include "vhost/vhost_user_priv.h"
 
@@ -101,24 +101,16 @@ int vu_get_vring_base(struct vu_conn *conn, struct vu_msg *msg, struct vu_queue 
 	return 0;
 }
 
-/* Kick, call and error descriptors are shared with the front-end. Only eventfds are accepted: a write to a
- * socket or a pipe may raise SIGPIPE or take forever. And they must not block: a worker that waits for one
- * guest's eventfd serves no other. Returns 0 and -1 in *ret for the no-descriptor flag. */
+/* Only eventfds are accepted: to signal them takes no time, whatever the front-end does with its own descriptor of them
+ * (util/eventfd.h). Returns 0 and -1 in *ret for the no-descriptor flag. */
 static int take_eventfd(struct vu_conn *conn, struct vu_msg *msg, const struct vu_queue *q, int *ret)
 {
-	struct stat st;
-	int flags;
-
 	if (!msg->nfds) {
 		*ret = -1;
 		return 0;
 	}
-	/* The inode of an eventfd has no file type. */
-	if (fstat(msg->fds[0], &st) < 0 || st.st_mode & S_IFMT)
+	if (!is_eventfd(msg->fds[0]))
 		return vu_bad(conn, "queue %u: the descriptor is not an eventfd", q->run.index);
-	flags = fcntl(msg->fds[0], F_GETFL);
-	if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(msg->fds[0], F_SETFL, flags | O_NONBLOCK) < 0))
-		return vu_bad(conn, "queue %u: cannot make the descriptor non-blocking", q->run.index);
 	*ret = steal_fd(&msg->fds[0]);
 	return 0;
 }

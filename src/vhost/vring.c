@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "util/eventfd.h"
+
 void vring_start(struct virtq *vr, const struct vhost_queue *q)
 {
 	*vr = (struct virtq){

@@ -17,6 +17,7 @@
 
 #include "datapath/vhost_user/datapath_vhost_user.h"
 #include "datapath/vhost_user/params.h"
+#include "util/eventfd.h"
 #include "vhost/vhost_user_priv.h"
 #include "vhost/virtio.h"
 

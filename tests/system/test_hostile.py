@@ -6,6 +6,7 @@ client."""
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -34,6 +35,9 @@ def not_an_eventfd(kind: str) -> tuple[int, int]:
     if kind == "socket":
         left, right = socket.socketpair()
         return left.detach(), right.detach()
+    if kind == "epoll":  # as an eventfd's, its inode has no type
+        with select.epoll() as epoll:
+            return os.dup(epoll.fileno()), os.dup(epoll.fileno())
     fd = os.memfd_create("file")
     return fd, os.dup(fd)
 
@@ -91,7 +95,7 @@ BAD_MESSAGES: dict[str, tuple[Callable[[Port], None], str]] = {
     "unknown flags of a kick": (message(vu.SET_VRING_KICK, vu.u64(0x300)), "SET_VRING_KICK: unknown flags"),
     **{
         f"a {kind} as {name.lower()} descriptor": (with_wrong_fd(request, kind), f"SET_VRING_{name}: queue 0: the descriptor is not an eventfd")
-        for kind in ("pipe", "socket", "file")
+        for kind in ("pipe", "socket", "file", "epoll")
         for name, request in (("KICK", vu.SET_VRING_KICK), ("CALL", vu.SET_VRING_CALL), ("ERR", vu.SET_VRING_ERR))
     },
 }

@@ -4,12 +4,13 @@ test_hostile.py otherwise."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import frames
@@ -289,12 +290,36 @@ def test_eventfds_at_their_limit(site: Site) -> None:
     site.check_after()
 
 
+INSISTS = """
+import os, sys
+while True:
+    for fd in sys.argv[1:]:
+        os.set_blocking(int(fd), True)
+"""
+
+
+@contextlib.contextmanager
+def insisting(fds: Sequence[int]) -> Iterator[None]:
+    """A process of the front-end's makes the descriptors blocking as fast as it can."""
+    with subprocess.Popen([sys.executable, "-c", INSISTS, *map(str, fds)], pass_fds=fds) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
 def test_call_descriptor_made_to_block(site: Site) -> None:
-    """The flags of a descriptor are the front-end's as much as vpfd's: it can take O_NONBLOCK away again."""
+    """The flags of a descriptor are the front-end's as much as vpfd's: it can take O_NONBLOCK away again, whenever it wants."""
     port = site.bad.port()
     for fd in port.call:
         os.set_blocking(fd, True)
         os.eventfd_write(fd, (1 << 64) - 2)
+    with insisting(port.call):
+        for _ in range(2000):
+            site.friend_port.send_frame(frames.eth(site.bad.mac, site.friend.mac, b"to"))
+            for head, _length in port.rx.reap():
+                port.spare.append(port.rx_buffers.pop(head))
+            port.fill()
     port.tx.add([port.frame_buffer(frames.eth(site.friend.mac, site.bad.mac, b"from"))])
     port.notify(1)
     site.friend_port.send_frame(*[frames.eth(site.bad.mac, site.friend.mac, b"to")] * 10)

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "util/eventfd.h"
 #include "vhost/virtio.h"
 
 static unsigned int control_index(const struct fake_vdpa *d)

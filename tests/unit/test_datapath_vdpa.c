@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "types_env.h"
+#include "util/eventfd.h"
 #include "vdpa_env.h"
 
 static void test_life(void **state)

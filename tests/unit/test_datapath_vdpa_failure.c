@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "util/eventfd.h"
 #include "vdpa_env.h"
 
 static void test_deaf_to_status(void **state)

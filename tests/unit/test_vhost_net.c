@@ -18,6 +18,7 @@
 #include "datapath/datapath.h"
 #include "fabric/fabric.h"
 #include "tap_env.h"
+#include "util/eventfd.h"
 #include "vhost/guest_map.h"
 
 #define F(bit)   VIRTIO_BIT(VIRTIO_NET_F_##bit)

@@ -153,7 +153,7 @@ int vdpa_control_command(struct vdpa_control *c, uint8_t class, uint8_t cmd, con
 	desc[2] = (struct vring_desc){.addr = c->iova + ACK, .len = 1, .flags = VRING_DESC_F_WRITE};
 	avail->ring[c->avail % c->size] = 0;
 	__atomic_store_n(&avail->idx, ++c->avail, __ATOMIC_RELEASE);
-	r = signal_eventfd(c->kickfd);
+	r = eventfd_write(c->kickfd, 1) < 0 ? -errno : 0;
 	if (r < 0 && r != -EAGAIN)
 		return r;
 	r = await_used(c);

@@ -16,6 +16,7 @@
 #include "datapath/side_thread.h"
 #include "datapath/vhost_net/vhost_net.h"
 #include "net/tap_queues.h"
+#include "util/eventfd.h"
 #include "vhost/virtio.h"
 
 #define DIRTY_PAGE 4096u /* bytes for which a dirty log has a bit */
