@@ -21,7 +21,7 @@ from typing import Any
 import frames
 import pytest
 from bed import paths
-from bed.agent import GuestProcess, argv_of
+from bed.agent import GuestProcess, argv_of, wait_until
 from bed.dpdk import PMDS, Testpmd, virtio_user
 from bed.machine import need_tap
 from bed.netns import Netns, run_on_host
@@ -54,6 +54,8 @@ class Lan:
         vpfd.rpc("fabric.add", name="lan", type="bridge", bridge=self.bridge)
         run_on_host(f"sysctl -qw net.ipv6.conf.{self.bridge}.disable_ipv6=1; ip link set {self.near} mtu 9000 addrgenmode none master {self.bridge} up")
         self.mac = out.run("cat /sys/class/net/far/address").stdout.strip()
+        # The kernel may tell of it up to a second later; until then links are down, and what a driver sends is dropped.
+        wait_until(lambda: vpfd.rpc("fabric.show", name="lan")["uplink"]["carrier"])
 
     def taps(self) -> list[str]:
         return [port for port in os.listdir(f"/sys/class/net/{self.bridge}/brif") if port != self.near]
