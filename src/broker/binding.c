@@ -336,10 +336,10 @@ void binding_queue_call(struct binding *b, unsigned int index, int callfd)
 {
 	struct slot *s = server(b, index);
 
-	if (!s)
-		return;
-	b->ring[index].callfd = callfd;
-	s->ops->ring_call(s->dp, index, callfd);
+	if (s)
+		s->ops->ring_call(s->dp, index, callfd);
+	else
+		b->ring[index].recall = true;
 }
 
 bool binding_quiesce(struct binding *b, int index)

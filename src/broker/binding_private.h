@@ -58,11 +58,11 @@ struct binding_ring {
 	uint16_t avail_idx, used_idx; /* where it stands, while nobody has it */
 	struct slot *slot;            /* who has it; NULL: the binding */
 	struct datapath_ring *lent;   /* … and what as */
-	bool held;     /* quiesced: nobody gets it until it is stopped, or the message is over */
-	bool broken;   /* nobody gets it until it is stopped */
-	bool tell;     /* that it is broken: `why` */
-	bool enabled;  /* as its datapath knows it */
-	int callfd;    /* … */
+	bool held;    /* quiesced: nobody gets it until it is stopped, or the message is over */
+	bool broken;  /* nobody gets it until it is stopped */
+	bool tell;    /* that it is broken: `why` */
+	bool enabled; /* as its datapath knows it */
+	bool recall; /* its datapath does not know the call descriptor yet, which changed while it was starting */
 	bool served;   /* by somebody, since its driver started it */
 	bool doorbell; /* the front-end has its datapath's page */
 	char why[128];

@@ -125,9 +125,10 @@ static void refresh_ring(struct slot *s, struct binding_ring *r)
 		r->enabled = r->q->enabled;
 		s->ops->ring_enable(s->dp, r->q->index, r->enabled);
 	}
-	if (r->callfd != r->q->callfd) {
-		r->callfd = r->q->callfd;
-		s->ops->ring_call(s->dp, r->q->index, r->callfd);
+	/* Not told by the number: a new descriptor may have that of one closed meanwhile. */
+	if (r->recall) {
+		r->recall = false;
+		s->ops->ring_call(s->dp, r->q->index, r->q->callfd);
 	}
 }
 
@@ -324,7 +325,7 @@ static void lend(struct slot *s, struct binding_ring *r, struct datapath_ring *d
 	r->slot = s;
 	r->lent = d;
 	r->enabled = r->q->enabled;
-	r->callfd = r->q->callfd;
+	r->recall = false;
 }
 
 void slot_start(struct slot *s)

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include <sys/eventfd.h>
+
 #include "binding_env.h"
 
 #define LAST (BT_QUEUES - 1)
@@ -346,6 +348,7 @@ static void test_port_remade(void **state)
 static void test_enable_and_call(void **state)
 {
 	struct bt_env *e = *state;
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 
 	bt_new(e, bt_list(1, BT_VHOST_USER), false);
 	e->plan[BT_VHOST_USER].how[START] = LATE;
@@ -354,9 +357,10 @@ static void test_enable_and_call(void **state)
 	/* while it starts: it is told after */
 	e->ring[1].q.enabled = false;
 	binding_queue_enable(e->b, 1, false);
-	e->ring[2].q.callfd = -1;
-	close_fd(&e->ring[2].q.callfd);
-	binding_queue_call(e->b, 2, -1);
+	/* another file, with the number of one that was closed */
+	assert_int_equal(dup2(fd, e->ring[2].q.callfd), e->ring[2].q.callfd);
+	close(fd);
+	binding_queue_call(e->b, 2, e->ring[2].q.callfd);
 	assert_int_equal(e->plan[BT_VHOST_USER].enables + e->plan[BT_VHOST_USER].calls, 0);
 	bt_answer(e, BT_VHOST_USER, 0);
 	bt_settle(e);
@@ -365,6 +369,7 @@ static void test_enable_and_call(void **state)
 	e->ring[1].q.enabled = true;
 	binding_queue_enable(e->b, 1, true);
 	assert_int_equal(e->plan[BT_VHOST_USER].enables, 2);
+	close_fd(&e->ring[2].q.callfd);
 	binding_queue_call(e->b, 2, -1);
 	assert_int_equal(e->plan[BT_VHOST_USER].calls, 2);
 }

@@ -409,6 +409,36 @@ static void test_call(void **state)
 	end_env();
 }
 
+/* A front-end replaces its call descriptor while the rings start: the number that they began with is another
+ * file's, then nobody's. */
+static void test_call_closed_while_starting(void **state)
+{
+	int other = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct vhost_queue *q;
+
+	(void)state;
+	NEEDED();
+	start_env(0, 1, 1);
+	tap_env_pump_stop(&env);
+	q = &env.g.queue[0];
+	for (unsigned int i = 0; i < 50; i++) {
+		int fd = q->callfd;
+
+		begin_start();
+		q->callfd = env.g.rx[0].callfd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		dup2(other, fd);
+		close(fd);
+		await(&told.started);
+		if (told.r < 0)
+			fail_msg("%s", told.why);
+		kick();
+		exchange(1);
+		stop();
+	}
+	close(other);
+	end_env();
+}
+
 /* A ring that the guest broke is reported and left alone; the other one goes on. */
 static void test_broken_ring(void **state)
 {
@@ -621,12 +651,19 @@ static int group_teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_not_here),    cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_features),    cmocka_unit_test(test_frames),
-		cmocka_unit_test(test_moves),       cmocka_unit_test(test_queue_pairs),
-		cmocka_unit_test(test_call),        cmocka_unit_test(test_broken_ring),
-		cmocka_unit_test(test_memory),      cmocka_unit_test(test_dirty_log),
-		cmocka_unit_test(test_bad_rings),   cmocka_unit_test(test_close_at_any_time),
+		cmocka_unit_test(test_not_here),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_features),
+		cmocka_unit_test(test_frames),
+		cmocka_unit_test(test_moves),
+		cmocka_unit_test(test_queue_pairs),
+		cmocka_unit_test(test_call),
+		cmocka_unit_test(test_call_closed_while_starting),
+		cmocka_unit_test(test_broken_ring),
+		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_dirty_log),
+		cmocka_unit_test(test_bad_rings),
+		cmocka_unit_test(test_close_at_any_time),
 		cmocka_unit_test(test_tap_deleted),
 	};
 

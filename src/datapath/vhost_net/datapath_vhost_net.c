@@ -122,8 +122,9 @@ static void take_back(struct instance *in)
 		in->rings[i].avail_idx = avail;
 		in->rings[i].used_idx = used;
 	}
-	in->n = in->vn->n = 0;
+	in->n = 0;
 	in->rings = NULL;
+	vhost_net_forget_rings(in->vn);
 	end_errors(in);
 	dirty_log_unref(steal_ptr(&in->log));
 	in->state = PREPARED;
@@ -301,10 +302,12 @@ static int fill_ring(struct instance *in, unsigned int i, struct err *err)
 			 .used_user_addr = (uintptr_t)q->device},
 		.avail_idx = ring->avail_idx,
 		.kickfd = q->kickfd,
-		.callfd = q->callfd,
+		.callfd = q->callfd < 0 ? -1 : fcntl(q->callfd, F_DUPFD_CLOEXEC, 3),
 		.errfd = error->fd,
 		.enabled = q->enabled,
 	};
+	if (q->callfd >= 0 && to->callfd < 0)
+		return err_set(err, errno, NULL, "no descriptor for a ring: %s", strerror(errno));
 	/* Where there is no log the kernel must not be told of one, for any ring. */
 	if (q->log != in->rings[0].queue->log)
 		return err_set(err, EOPNOTSUPP, NULL, "vhost-net logs all rings of a function or none");
@@ -338,6 +341,7 @@ static void op_start(struct datapath *dp, struct datapath_ring *rings, unsigned 
 	if (r < 0) {
 		in->rings = NULL;
 		in->n = 0;
+		vhost_net_forget_rings(in->vn);
 		end_errors(in);
 		started(in, r, err.text);
 		return;

@@ -90,6 +90,8 @@ int vhost_net_new(struct vhost_net **ret)
 	pthread_mutex_init(&vn->lock, NULL);
 	for (unsigned int i = 0; i < ARRAY_SIZE(vn->dev); i++)
 		vn->dev[i] = -1;
+	for (unsigned int i = 0; i < ARRAY_SIZE(vn->ring); i++)
+		vn->ring[i].callfd = -1;
 	*ret = vn;
 	return 0;
 }
@@ -102,6 +104,7 @@ void vhost_net_free(void *arg)
 		return;
 	for (unsigned int i = 0; i < ARRAY_SIZE(vn->dev); i++)
 		close_fd(&vn->dev[i]);
+	vhost_net_forget_rings(vn);
 	pthread_mutex_destroy(&vn->lock);
 	free(vn->table);
 	free(vn);
@@ -406,12 +409,22 @@ void vhost_net_enable(struct vhost_net *vn, unsigned int ring, bool enable)
 
 int vhost_net_call(struct vhost_net *vn, unsigned int ring, int callfd)
 {
-	int r = 0;
+	int own = callfd < 0 ? -1 : fcntl(callfd, F_DUPFD_CLOEXEC, 3), r = 0;
 
+	if (callfd >= 0 && own < 0)
+		return -errno;
 	pthread_mutex_lock(&vn->lock);
-	vn->ring[ring].callfd = callfd;
+	close_fd(&vn->ring[ring].callfd);
+	vn->ring[ring].callfd = own;
 	if (vn->ring[ring].set)
-		r = set_file(vn, &vn->ring[ring], VHOST_SET_VRING_CALL, callfd);
+		r = set_file(vn, &vn->ring[ring], VHOST_SET_VRING_CALL, own);
 	pthread_mutex_unlock(&vn->lock);
 	return r;
+}
+
+void vhost_net_forget_rings(struct vhost_net *vn)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(vn->ring); i++)
+		close_fd(&vn->ring[i].callfd);
+	vn->n = 0;
 }

@@ -31,7 +31,7 @@ struct vhost_net_ring {
 	struct vhost_vring_addr addr; /* .index is set here */
 	uint16_t avail_idx;           /* in: where to begin; out: where it stands, see vhost_net_stop() */
 	int kickfd, errfd;            /* borrowed while started */
-	int callfd;                   /* under the lock */
+	int callfd;                   /* under the lock; own, since the front-end's may be closed any time */
 	bool enabled;                 /* under the lock: to be served */
 	bool set, attached;
 };
@@ -85,5 +85,7 @@ int vhost_net_result(struct vhost_net *vn, char why[VHOST_NET_WHY]);
 void vhost_net_tear(struct vhost_net *vn);
 void vhost_net_enable(struct vhost_net *vn, unsigned int ring,
 		      bool enable); /* followed by vhost_net_apply() */
-/* Another call descriptor, now. Negative errno. */
+/* Another call descriptor, of which it makes its own, now. Negative errno. */
 int vhost_net_call(struct vhost_net *vn, unsigned int ring, int callfd);
+/* Drops the own call descriptors, and the rings with them: they were stopped. */
+void vhost_net_forget_rings(struct vhost_net *vn);
