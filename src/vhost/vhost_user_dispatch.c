@@ -247,7 +247,7 @@ bool vu_dispatch(struct vu_conn *conn, struct vu_msg *msg)
 	if (conn->closing) {
 		r = 0;
 	} else if (r >= 0 && row->flags & VU_REPLIES) {
-		r = vu_msg_reply(conn, msg, msg->hdr.size, msg->nfds ? msg->fds[0] : -1);
+		r = vu_msg_reply(conn, msg, msg->hdr.size, msg->reply_fd ? msg->fds[0] : -1);
 		conn->answered = true;
 	} else if (need_reply) {
 		msg->payload.u64 = r < 0;

@@ -271,6 +271,7 @@ int vu_get_inflight_fd(struct vu_conn *conn, struct vu_msg *msg)
 	/* The reply has the request's size, and so its idea of the padding. */
 	msg->fds[0] = fd;
 	msg->nfds = 1;
+	msg->reply_fd = true;
 	return 0;
 }
 

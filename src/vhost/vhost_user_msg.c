@@ -16,6 +16,7 @@ void vu_msg_close_fds(struct vu_msg *msg)
 	for (unsigned int i = 0; i < msg->nfds; i++)
 		close_fd(&msg->fds[i]);
 	msg->nfds = 0;
+	msg->reply_fd = false;
 }
 
 /* Takes all descriptors out of the control data: they go into the message, or are closed. False if there are

@@ -41,6 +41,7 @@ struct vu_msg {
 	union vu_payload payload;
 	int fds[VU_MAX_FDS]; /* a handler takes what it keeps with steal_fd() */
 	unsigned int nfds;
+	bool reply_fd; /* the handler put fds[0] there for the reply */
 };
 
 /* One ring. The front-end's settings are kept apart from `run`, what the owner of a started queue sees. */

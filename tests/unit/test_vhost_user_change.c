@@ -72,7 +72,7 @@ static void test_log(void **state)
 	struct vu_ring_addr addr;
 	uint64_t answer = 1;
 	uint8_t *bits;
-	int fd;
+	int fd, back;
 
 	vu_env_ready(e, FEATURES);
 	assert_int_equal(vu_client_ring(&e->c, 0, 256, 0), 0);
@@ -82,8 +82,9 @@ static void test_log(void **state)
 
 	/* QEMU's order: the log, the feature, the addresses with the flag; the reply comes unasked */
 	vu_client_send(&e->c, VU_SET_LOG_BASE, 0, &desc, sizeof(desc), &fd, 1);
-	assert_int_equal(vu_client_receive(&e->c, VU_SET_LOG_BASE, &answer, 8, NULL), 8);
+	assert_int_equal(vu_client_receive(&e->c, VU_SET_LOG_BASE, &answer, 8, &back), 8);
 	assert_int_equal(answer, 0);
+	assert_int_equal(back, -1);
 	assert_null(e->q[0].q->log);
 	assert_false(vu_env_info(e).logging);
 	assert_int_equal(vu_client_ask_u64(&e->c, VU_SET_FEATURES, FEATURES | F_PROTOCOL | F_LOG_ALL), 0);
