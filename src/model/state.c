@@ -8,9 +8,12 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "util/log.h"
+
 #define STATE_SIZE_MAX (64 << 20) /* 16384 functions with every setting changed need a tenth of it */
 #define STATE_NAME     "state.json"
 #define STATE_TMP      "state.json.tmp"
+#define STATE_OLD      "state.json.old"
 
 struct state_store {
 	char *path;
@@ -196,12 +199,43 @@ static int write_tmp(struct state_store *store, const char *text, size_t size)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
+/* Puts the temporary file in the old one's place. The old one is kept until the directory is on disk, too, and put back
+ * if that fails: what a restart finds is what was answered. */
+static int replace(struct state_store *store)
+{
+	bool had = true;
+	int r;
+
+	unlinkat(store->dirfd, STATE_OLD, 0);
+	if (linkat(store->dirfd, STATE_NAME, store->dirfd, STATE_OLD, 0) < 0) {
+		if (errno != ENOENT)
+			return -errno;
+		had = false;
+	}
+	if (renameat(store->dirfd, STATE_TMP, store->dirfd, STATE_NAME) < 0) {
+		r = -errno;
+		unlinkat(store->dirfd, STATE_OLD, 0);
+		return r;
+	}
+	if (fsync(store->dirfd) == 0) {
+		unlinkat(store->dirfd, STATE_OLD, 0);
+		return 0;
+	}
+	r = -errno;
+	if ((had ? renameat(store->dirfd, STATE_OLD, store->dirfd, STATE_NAME)
+		 : unlinkat(store->dirfd, STATE_NAME, 0)) < 0)
+		log_error(
+			"cannot put the old %s back: %s; after a restart a change is in force that was refused",
+			store->path, strerror(errno));
+	return r;
+}
+
 int state_store_save(struct state_store *store, const char *text, size_t size, struct err *err)
 {
 	int r = write_tmp(store, text, size);
 
-	if (!r && renameat(store->dirfd, STATE_TMP, store->dirfd, STATE_NAME) < 0)
-		r = -errno;
+	if (!r)
+		r = replace(store);
 	if (r < 0) {
 		unlinkat(store->dirfd, STATE_TMP, 0);
 		return err_set(
@@ -209,8 +243,5 @@ int state_store_save(struct state_store *store, const char *text, size_t size, s
 			"state not saved, nothing was changed: cannot write %s: %s; make room and repeat the request",
 			store->path, strerror(-r));
 	}
-	if (fsync(store->dirfd) < 0)
-		return err_set(err, errno, NULL, "state not saved: cannot flush the directory of %s: %s",
-			       store->path, strerror(errno));
 	return 0;
 }

@@ -2,6 +2,7 @@
 
 /* The state file: either the old or the new state, and nothing that is not understood. */
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +20,20 @@
 
 static struct scratch scratch;
 static char dir[256], file[256];
+
+/* Which fsync() fails: the next is 1. */
+static unsigned int failing_fsync;
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+
+int __wrap_fsync(int fd)
+{
+	if (failing_fsync && --failing_fsync == 0) {
+		errno = EIO;
+		return -1;
+	}
+	return __real_fsync(fd);
+}
 
 static int setup(void **state)
 {
@@ -147,6 +162,48 @@ static void disk_full(void **state)
 	assert_int_equal(state_store_load(store, &back, NULL), 0);
 	assert_true(json_equal(new, back));
 	json_decref(back);
+	json_decref(old);
+	json_decref(new);
+	state_store_free(store);
+}
+
+static unsigned int count_files(void)
+{
+	DIR *d = opendir(dir);
+	unsigned int n = 0;
+
+	assert_non_null(d);
+	for (const struct dirent *e; (e = readdir(d));)
+		n += *e->d_name != '.';
+	closedir(d);
+	return n;
+}
+
+/* The file or its directory does not get on disk: what is refused is not found after a restart, the first time, too. */
+static void not_on_disk(void **state)
+{
+	json_t *old = example(1), *new = example(2), *back;
+	struct state_store *store = open_store();
+	struct err err = {0};
+
+	(void)state;
+	for (unsigned int i = 0; i < 4; i++) {
+		if (i == 2)
+			assert_int_equal(save(store, old, NULL), 0);
+		failing_fsync = 1 + i % 2;
+		assert_int_equal(save(store, new, &err), -EIO);
+		assert_int_equal(failing_fsync, 0);
+		assert_non_null(strstr(err.text, "not saved"));
+		state_store_free(store);
+		store = open_store();
+		back = NULL;
+		assert_int_equal(state_store_load(store, &back, NULL), 0);
+		assert_true(i < 2 ? !back : json_equal(old, back));
+		json_decref(back);
+		assert_int_equal(count_files(), i < 2 ? 1 : 2); /* `lock`, and what is loaded */
+	}
+	assert_int_equal(save(store, new, NULL), 0);
+	assert_int_equal(count_files(), 2);
 	json_decref(old);
 	json_decref(new);
 	state_store_free(store);
@@ -445,6 +502,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_daemon_at_a_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(stale_temporary, setup, teardown),
 		cmocka_unit_test_setup_teardown(disk_full, setup, teardown),
+		cmocka_unit_test_setup_teardown(not_on_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(cut_short, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused_contents, setup, teardown),
 		cmocka_unit_test_setup_teardown(version_2, setup, teardown),
