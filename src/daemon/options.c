@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vhost/guest_fs.h"
+
 static const char usage[] =
 	"Usage: vpfd [OPTION]...\n"
 	"Serve virtual PFs: the NIC side of SR-IOV devices that QEMU emulates. Runs in the foreground.\n"
@@ -21,6 +23,8 @@ static const char usage[] =
 	"                     0 to 1000000 (default 50)\n"
 	"  --group NAME       group of the sockets, by name or number (default: vpfd's own)\n"
 	"  --socket-mode MODE permission bits of the sockets, octal (default 0660)\n"
+	"  --memory-fs LIST   file systems that guest memory may be on besides tmpfs and hugetlbfs,\n"
+	"                     such as ext4,xfs (default: no others)\n"
 	"  --log-level LEVEL  error, warning, notice, info or debug (default info)\n"
 	"  --version          print the version and exit\n"
 	"  --help             print this and exit\n"
@@ -36,6 +40,7 @@ enum {
 	OPT_POLL_US,
 	OPT_GROUP,
 	OPT_MODE,
+	OPT_MEMORY_FS,
 	OPT_LOG,
 	OPT_VERSION
 };
@@ -48,6 +53,7 @@ static const struct option long_options[] = {
 	{"poll-us", required_argument, NULL, OPT_POLL_US},
 	{"group", required_argument, NULL, OPT_GROUP},
 	{"socket-mode", required_argument, NULL, OPT_MODE},
+	{"memory-fs", required_argument, NULL, OPT_MEMORY_FS},
 	{"log-level", required_argument, NULL, OPT_LOG},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{"help", no_argument, NULL, 'h'},
@@ -153,6 +159,23 @@ static const char *first_directory(char *list, const char *fallback)
 	return list;
 }
 
+/* The daemon has one such list, and it is kept where it is looked at. */
+static int parse_file_systems(const char *text, struct err *err)
+{
+	_cleanup_free_ char *list = strdup(text);
+	char *save = NULL;
+
+	if (!list)
+		return err_set(err, ENOMEM, NULL, "out of memory");
+	for (const char *name = strtok_r(list, ",", &save); name; name = strtok_r(NULL, ",", &save))
+		if (guest_fs_allow(name) < 0)
+			return err_set(
+				err, EINVAL, "--memory-fs",
+				"must be file systems such as ext4,xfs, or numbers of types (0x…, from stat -f -c %%t FILE), not %.40s",
+				name);
+	return 0;
+}
+
 static int parse_one(int c, const char *arg, struct options *o, int *cpus, unsigned int *cpus_n,
 		     struct err *err)
 {
@@ -174,6 +197,8 @@ static int parse_one(int c, const char *arg, struct options *o, int *cpus, unsig
 		return parse_group(arg, &o->group, err);
 	case OPT_MODE:
 		return parse_number(arg, "--socket-mode", 8, 0, 0777, &o->socket_mode, err);
+	case OPT_MEMORY_FS:
+		return parse_file_systems(arg, err);
 	case OPT_LOG:
 		return parse_level(arg, &o->log_level, err);
 	default:

@@ -21,5 +21,6 @@ struct options {
 	enum log_level log_level;
 };
 
-/* 0: run; 1: --help or --version was printed, leave with success; -EINVAL with `err`. */
+/* What --memory-fs names is allowed at once (vhost/guest_fs.h).
+ * 0: run; 1: --help or --version was printed, leave with success; -EINVAL with `err`. */
 int options_parse(int argc, char *argv[], struct options *ret, struct err *err);

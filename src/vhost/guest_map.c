@@ -2,24 +2,17 @@
 
 #include "vhost/guest_map.h"
 
+#include <linux/magic.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include "vhost/guest_fs.h"
 #include "vhost/guest_mem.h"
-
-/* linux/magic.h lacks some of these on older systems. */
-enum {
-	FS_HUGETLBFS = 0x958458f6,
-	FS_FUSE = 0x65735546,
-	FS_NFS = 0x6969,
-	FS_9P = 0x01021997,
-	FS_CEPH = 0x00c36400,
-	FS_SMB2 = 0xfe534d42,
-	FS_CIFS = 0xff534d42,
-};
 
 /* A row is published by its start (0: free), written last and cleared first. A thread that faults holds a
  * reference to its mapping, so the row that it searches for cannot change meanwhile; other rows may. */
@@ -123,7 +116,7 @@ static struct guest_map **bucket(const struct stat *st, uint64_t offset)
 	return &cache[(h ^ h >> 32) % ARRAY_SIZE(cache)];
 }
 
-/* The page size of the file, or a negative errno if its pages may never arrive. */
+/* The page size of the file, or -EINVAL, or -EMEDIUMTYPE. */
 static int64_t file_page_size(int fd, const struct stat *st)
 {
 	struct statfs fs;
@@ -132,19 +125,20 @@ static int64_t file_page_size(int fd, const struct stat *st)
 		return -EINVAL;
 	if (fstatfs(fd, &fs) < 0)
 		return -errno;
-	switch ((uint32_t)fs.f_type) {
-	case FS_FUSE:
-	case FS_NFS:
-	case FS_9P:
-	case FS_CEPH:
-	case FS_SMB2:
-	case FS_CIFS:
-		return -EINVAL;
-	case FS_HUGETLBFS:
-		return (int64_t)st->st_blksize;
-	default:
-		return sysconf(_SC_PAGESIZE);
-	}
+	if (!guest_fs_allowed((uint32_t)fs.f_type))
+		return -EMEDIUMTYPE;
+	return (uint32_t)fs.f_type == HUGETLBFS_MAGIC ? (int64_t)st->st_blksize : sysconf(_SC_PAGESIZE);
+}
+
+const char *guest_map_why(int r, int fd, char buf[GUEST_MAP_WHY])
+{
+	char name[GUEST_FS_NAME];
+	struct statfs fs;
+
+	if (r != -EMEDIUMTYPE || fstatfs(fd, &fs) < 0)
+		return strerror(-r);
+	snprintf(buf, GUEST_MAP_WHY, "on %s, see --memory-fs", guest_fs_name((uint32_t)fs.f_type, name));
+	return buf;
 }
 
 static int map_file(struct guest_map *map, int fd, uint64_t page)

@@ -24,6 +24,7 @@
 #include "util/util.h"
 
 #define GUEST_MAP_PRIVATE UINT64_MAX /* as domain: never shared */
+#define GUEST_MAP_WHY     64         /* bytes */
 
 struct guest_map_guard; /* a row of the table that the SIGBUS handler searches */
 
@@ -42,10 +43,11 @@ struct guest_map {
 };
 
 /* Maps [offset, offset+size) of `fd` (borrowed) for reading and writing, or finds its existing mapping.
- * -EINVAL: size 0, wrap, not a regular file, file too short, or a file system whose pages another process
- * provides (FUSE, network): a fault there could hang a worker forever. -ENOSPC: too many mappings. Else as
- * mmap, dup. */
+ * -EINVAL: size 0, wrap, not a regular file, or file too short. -EMEDIUMTYPE: a file system that is not allowed
+ * (guest_fs.h). -ENOSPC: too many mappings. Else as mmap, dup. */
 int guest_map_get(uint64_t domain, int fd, uint64_t offset, uint64_t size, struct guest_map **ret);
+/* A phrase for such an error with `fd`, in `buf` or static. */
+const char *guest_map_why(int r, int fd, char buf[GUEST_MAP_WHY]);
 struct guest_map *guest_map_ref(struct guest_map *map);
 void guest_map_unref(struct guest_map *map); /* takes NULL */
 /* True once an access has raised SIGBUS. Any thread. */

@@ -154,13 +154,14 @@ int vu_set_mem_table(struct vu_conn *conn, struct vu_msg *msg)
 	for (unsigned int i = 0; i < table->n; i++) {
 		const struct vu_region *g = &table->regions[i];
 		struct guest_mem *more = NULL;
+		char why[GUEST_MAP_WHY];
 
 		r = guest_mem_add(mem, g->gpa, g->size, g->uva, g->offset, msg->fds[i], &more);
 		guest_mem_unref(mem);
 		if (r < 0)
 			return vu_refuse(conn, -r, "region %u (%#llx, %#llx bytes): %s", i,
 					 (unsigned long long)g->gpa, (unsigned long long)g->size,
-					 strerror(-r));
+					 guest_map_why(r, msg->fds[i], why));
 		mem = more;
 	}
 	replace_mem(conn, mem);
@@ -170,13 +171,14 @@ int vu_set_mem_table(struct vu_conn *conn, struct vu_msg *msg)
 int vu_add_mem_reg(struct vu_conn *conn, struct vu_msg *msg)
 {
 	const struct vu_region *g = &msg->payload.mem_reg.region;
+	char why[GUEST_MAP_WHY];
 	struct guest_mem *mem;
 	int r;
 
 	r = guest_mem_add(conn->mem, g->gpa, g->size, g->uva, g->offset, msg->fds[0], &mem);
 	if (r < 0)
 		return vu_refuse(conn, -r, "region %#llx, %#llx bytes: %s", (unsigned long long)g->gpa,
-				 (unsigned long long)g->size, strerror(-r));
+				 (unsigned long long)g->size, guest_map_why(r, msg->fds[0], why));
 	replace_mem(conn, mem);
 	return 0;
 }
@@ -203,13 +205,15 @@ int vu_get_max_mem_slots(struct vu_conn *conn, struct vu_msg *msg)
 
 int vu_set_log_base(struct vu_conn *conn, struct vu_msg *msg)
 {
+	char why[GUEST_MAP_WHY];
 	struct dirty_log *log;
 	int r;
 
 	r = dirty_log_new(msg->fds[0], msg->payload.log.offset, msg->payload.log.size, &log);
 	if (r < 0)
 		return vu_refuse(conn, -r, "log of %#llx bytes: %s",
-				 (unsigned long long)msg->payload.log.size, strerror(-r));
+				 (unsigned long long)msg->payload.log.size,
+				 guest_map_why(r, msg->fds[0], why));
 	vu_queues_stop(conn);
 	dirty_log_unref(conn->log);
 	conn->log = log;
@@ -278,6 +282,7 @@ int vu_get_inflight_fd(struct vu_conn *conn, struct vu_msg *msg)
 int vu_set_inflight_fd(struct vu_conn *conn, struct vu_msg *msg)
 {
 	const struct vu_inflight_desc *d = &msg->payload.inflight;
+	char why[GUEST_MAP_WHY];
 	struct guest_map *map;
 	uint64_t stride;
 	int r;
@@ -293,7 +298,7 @@ int vu_set_inflight_fd(struct vu_conn *conn, struct vu_msg *msg)
 			      (unsigned long long)d->offset);
 	r = guest_map_get(GUEST_MAP_PRIVATE, msg->fds[0], d->offset, d->size, &map);
 	if (r < 0)
-		return vu_refuse(conn, -r, "cannot map the area: %s", strerror(-r));
+		return vu_refuse(conn, -r, "cannot map the area: %s", guest_map_why(r, msg->fds[0], why));
 	guest_map_unref(conn->inflight.map);
 	conn->inflight = (struct vu_inflight_area){
 		.map = map, .stride = stride, .num_queues = d->num_queues, .queue_size = d->queue_size};

@@ -180,6 +180,11 @@ def test_bad_memory_is_refused(site: Site, packed: bool) -> None:
         os.close(fd)
         lines = site.offences()
         assert len(lines) == 1 and "ADD_MEM_REG: region" in lines[0], (name, lines)
+    # A regular file, on a file system of which vpfd does not know how long a page takes.
+    with open("/proc/self/status", "rb") as file:
+        assert not port.ack(vu.ADD_MEM_REG, bytes(8) + vu.region(0, MB, 0, 0), [file.fileno()])
+    (line,) = site.offences()
+    assert "on type 0x9fa0, see --memory-fs" in line
     assert not port.ack(vu.REM_MEM_REG, bytes(8) + vu.region(0, MB, 0, 0))
     assert len(site.offences()) == 1
     site.exchange(port)

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "vhost/guest_fs.h"
 #include "vhost/guest_map.h"
 #include "vhost/guest_mem.h"
 #include "vu_env.h"
@@ -104,6 +105,36 @@ static void test_translate(void **state)
 	assert_int_equal(guest_mem_to_gpa(mem, &len), UINT64_MAX);
 	guest_mem_unref(mem);
 	close(fd);
+}
+
+/* A regular file of a file system that is neither tmpfs nor hugetlbfs, and that every machine has. */
+static void test_file_systems(void **state)
+{
+	int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC), on_tmpfs = memfd(PAGE);
+	char why[GUEST_MAP_WHY], name[GUEST_FS_NAME];
+	struct guest_mem *mem = NULL;
+
+	(void)state;
+	assert_int_equal(add(&mem, 0, PAGE, 0, 0, fd), -EMEDIUMTYPE);
+	assert_string_equal(guest_map_why(-EMEDIUMTYPE, fd, why), "on type 0x9fa0, see --memory-fs");
+	assert_string_equal(guest_map_why(-EINVAL, fd, why), strerror(EINVAL));
+	assert_string_equal(guest_fs_name(0x794c7630, name), "overlayfs");
+	assert_int_equal(guest_fs_allow(""), -EINVAL);
+	assert_int_equal(guest_fs_allow("ext5"), -EINVAL);
+	assert_int_equal(guest_fs_allow("0x"), -EINVAL);
+	assert_int_equal(guest_fs_allow("0x100000000"), -EINVAL);
+	assert_false(guest_fs_allowed(0x794c7630));
+	assert_int_equal(guest_fs_allow("overlayfs"), 0);
+	assert_true(guest_fs_allowed(0x794c7630));
+	assert_false(guest_fs_allowed(0x9fa0));
+	assert_int_equal(guest_fs_allow("0x9fa0"), 0);
+	assert_int_equal(add(&mem, 0, PAGE, 0, 0, fd), -EINVAL); /* it has no size */
+	for (unsigned int i = 0; i < 64; i++)
+		assert_int_equal(guest_fs_allow("tmpfs"), 0);
+	assert_int_equal(add(&mem, 0, PAGE, 0, 0, on_tmpfs), 0);
+	guest_mem_unref(mem);
+	close(fd);
+	close(on_tmpfs);
 }
 
 static void test_refused(void **state)
@@ -368,9 +399,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_translate),    T(test_refused),          T(test_limit),      T(test_read_only),
-		T(test_cache),        T(test_unaligned_offset), T(test_huge_pages), T(test_shrunk),
-		T(test_other_sigbus), T(test_dirty_log),
+		T(test_translate), T(test_file_systems), T(test_refused),          T(test_limit),
+		T(test_read_only), T(test_cache),        T(test_unaligned_offset), T(test_huge_pages),
+		T(test_shrunk),    T(test_other_sigbus), T(test_dirty_log),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
