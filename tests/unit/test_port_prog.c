@@ -26,6 +26,7 @@ struct env {
 	struct port_prog_maps maps;
 	uint8_t frame[3100]; /* as long as the kernel makes them for a test */
 	uint32_t len;
+	uint32_t gso_size; /* 0: one segment */
 };
 
 static int setup(void **state)
@@ -85,6 +86,7 @@ static void make(struct env *e, uint64_t dst, uint64_t src, uint16_t type, uint3
 static uint32_t run(struct env *e, bool ingress, uint32_t times)
 {
 	char why[512] = "";
+	struct __sk_buff skb = {.gso_size = e->gso_size};
 	union bpf_attr attr = {0};
 	int fd = port_prog_load(&e->c, &e->maps, ingress, why, sizeof(why));
 
@@ -95,6 +97,8 @@ static uint32_t run(struct env *e, bool ingress, uint32_t times)
 	attr.test.data_in = (uint64_t)(uintptr_t)e->frame;
 	attr.test.data_size_in = e->len;
 	attr.test.repeat = times;
+	attr.test.ctx_in = (uint64_t)(uintptr_t)&skb;
+	attr.test.ctx_size_in = sizeof(skb);
 	assert_int_equal(syscall(SYS_bpf, BPF_PROG_TEST_RUN, &attr, sizeof(attr)), 0);
 	close(fd);
 	return attr.test.retval;
@@ -233,6 +237,100 @@ static void test_length(void **state)
 	expect_tx(e, false, DROP_MTU);
 }
 
+/* Headers at `at`, of IPv4 with `ihl` words and TCP with `words`; returns where the payload begins. */
+static uint32_t put_ipv4(struct env *e, uint32_t at, uint8_t ihl, uint8_t words)
+{
+	e->frame[at] = 0x40 | ihl;
+	e->frame[at + 9] = 6;
+	e->frame[at + 4u * ihl + 12] = (uint8_t)(words << 4);
+	return at + 4u * (ihl + words);
+}
+
+/* … of IPv6, `n` extension headers of `size` bytes each, and UDP. */
+static uint32_t put_ipv6(struct env *e, uint32_t at, unsigned int n, uint32_t size)
+{
+	static const uint8_t types[] = {0, 60, 43};
+	uint8_t *next = &e->frame[at + 6];
+
+	at += 40;
+	for (unsigned int i = 0; i < n; i++) {
+		*next = types[i % 3];
+		next = &e->frame[at];
+		e->frame[at + 1] = (uint8_t)(size / 8 - 1);
+		at += size;
+	}
+	*next = 17;
+	return at + 8;
+}
+
+/* As many bytes of payload as the MTU leaves behind the headers that there are, and one more. */
+static void expect_room(struct env *e, uint32_t headers)
+{
+	e->gso_size = 1514 - headers;
+	expect_tx(e, true, 0);
+	expect_rx(e, true, 0);
+	e->gso_size++;
+	expect_tx(e, false, DROP_MTU);
+	expect_rx(e, false, DROP_MTU);
+}
+
+static void test_segments(void **state)
+{
+	struct env *e = env(state);
+
+	make(e, PEER, OWN, 0x0800, 3000);
+	expect_room(e, put_ipv4(e, 14, 5, 5));
+	expect_room(e, put_ipv4(e, 14, 15, 15));
+	make(e, PEER, OWN, 0x86dd, 3000);
+	expect_room(e, put_ipv6(e, 14, 0, 0));
+	expect_room(e, put_ipv6(e, 14, 1, 1024));
+	expect_room(e, put_ipv6(e, 14, 8, 64));
+	/* A customer's tag in a provider's VLAN. */
+	e->c.vlan = (struct vlan_settings){.mode = VLAN_ACCESS, .vid = 7, .tpid = 0x88a8};
+	make(e, PEER, OWN, 0x8100, 3000);
+	e->frame[16] = 0x86;
+	e->frame[17] = 0xdd;
+	expect_room(e, put_ipv6(e, 18, 2, 8) - 4);
+}
+
+/* From a guest: refused. From the host, a tunnel's for instance: by what is known of it. */
+static void test_strange_segments(void **state)
+{
+	struct env *e = env(state);
+
+	e->gso_size = 1300;
+	make(e, PEER, OWN, 0x86dd, 3000);
+	put_ipv6(e, 14, 9, 8); /* more extension headers than are read */
+	expect_tx(e, false, DROP_MALFORMED);
+	expect_rx(e, true, 0);
+	put_ipv6(e, 14, 2, 2048); /* they end behind the frame */
+	expect_tx(e, false, DROP_MALFORMED);
+	make(e, PEER, OWN, 0x86dd, 3000);
+	e->frame[20] = 44; /* a fragment */
+	expect_tx(e, false, DROP_MALFORMED);
+	make(e, PEER, OWN, 0x0800, 3000);
+	put_ipv4(e, 14, 5, 5);
+	e->frame[23] = 47; /* GRE */
+	expect_tx(e, false, DROP_MALFORMED);
+	expect_rx(e, true, 0);
+	make(e, PEER, OWN, 0x0806, 3000);
+	expect_tx(e, false, DROP_MALFORMED);
+	expect_rx(e, true, 0);
+}
+
+/* Each segment counts with its headers: 340 of 286 bytes are 97 KB, of which 128 KiB have room for one. */
+static void test_segments_rate(void **state)
+{
+	struct env *e = env(state);
+
+	make(e, PEER, OWN, 0x86dd, 3000);
+	assert_int_equal(put_ipv6(e, 14, 7, 32), 286);
+	e->gso_size = 8;
+	e->c.max_rate = 1;
+	(void)run(e, true, 20);
+	assert_in_range(stats(e).tx_packets, 1, 2);
+}
+
 static void test_groups(void **state)
 {
 	struct env *e = env(state);
@@ -330,9 +428,10 @@ static void test_largest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_source), TEST(test_learned), TEST(test_control_and_reserved),
-		TEST(test_length), TEST(test_groups),  TEST(test_second_tag),
-		TEST(test_rates),  TEST(test_largest),
+		TEST(test_source),        TEST(test_learned),  TEST(test_control_and_reserved),
+		TEST(test_length),        TEST(test_segments), TEST(test_strange_segments),
+		TEST(test_segments_rate), TEST(test_groups),   TEST(test_second_tag),
+		TEST(test_rates),         TEST(test_largest),
 	};
 
 	return cmocka_run_group_tests_name("port_prog", tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
+#include <netinet/in.h>
 
 #include "fabric/bridge/bpf_asm.h"
 #include "switch/pkt.h"
@@ -13,7 +14,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "addresses are compared as little-endian numbers");
 
 /* Registers that live through the whole program: R6 the frame's context, R7 the counters, R8 its length. R9
- * is the present time where rates are looked at.
+ * is where its payload begins while headers are read, and the present time where rates are looked at.
  *
  * The stack, below FP: the key 0 of the maps; the Ethernet header, so that both addresses' long halves are
  * aligned. */
@@ -25,12 +26,13 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "addresses are compare
 #define SRC_4  (HEADER + 6)  /* 0…3 of the source */
 #define SRC_2  (HEADER + 10) /* 4, 5 */
 #define TYPE   (HEADER + 12)
+#define BYTES  (-48) /* of other headers, 10 at most */
 
 #define TIME_SHIFT 10                                    /* bucket's time: 2⁻¹⁰ ns */
 #define FAR_AHEAD  (3600ULL * 1000000000u << TIME_SHIFT) /* no bucket is: the number has wrapped since */
 #define BURST_NS   20000000u                             /* what may come at once, … */
 #define BURST_LEN  (2 * 65536u)                          /* … and not less than this */
-#define SEGMENT    54                                    /* bytes of headers of a segment, about */
+#define EXTENSIONS 8                                     /* headers of IPv6; the kernel sends fewer */
 
 #define CTX(field)  ((int16_t)offsetof(struct __sk_buff, field))
 #define STAT(field) ((int16_t)offsetof(struct port_stats, field))
@@ -248,29 +250,131 @@ static void check_source(struct gen *g, const struct port_prog_maps *maps)
 	asm_place(a, ok);
 }
 
-/* R8: the frame's length. The MTU is that of the packet; a customer's tag is not part of it. */
-static void check_length(struct gen *g)
+/* Bytes of the frame, from R9 + `offset` on, to BYTES. */
+static void load_bytes(struct gen *g, int32_t offset, int32_t size, unsigned int failed)
+{
+	struct bpf_asm *a = &g->a;
+
+	asm_mov(a, R1, R6);
+	asm_mov(a, R2, R9);
+	asm_alu_imm(a, BPF_ADD, R2, offset);
+	asm_mov(a, R3, FP);
+	asm_alu_imm(a, BPF_ADD, R3, BYTES);
+	asm_mov_imm(a, R4, size);
+	asm_call(a, BPF_FUNC_skb_load_bytes);
+	asm_jump(a, BPF_JNE, R0, 0, failed);
+}
+
+/* R9: the bytes of headers that each segment of a frame gets. `strange`: headers that are not known, where R9 has those
+ * that are. */
+static void read_headers(struct gen *g, unsigned int strange)
+{
+	struct bpf_asm *a = &g->a;
+	unsigned int ipv6 = asm_label(a), ipv4 = asm_label(a), next = asm_label(a), tcp = asm_label(a),
+		     udp = asm_label(a), done = asm_label(a);
+
+	asm_mov_imm(a, R9, ETH_HLEN);
+	asm_load(a, BPF_H, R2, FP, TYPE);
+	asm_jump(a, BPF_JEQ, R2, htons(ETH_P_IP), ipv4);
+	asm_jump(a, BPF_JEQ, R2, htons(ETH_P_IPV6), ipv6);
+	asm_jump(a, BPF_JEQ, R2, htons(ETH_P_8021Q), next);
+	asm_jump(a, BPF_JNE, R2, htons(ETH_P_8021AD), strange);
+	asm_place(a, next);
+	load_bytes(g, 2, 2, strange);
+	asm_alu_imm(a, BPF_ADD, R9, 4);
+	asm_load(a, BPF_H, R2, FP, BYTES);
+	asm_jump(a, BPF_JEQ, R2, htons(ETH_P_IP), ipv4);
+	asm_jump(a, BPF_JNE, R2, htons(ETH_P_IPV6), strange);
+	asm_place(a, ipv6);
+	load_bytes(g, 6, 1, strange);
+	asm_load(a, BPF_B, R2, FP, BYTES);
+	asm_alu_imm(a, BPF_ADD, R9, 40);
+	for (unsigned int i = 0; i <= EXTENSIONS; i++) {
+		next = asm_label(a);
+		asm_jump(a, BPF_JEQ, R2, IPPROTO_TCP, tcp);
+		asm_jump(a, BPF_JEQ, R2, IPPROTO_UDP, udp);
+		if (i == EXTENSIONS) {
+			go(g, strange);
+			break;
+		}
+		/* Those that the kernel puts before each segment. */
+		asm_jump(a, BPF_JEQ, R2, IPPROTO_HOPOPTS, next);
+		asm_jump(a, BPF_JEQ, R2, IPPROTO_ROUTING, next);
+		asm_jump(a, BPF_JNE, R2, IPPROTO_DSTOPTS, strange);
+		asm_place(a, next);
+		load_bytes(g, 0, 2, strange);
+		asm_load(a, BPF_B, R2, FP, BYTES + 1);
+		asm_alu_imm(a, BPF_ADD, R2, 1);
+		asm_alu_imm(a, BPF_LSH, R2, 3);
+		asm_alu(a, BPF_ADD, R9, R2);
+		asm_load(a, BPF_B, R2, FP, BYTES);
+	}
+	asm_place(a, ipv4);
+	load_bytes(g, 0, 10, strange);
+	asm_load(a, BPF_B, R2, FP, BYTES);
+	asm_alu_imm(a, BPF_AND, R2, 0xf);
+	asm_alu_imm(a, BPF_LSH, R2, 2);
+	asm_alu(a, BPF_ADD, R9, R2);
+	asm_load(a, BPF_B, R2, FP, BYTES + 9);
+	asm_jump(a, BPF_JEQ, R2, IPPROTO_UDP, udp);
+	asm_jump(a, BPF_JNE, R2, IPPROTO_TCP, strange);
+	asm_place(a, tcp);
+	load_bytes(g, 12, 1, strange);
+	asm_load(a, BPF_B, R2, FP, BYTES);
+	asm_alu_imm(a, BPF_AND, R2, 0xf0);
+	asm_alu_imm(a, BPF_RSH, R2, 2);
+	asm_alu(a, BPF_ADD, R9, R2);
+	asm_jump(a, BPF_JA, 0, 0, done);
+	asm_place(a, udp);
+	asm_alu_imm(a, BPF_ADD, R9, 8);
+	asm_place(a, done);
+}
+
+/* R3: the length of a frame. The MTU is that of the packet; a customer's tag is not part of it. */
+static void check_mtu(struct gen *g, unsigned int ok)
 {
 	unsigned int drop = to_drop(g, DROP_MTU);
 	int32_t max = g->c->mtu + ETH_HLEN;
 	struct bpf_asm *a = &g->a;
-	unsigned int one = asm_label(a), ok = asm_label(a);
+
+	asm_jump(a, BPF_JLE, R3, max, ok);
+	asm_jump(a, BPF_JGT, R3, max + 4, drop);
+	asm_load(a, BPF_H, R2, FP, TYPE);
+	if_tag(g, ok);
+	asm_jump(a, BPF_JA, 0, 0, drop);
+}
+
+/* R8: the frame's length, or the sum of its segments'. */
+static void check_length(struct gen *g)
+{
+	struct bpf_asm *a = &g->a;
+	unsigned int one = asm_label(a), segments = asm_label(a), ok = asm_label(a),
+		     strange = g->ingress ? to_drop(g, DROP_MALFORMED) : asm_label(a);
 
 	asm_load(a, BPF_W, R8, R6, CTX(len));
 	asm_load(a, BPF_W, R2, R6, CTX(gso_size));
 	asm_jump(a, BPF_JEQ, R2, 0, one);
-	asm_jump(a, BPF_JGT, R2, g->c->mtu - 28, drop); /* IPv4 and UDP: the shortest there is */
+	read_headers(g, strange);
+	asm_jump_reg(a, BPF_JLT, R8, R9, strange);
+	/* A guest makes TCP and UDP only. What else the host sends to one is what it is. */
+	if (!g->ingress)
+		asm_place(a, strange);
+	asm_load(a, BPF_W, R3, R6, CTX(gso_size));
+	asm_alu(a, BPF_ADD, R3, R9);
+	check_mtu(g, segments);
+	asm_place(a, segments);
+	asm_jump_reg(a, BPF_JLE, R8, R9, ok);
+	asm_load(a, BPF_W, R2, R6, CTX(gso_size));
 	asm_mov(a, R3, R8);
-	asm_alu(a, BPF_DIV, R3, R2);
-	asm_alu_imm(a, BPF_MUL, R3, SEGMENT);
+	asm_alu(a, BPF_SUB, R3, R9);
+	asm_alu_imm(a, BPF_SUB, R3, 1);
+	asm_alu(a, BPF_DIV, R3, R2); /* how many there are behind the first */
+	asm_alu(a, BPF_MUL, R3, R9);
 	asm_alu(a, BPF_ADD, R8, R3);
 	asm_jump(a, BPF_JA, 0, 0, ok);
 	asm_place(a, one);
-	asm_jump(a, BPF_JLE, R8, max, ok);
-	asm_jump(a, BPF_JGT, R8, max + 4, drop);
-	asm_load(a, BPF_H, R2, FP, TYPE);
-	if_tag(g, ok);
-	asm_jump(a, BPF_JA, 0, 0, drop);
+	asm_mov(a, R3, R8);
+	check_mtu(g, ok);
 	asm_place(a, ok);
 }
 
