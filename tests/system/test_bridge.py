@@ -37,7 +37,8 @@ def test_two_functions(vpfd: Vpfd, bridge: str) -> None:
     """What one says to the other arrives, and nothing under a false name; the counters and the table say so."""
     vpfd.rpc("fabric.add", name="lan", type="bridge", bridge=bridge)
     assert exists(bridge)
-    left, right = add_functions(vpfd, "pf", 2)
+    # Its taps are named by it, and other files have some of a "pf" at the same time.
+    left, right = add_functions(vpfd, "two", 2)
     assert os.listdir(f"/sys/class/net/{bridge}/brif") == []
     pair = Pair(left, right)
     pair.check()
@@ -55,7 +56,7 @@ def test_two_functions(vpfd: Vpfd, bridge: str) -> None:
     while left.show()["connected"] or right.show()["connected"]:
         pass
     assert os.listdir(f"/sys/class/net/{bridge}/brif") == []
-    vpfd.rpc("pf.del", name="pf")
+    vpfd.rpc("pf.del", name="two")
     vpfd.rpc("fabric.del", name="lan")
     assert not exists(bridge)
 
@@ -75,7 +76,7 @@ def test_refused(vpfd: Vpfd, bridge: str) -> None:
 def test_killed(vpfd: Vpfd, bridge: str) -> None:
     """A vpfd that is killed leaves its bridge and no tap; the next one knows the bridge for its own."""
     vpfd.rpc("fabric.add", name="lan", type="bridge", bridge=bridge)
-    left, right = add_functions(vpfd, "pf", 2)
+    left, right = add_functions(vpfd, "two", 2)
     ports = left.port(), right.port()
     frame = frames.eth(right.mac, left.mac, b"before")
     ports[0].send_frame(frame)
