@@ -90,6 +90,14 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 	return sd_event_exit(d->event, 0);
 }
 
+static int on_turn_over(sd_event_source *source, void *userdata)
+{
+	(void)source;
+	(void)userdata;
+	log_report_left_out();
+	return 0;
+}
+
 static int daemon_event_loop(struct daemon *d, struct err *err)
 {
 	sigset_t mask;
@@ -108,6 +116,8 @@ static int daemon_event_loop(struct daemon *d, struct err *err)
 		r = sd_event_add_signal(d->event, NULL, SIGTERM, on_signal, d);
 	if (r >= 0)
 		r = sd_event_add_signal(d->event, NULL, SIGINT, on_signal, d);
+	if (r >= 0)
+		r = sd_event_add_post(d->event, NULL, on_turn_over, d);
 	if (r >= 0)
 		r = sd_event_set_watchdog(d->event, true);
 	if (r < 0)

@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/clock.h"
+#include "util/log_share.h"
+
 static enum log_level max_level = LOG_LVL_INFO;
 
 void log_set_level(enum log_level max)
@@ -21,19 +24,10 @@ static void make_printable(char *s)
 			*s = '?';
 }
 
-void log_write(enum log_level level, const struct log_scope *scope, const char *fmt, ...)
+static void write_line(enum log_level level, const struct log_scope *scope, const char *text)
 {
-	char text[1024], where[256] = "";
+	char where[256] = "";
 	size_t n = 0;
-	va_list ap;
-
-	if (level > __atomic_load_n(&max_level, __ATOMIC_RELAXED))
-		return;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	make_printable(text);
 
 	if (scope && scope->fabric)
 		n += (size_t)snprintf(where + n, sizeof(where) - n, "fabric=%s ", scope->fabric);
@@ -49,4 +43,44 @@ void log_write(enum log_level level, const struct log_scope *scope, const char *
 		fprintf(stderr, "%s%s%s\n", where, n ? " " : "", text);
 	else
 		fprintf(stderr, "<%d>%s%s%s\n", level, where, n ? " " : "", text);
+}
+
+static void write_left_out(const char *pf, uint64_t left_out)
+{
+	struct log_scope scope = {.pf = pf, .vf = LOG_VF_NONE};
+	char text[80];
+
+	snprintf(text, sizeof(text), "%llu lines were left out here: too many at a time",
+		 (unsigned long long)left_out);
+	write_line(LOG_LVL_WARNING, &scope, text);
+}
+
+void log_write(enum log_level level, const struct log_scope *scope, const char *fmt, ...)
+{
+	const char *pf = scope ? scope->pf : NULL;
+	uint64_t left_out = 0;
+	char text[1024];
+	va_list ap;
+
+	if (level > __atomic_load_n(&max_level, __ATOMIC_RELAXED))
+		return;
+	if (!log_share_take(pf, clock_us(), &left_out))
+		return;
+	if (left_out)
+		write_left_out(pf, left_out);
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	make_printable(text);
+	write_line(level, scope, text);
+}
+
+void log_report_left_out(void)
+{
+	char pf[LOG_SHARE_NAME];
+	uint64_t left_out;
+
+	while (log_share_left_out(clock_us(), pf, &left_out))
+		write_left_out(*pf ? pf : NULL, left_out);
 }

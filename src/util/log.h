@@ -29,7 +29,12 @@ struct log_scope {
 #define LOG_VF_PF   (-2)
 
 void log_set_level(enum log_level max);
+/* Each virtual PF has a share of the lines, and what is about none of them has one (log_share.h): what is beyond
+ * is left out, and counted. */
 void log_write(enum log_level level, const struct log_scope *scope, const char *fmt, ...) printf_like(3, 4);
+
+/* Says how many lines were left out where no further line has said so. To be called now and then. */
+void log_report_left_out(void);
 
 #define log_error(...)   log_write(LOG_LVL_ERR, NULL, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LVL_WARNING, NULL, __VA_ARGS__)

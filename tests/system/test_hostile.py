@@ -6,9 +6,11 @@ client."""
 from __future__ import annotations
 
 import os
+import re
 import select
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 
 import frames
@@ -141,6 +143,34 @@ def test_clients_that_come_and_go(site: Site) -> None:
     grown = site.vpfd.rss() - rss
     assert grown < (256 << 20 if built_with_sanitizers() else 2 << 20), f"{grown} bytes"
     site.check_after()
+
+
+# -- the log
+
+BURST = 4000  # lines that a PF may cause at once (src/util/log_share.h)
+
+
+def test_lines_of_the_log_are_shared(site: Site) -> None:
+    """A line a message, as fast as vpfd takes them: the log grows by a PF's share, the others' lines are in it, and it is said how
+    many were left out."""
+    port = site.bad.port()
+    flood = 3 * BURST
+    for _ in range(flood // 1000):
+        for _ in range(1000):
+            port.send(vu.NET_SET_MTU, vu.u64(1))
+        assert not port.ack(vu.NET_SET_MTU, vu.u64(1))
+    second = Client(site.friend.socket)  # refused with a line, as there is one already
+    second.wait_closed()
+    time.sleep(0.2)  # two lines more
+    assert not port.ack(vu.NET_SET_MTU, vu.u64(1))
+    sent = flood + flood // 1000 + 1
+    lines = site.offences()
+    assert len(lines) < BURST + 300, "all were written"
+    assert sum("pf=good" in line for line in lines) == 1
+    left_out = [int(found[1]) for line in lines if (found := re.search(r"pf=bad: (\d+) lines were left out", line))]
+    assert left_out and sum(left_out) + sum("NET_SET_MTU: MTU 1" in line for line in lines) == sent
+    site.pair.check()
+    port.close()
 
 
 # -- memory
