@@ -47,7 +47,7 @@ static void test_tap_deleted(void **state)
 	assert_true(br_sh(command));
 	br_settle(e);
 	assert_int_equal(e->remade, 1);
-	assert_int_equal(e->troubles, 2);
+	assert_int_equal(e->troubles, 3); /* it is gone; and why it cannot be made again, once */
 	assert_int_equal(e->lost, 1);
 	assert_int_equal(fabric_port_open(e->p[a], &again, 1, NULL, NULL), -ENODEV);
 	assert_int_equal(link_get(bridge_of(e->f)->nl, "vpf-pf0-pf", 0, &i), -ENODEV);
@@ -190,8 +190,85 @@ static void test_refused(void **state)
 	assert_int_equal(e->troubles, 0);
 }
 
-/* Where the bridge is gone, or the port in trouble by itself, nothing is refused: it is brought to its settings when
- * that is over. */
+/* The kernel takes the program at one side, and not at the other: neither stays. */
+static void test_half_refused(void **state)
+{
+	struct br_env *e = br_begin(state, false);
+	unsigned int a, b;
+	struct function_settings s;
+
+	if (!(bridge_host() & BRIDGE_HOST_PROGRAM))
+		skip();
+	a = br_add(e, NULL);
+	b = br_add(e, NULL);
+	br_settle(e);
+	/* A filter of another protocol is where its own was. */
+	assert_true(br_sh("tc filter del dev vpf-pf0-pf egress && tc filter add dev vpf-pf0-pf egress pref 1 "
+			  "protocol ip handle 1 bpf bytecode '1,6 0 0 4294967295'"));
+	s = e->p[a]->settings;
+	s.mtu = 68;
+	s.spoofchk = false;
+	assert_true(fabric_port_set(e->p[a], &s, &e->policy, NULL, NULL) < 0);
+	assert_int_equal(e->p[a]->settings.mtu, 1500);
+	/* Its old ones cannot be had either. */
+	assert_int_equal(e->troubles, 1);
+	assert_false(e->p[a]->link_up);
+	br_put(e->at[a].tap.fd[0], br_make(b, 50, 4, NULL));
+	br_expect_nothing(e);
+	assert_true(br_sh("tc filter del dev vpf-pf0-pf egress"));
+	BR_UNTIL(e, e->p[a]->link_up);
+	br_send_from(e, a, b, 1);
+	br_expect_at(e, b, b, a, 1);
+	br_put(e->at[a].tap.fd[0], br_make(b, 50, 4, NULL));
+	br_expect_nothing(e);
+	/* Somebody takes both, and all that holds them. */
+	assert_true(br_sh("tc qdisc del dev vpf-pf0-pf clsact"));
+	s.spoofchk = true;
+	s.mtu = 1000;
+	br_set(e, a, &s);
+	br_put(e->at[a].tap.fd[0], br_make(b, 50, 4, NULL));
+	br_expect_nothing(e);
+	br_send_from(e, a, b, 2);
+	br_expect_at(e, b, b, a, 2);
+}
+
+/* A tap that is made again and then refused: it is there, and those who use it are told. */
+static void test_remade_and_refused(void **state)
+{
+	static const char *const make =
+		"ip link add " BR_NAME " type bridge && ip link set " BR_NAME " addrgenmode none up";
+	struct br_env *e = *state;
+	struct function_settings s = br_settings(0);
+	unsigned int a, b;
+
+	if (!e)
+		skip();
+	assert_true(br_sh(make));
+	br_begin(state, false);
+	a = br_add(e, NULL);
+	b = br_add(e, NULL);
+	br_settle(e);
+	assert_true(br_sh("ip link del " BR_NAME));
+	br_settle(e);
+	s.mtu = UINT16_MAX; /* a tap has not got that */
+	br_set(e, a, &s);
+	assert_true(br_sh("ip link del vpf-pf0-pf"));
+	br_settle(e);
+	assert_true(br_sh(make));
+	br_settle(e); /* it comes to an end: what is undone is no reason to try at once */
+	assert_int_equal(e->remade, 0);
+	assert_false(e->p[a]->link_up);
+	s.mtu = 1500;
+	br_set(e, a, &s);
+	BR_UNTIL(e, e->remade == 1);
+	assert_true(e->p[a]->link_up);
+	assert_int_equal(tap_set_queues(e->at[a].tap.fd, 1, 1), 0);
+	br_send_from(e, b, a, 2);
+	br_expect_at(e, a, a, b, 2);
+}
+
+/* Where the bridge is gone nothing is refused: the port is brought to its settings when it is back. If the kernel refuses
+ * them then, the port has no link, and each change is refused until one mends it. */
 static void test_set_in_trouble(void **state)
 {
 	static const char *const make =
@@ -217,13 +294,16 @@ static void test_set_in_trouble(void **state)
 	assert_int_equal(e->troubles, 2);
 	assert_non_null(strstr(e->why, "tap vpf-pf0-pf"));
 	memcpy(s.admin_mac, (uint8_t[6]){2, 0, 0, 0, 0, 0x71}, 6);
-	br_set(e, a, &s);
-	assert_int_equal(e->p[a]->settings.admin_mac[5], 0x71);
+	assert_false(e->p[a]->link_up);
+	assert_int_equal(fabric_port_set(e->p[a], &s, &e->policy, NULL, NULL), -EINVAL);
+	assert_int_equal(e->p[a]->settings.admin_mac[5], 0);
 	assert_int_equal(e->troubles, 2); /* told once */
-	br_send_from(e, b, 0xff, 1);      /* nothing passes */
+	assert_false(e->p[a]->link_up);
+	br_send_from(e, b, 0xff, 1); /* nothing passes */
 	br_expect_nothing(e);
 	s.mtu = 3000;
 	br_set(e, a, &s);
+	assert_true(e->p[a]->link_up);
 	br_send_from(e, b, 0x70, 2);
 	br_expect_at(e, a, 0x70, b, 2);
 	/* That is over: refused from now on. */
@@ -311,9 +391,10 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, br_setup, br_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_tap_deleted), TEST(test_tap_taken_out),  TEST(test_bridge_deleted),
-		TEST(test_refused),     TEST(test_set_in_trouble), TEST(test_existing),
-		TEST(test_left_over),   TEST(test_uplink),
+		TEST(test_tap_deleted),    TEST(test_tap_taken_out), TEST(test_bridge_deleted),
+		TEST(test_refused),        TEST(test_half_refused),  TEST(test_remade_and_refused),
+		TEST(test_set_in_trouble), TEST(test_existing),      TEST(test_left_over),
+		TEST(test_uplink),
 	};
 
 	return cmocka_run_group_tests_name("bridge_trouble", tests, NULL, NULL);

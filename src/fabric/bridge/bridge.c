@@ -11,11 +11,11 @@
 
 void bridge_report(struct bridge_fabric *f, struct bridge_port *p, const char *why)
 {
-	bool *told = p ? &p->trouble : &f->trouble;
+	char *told = p ? p->told : f->told;
 
-	if (*told)
+	if (!strncmp(told, why, BRIDGE_WHY - 1))
 		return;
-	*told = true;
+	snprintf(told, BRIDGE_WHY, "%s", why);
 	fabric_tell_trouble(&f->base, p ? &p->base : NULL, why);
 }
 
@@ -68,25 +68,10 @@ int bridge_on_age(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-static void remake_port(struct bridge_fabric *f, struct bridge_port *p)
+/* A lost tap is closed by those who use it, who then have no link. */
+static bool works(const struct bridge_port *p)
 {
-	struct err err;
-	int r = bridge_port_remake(p, &err);
-
-	if (r < 0)
-		bridge_report(f, p, err.text);
-	if (r == -EEXIST && !p->lost) {
-		p->lost = true;
-		fabric_tell_lost(&p->base);
-	}
-	if (r < 0 && p->tap) {
-		bridge_retry(f); /* it may come back */
-		return;
-	}
-	if (r < 0)
-		return;
-	p->lost = false;
-	fabric_tell_remade(&p->base);
+	return !p->stuck && (!p->waits || p->lost);
 }
 
 static void apply_port(struct bridge_fabric *f, struct bridge_port *p)
@@ -98,15 +83,50 @@ static void apply_port(struct bridge_fabric *f, struct bridge_port *p)
 		return;
 	r = bridge_port_apply(p, &err);
 	if (r >= 0) {
-		p->trouble = false;
+		p->told[0] = '\0';
+		p->stuck = false;
 	} else if (p->refusable) {
 		p->refusal = r;
 		if (p->refused)
 			*p->refused = err;
 	} else {
+		p->stuck = true;
+		bridge_port_down(p);
 		bridge_report(f, p, err.text);
 		bridge_retry(f);
 	}
+}
+
+/* … and its link. */
+static void apply_port_and_link(struct bridge_fabric *f, struct bridge_port *p, bool up)
+{
+	apply_port(f, p);
+	if (p->base.link_up == (up && works(p)))
+		return;
+	fabric_tell_link(&p->base, up && works(p));
+	apply_port(f, p);
+}
+
+static void remake_port(struct bridge_fabric *f, struct bridge_port *p)
+{
+	struct err err;
+	int r = bridge_port_remake(p, &err);
+
+	if (r < 0)
+		bridge_report(f, p, err.text);
+	if (r == -EEXIST && !p->lost) {
+		p->lost = true;
+		fabric_tell_lost(&p->base);
+	}
+	p->waits = r < 0; /* what was tried and undone is an event, too */
+	if (r < 0) {
+		bridge_retry(f);
+		return;
+	}
+	p->lost = false;
+	/* Whatever becomes of its settings, it is there, and those who use it have to know. */
+	apply_port(f, p);
+	fabric_tell_remade(&p->base);
 }
 
 void bridge_update_conflict(struct bridge_port *p)
@@ -135,13 +155,13 @@ void bridge_recompute(struct bridge_fabric *f)
 			struct bridge_port *p = bridge_port(f, i);
 			bool up = link_of(f, &p->base.settings);
 
-			if (pass == 0)
+			if (pass == 0) {
 				bridge_port_release(p);
-			if (pass == 1) {
-				apply_port(f, p);
+				fabric_tell_link(&p->base, up && works(p));
+			} else {
+				apply_port_and_link(f, p, up);
 				bridge_update_conflict(p);
 			}
-			fabric_tell_link(&p->base, up);
 		}
 	}
 	bridge_arm_age(f);
@@ -167,11 +187,12 @@ static void find_bridge_again(struct bridge_fabric *f)
 	if (r < 0) {
 		f->ifindex = 0;
 		f->made = made;
+		f->waits = true;
 		bridge_report(f, NULL, err.text);
 		bridge_retry(f);
 		return;
 	}
-	f->trouble = false;
+	f->told[0] = '\0';
 	for (unsigned int k = 0; k < f->base.n_ports; k++)
 		forget_applied(bridge_port(f, k));
 }
@@ -194,7 +215,7 @@ static void check_port(struct bridge_fabric *f, struct bridge_port *p)
 		snprintf(why, sizeof(why), "somebody set the tap %s down", p->tap->name);
 	}
 	p->applied.up = false;
-	p->trouble = false;
+	p->told[0] = '\0';
 	bridge_report(f, p, why);
 }
 
@@ -203,13 +224,13 @@ int bridge_on_look(sd_event_source *source, void *userdata)
 	struct bridge_fabric *f = userdata;
 
 	(void)source;
-	if (!f->ifindex)
+	if (!f->ifindex && !f->waits)
 		find_bridge_again(f);
 	for (unsigned int i = 0; i < f->base.n_ports; i++)
 		if (bridge_port(f, i)->check)
 			check_port(f, bridge_port(f, i));
 	for (unsigned int i = 0; i < f->base.n_ports && f->ifindex; i++)
-		if (bridge_port(f, i)->tap && !bridge_port(f, i)->tap->ifindex)
+		if (bridge_port(f, i)->tap && !bridge_port(f, i)->tap->ifindex && !bridge_port(f, i)->waits)
 			remake_port(f, bridge_port(f, i));
 	bridge_scan(f);
 	bridge_recompute(f);
@@ -218,6 +239,11 @@ int bridge_on_look(sd_event_source *source, void *userdata)
 
 int bridge_on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 {
+	struct bridge_fabric *f = userdata;
+
 	(void)usec;
+	f->waits = false;
+	for (unsigned int i = 0; i < f->base.n_ports; i++)
+		bridge_port(f, i)->waits = false;
 	return bridge_on_look(source, userdata);
 }

@@ -23,9 +23,10 @@
  * max_learned addresses of each in the time that the table keeps them (ageing), others are dropped. Of
  * a bridge that vpfd did not make the ageing is left alone.
  *
- * What the kernel refuses: the port's tap is set down, `trouble` says why, and it is tried again every
- * second. A tap that is gone is made again behind the same descriptors. A bridge that is gone is made
- * again if it was vpfd's; otherwise its ports have no link until it is back.
+ * What the kernel refuses of a change is the change's answer, and is undone. What it refuses at other times sets the
+ * port's tap down: the function has no link, trouble is reported, and it is tried again every second. A deleted tap
+ * is created again for the same descriptors. A deleted bridge is created again if it was vpfd's; otherwise its ports
+ * have no link until it is back.
  *
  * Whose is a bridge: vpfd's own has an alias that names the fabric, and so is known again after a restart. It
  * is left alone while others have ports in it.
@@ -41,6 +42,7 @@
 #include "net/link.h"
 #include "net/tap.h"
 
+#define BRIDGE_WHY    128
 #define BRIDGE_STATIC 1024 /* entries of a port; a trunk that would need more learns */
 
 struct bridge_group { /* what the functions of a PF share */
@@ -73,9 +75,11 @@ struct bridge_port {
 	struct tap *tap; /* NULL: not open */
 	struct port_prog_maps maps;
 	struct bridge_applied applied;
-	bool check;   /* look whether it is still the bridge's */
-	bool trouble; /* told */
-	bool lost;    /* told */
+	bool check;            /* look whether it is still the bridge's */
+	char told[BRIDGE_WHY]; /* its trouble, empty: none */
+	bool stuck;            /* the kernel refuses what it is to be: the tap is down */
+	bool lost;             /* told */
+	bool waits;            /* its tap could not be made again: until bridge_on_retry() */
 	/* while a change is being carried out: what the kernel refuses is its answer, and no trouble yet */
 	bool refusable;
 	struct err *refused; /* the reason goes here; may be NULL */
@@ -101,7 +105,8 @@ struct bridge_fabric {
 	sd_event_source *look;  /* defer: something of the kernel's changed */
 	sd_event_source *retry; /* timer, while there is trouble */
 	sd_event_source *age;   /* timer, while a port learns */
-	bool trouble;           /* the fabric's own, told */
+	char told[BRIDGE_WHY];  /* the fabric's own trouble, empty: none */
+	bool waits;             /* it could not be found or made again: until bridge_on_retry() */
 };
 
 static inline struct bridge_fabric *bridge_of(const struct fabric *f)
@@ -138,7 +143,7 @@ void bridge_recompute(struct bridge_fabric *f);
 /* Whether its main address is another's: says so when that begins. */
 void bridge_update_conflict(struct bridge_port *p);
 void bridge_arm_age(struct bridge_fabric *f);
-/* Trouble, once until it is over; p NULL: the fabric's own. */
+/* Trouble, once until it is over or another one; p NULL: the fabric's own. */
 void bridge_report(struct bridge_fabric *f, struct bridge_port *p, const char *why);
 /* Tries all that failed again, in a second. */
 void bridge_retry(struct bridge_fabric *f);
@@ -161,15 +166,17 @@ void bridge_look(struct bridge_fabric *f);
 
 /* Makes the tap and all that is its. */
 int bridge_port_make(struct bridge_port *p, unsigned int queues, struct err *err);
-/* Brings an open port to what its settings mean. On failure nothing passes. */
+/* Brings an open port to what its settings mean, or fails on the way: it is up to the caller to set it down. */
 int bridge_port_apply(struct bridge_port *p, struct err *err);
+/* Nothing passes. */
+void bridge_port_down(struct bridge_port *p);
 /* Before that, for all ports: gives up the addresses that are not its own any more. */
 void bridge_port_release(struct bridge_port *p);
 /* Takes the tap away. */
 void bridge_port_unmake(struct bridge_port *p);
 /* Its tap was deleted: forgets what was done to it. */
 void bridge_port_lose(struct bridge_port *p);
-/* After that: another tap, behind the same descriptors. */
+/* After that: another tap, behind the same descriptors, to be brought to its settings. */
 int bridge_port_remake(struct bridge_port *p, struct err *err);
 /* Adds what the tap counted to `stats`. */
 void bridge_port_collect(struct bridge_port *p);

@@ -108,33 +108,44 @@ static int op_init(struct fabric *base, struct err *err)
 	return 0;
 }
 
+static int exchange_uplink(struct bridge_fabric *f, const struct fabric_settings *s, struct err *err)
+{
+	int uplink = f->uplink, r;
+	bool enslaved = f->enslaved;
+
+	if (!f->ifindex)
+		return err_set(err, ENODEV, "bridge", "there is no bridge %s now",
+			       bridge_name(&f->base.settings));
+	r = bridge_enslave_uplink(f, s, err);
+	if (r < 0) {
+		f->uplink = uplink;
+		f->enslaved = enslaved;
+		return r;
+	}
+	if (enslaved && uplink)
+		(void)link_set(f->nl, uplink, &(struct link_change){.set_master = true});
+	return 0;
+}
+
 static int op_set(struct fabric *base, const struct fabric_settings *s, struct err *err)
 {
 	struct bridge_fabric *f = bridge_of(base);
 	const struct fabric_settings *old = &f->base.settings;
 	int r = check_settings(s, err);
+	bool ageing;
 
 	if (r < 0)
 		return r;
-	if (s->uplink != old->uplink || strcmp(s->uplink_name, old->uplink_name) != 0) {
-		int uplink = f->uplink;
-		bool enslaved = f->enslaved;
-
-		if (!f->ifindex)
-			return err_set(err, ENODEV, "bridge", "there is no bridge %s now", bridge_name(old));
-		r = bridge_enslave_uplink(f, s, err);
-		if (r < 0) {
-			f->uplink = uplink;
-			f->enslaved = enslaved;
-			return r;
-		}
-		if (enslaved && uplink)
-			(void)link_set(f->nl, uplink, &(struct link_change){.set_master = true});
-	}
-	if (f->made && f->ifindex && s->ageing != old->ageing) {
-		r = link_set_ageing(f->nl, f->ifindex, s->ageing);
-		if (r < 0)
-			return rtnl_err(f->nl, r, err, "set the ageing of %s", bridge_name(old));
+	ageing = f->made && f->ifindex && s->ageing != old->ageing;
+	r = ageing ? link_set_ageing(f->nl, f->ifindex, s->ageing) : 0;
+	if (r < 0)
+		return rtnl_err(f->nl, r, err, "set the ageing of %s", bridge_name(old));
+	if (s->uplink != old->uplink || strcmp(s->uplink_name, old->uplink_name) != 0)
+		r = exchange_uplink(f, s, err);
+	if (r < 0) {
+		if (ageing)
+			(void)link_set_ageing(f->nl, f->ifindex, old->ageing);
+		return r;
 	}
 	f->base.settings = *s;
 	bridge_scan(f);
@@ -323,15 +334,14 @@ static void op_port_free(struct fabric_port *base)
 	bridge_recompute(bridge_of(base->fabric));
 }
 
-/* What the kernel refuses now is an error, and the old settings are put back; a port that was in trouble before, or
- * whose bridge is gone, is brought to its settings when that is over. */
+/* What the kernel refuses now is an error, and the old settings are put back. A port whose bridge or tap is gone is
+ * brought to its settings when that is there again. */
 static int op_port_set(struct fabric_port *base, bool undo, struct err *err)
 {
 	struct bridge_port *p = bridge_port_of(base);
-	bool was = p->trouble;
 
-	p->refused = undo || was ? NULL : err;
-	p->refusable = !undo && !was;
+	p->refused = undo ? NULL : err;
+	p->refusable = !undo;
 	p->refusal = 0;
 	bridge_recompute(bridge_of(base->fabric));
 	p->refused = NULL;
@@ -370,9 +380,14 @@ static int op_port_open(struct fabric_port *base, unsigned int queue_pairs, stru
 	return 0;
 }
 
-static int op_port_close(struct fabric_port *p)
+static int op_port_close(struct fabric_port *base)
 {
-	bridge_port_unmake(bridge_port_of(p));
+	struct bridge_port *p = bridge_port_of(base);
+	bool had_none = p->stuck || p->waits;
+
+	bridge_port_unmake(p);
+	if (had_none) /* a closed port has link as its settings say */
+		bridge_recompute(bridge_of(base->fabric));
 	return 0;
 }
 

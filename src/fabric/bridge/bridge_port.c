@@ -145,7 +145,8 @@ void bridge_port_unmake(struct bridge_port *p)
 		tap_free(p->tap);
 		p->tap = NULL;
 	}
-	p->trouble = p->lost = false;
+	p->told[0] = '\0';
+	p->stuck = p->lost = p->waits = false;
 }
 
 void bridge_port_lose(struct bridge_port *p)
@@ -154,7 +155,8 @@ void bridge_port_lose(struct bridge_port *p)
 	drop_tap_state(p);
 	p->tap->ifindex = 0;
 	p->base.gone = true;
-	p->trouble = false;
+	p->told[0] = '\0';
+	p->stuck = p->waits = false;
 }
 
 int bridge_port_remake(struct bridge_port *p, struct err *err)
@@ -181,9 +183,8 @@ int bridge_port_remake(struct bridge_port *p, struct err *err)
 			(void)link_del(f->nl, i.ifindex);
 		drop_tap_state(p);
 		p->tap->ifindex = 0;
-		return r;
 	}
-	return bridge_port_apply(p, err);
+	return r;
 }
 
 void bridge_port_collect(struct bridge_port *p)
@@ -354,34 +355,53 @@ static void program_conf(const struct bridge_port *p, bool aware, const bool *re
 			c->macs[c->n_macs++] = p->owned[i].mac;
 }
 
-static int apply_programs(struct bridge_port *p, const struct port_prog_conf *c)
+/* A program that is in force goes on with its own set of addresses until the new one is. */
+static int load_programs(struct bridge_port *p, const struct port_prog_conf *c, int *learned)
 {
 	struct rtnl *nl = bridge_of_port(p)->nl;
-	struct bridge_applied *a = &p->applied;
+	struct port_prog_maps maps = p->maps;
 	_cleanup_close_ int in = -1, out = -1;
+	int r;
+
+	if (*learned >= 0)
+		maps.learned = *learned;
+	in = port_prog_load(c, &maps, true, NULL, 0);
+	if (in < 0)
+		return in;
+	out = port_prog_load(c, &maps, false, NULL, 0);
+	if (out < 0)
+		return out;
+	r = tc_add_clsact(nl, p->tap->ifindex); /* in case somebody took it */
+	if (r < 0 && r != -EEXIST)
+		return r;
+	p->applied.prog_set = false; /* with one of the two nothing is */
+	r = tc_set_program(nl, p->tap->ifindex, true, in, "vpf");
+	return r < 0 ? r : tc_set_program(nl, p->tap->ifindex, false, out, "vpf");
+}
+
+static int apply_programs(struct bridge_port *p, const struct port_prog_conf *c)
+{
+	struct bridge_applied *a = &p->applied;
+	bool was_set = a->prog_set, new_set = !was_set || a->prog.max_learned != c->max_learned;
+	_cleanup_close_ int learned = -1;
 	int r;
 
 	/* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): both were zeroed before they were filled */
 	if (p->maps.stats < 0 || (a->prog_set && !memcmp(&a->prog, c, sizeof(*c))))
 		return 0;
-	if (!a->prog_set || a->prog.max_learned != c->max_learned) {
-		close_fd(&p->maps.learned);
-		p->maps.learned = c->max_learned ? bpf_new_set(c->max_learned) : -1;
-		if (c->max_learned && p->maps.learned < 0)
-			return p->maps.learned;
+	if (new_set && c->max_learned) {
+		learned = bpf_new_set(c->max_learned);
+		if (learned < 0)
+			return learned;
 	}
-	in = port_prog_load(c, &p->maps, true, NULL, 0);
-	if (in < 0)
-		return in;
-	out = port_prog_load(c, &p->maps, false, NULL, 0);
-	if (out < 0)
-		return out;
-	r = tc_set_program(nl, p->tap->ifindex, true, in, "vpf");
-	if (!r)
-		r = tc_set_program(nl, p->tap->ifindex, false, out, "vpf");
+	r = load_programs(p, c, &learned);
 	if (r < 0)
 		return r;
-	if (a->prog_set && (a->prog.max_rate != c->max_rate || a->prog.min_rate != c->min_rate))
+	if (new_set) {
+		close_fd(&p->maps.learned);
+		p->maps.learned = steal_fd(&learned);
+	}
+	if (was_set && (a->prog.max_rate != c->max_rate || a->prog.min_rate != c->min_rate))
 		(void)bpf_zero_map(p->maps.buckets, sizeof(struct port_prog_buckets));
 	memcpy(&a->prog, c, sizeof(*c));
 	a->prog_set = true;
@@ -402,6 +422,7 @@ static int apply_flags(struct bridge_port *p, bool many)
 
 	if (a->flags_set && !memcmp(&a->flags, &flags, sizeof(flags)))
 		return 0;
+	a->flags_set = false;
 	r = brport_set(bridge_of_port(p)->nl, p->tap->ifindex, &flags);
 	if (!r) {
 		a->flags = flags;
@@ -520,8 +541,13 @@ int bridge_port_apply(struct bridge_port *p, struct err *err)
 	r = apply(p, &step);
 	if (!r)
 		return 0;
-	rtnl_err(f->nl, r, err, "%s, tap %s", step, p->tap->name);
-	(void)link_set(f->nl, p->tap->ifindex, &(struct link_change){.up = -1});
+	return rtnl_err(f->nl, r, err, "%s, tap %s", step, p->tap->name);
+}
+
+void bridge_port_down(struct bridge_port *p)
+{
+	if (!p->tap || !p->tap->ifindex)
+		return;
+	(void)link_set(bridge_of_port(p)->nl, p->tap->ifindex, &(struct link_change){.up = -1});
 	p->applied.up = false;
-	return r;
 }
