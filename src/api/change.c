@@ -17,7 +17,7 @@ int api_change_new(struct api_call *call, const json_t *params, const char *name
 		   struct err *err)
 {
 	struct api_change *c;
-	int r = api_call_defer(call, err);
+	int r = api_call_defer(call, RPC_DEFER_CHANGE, err);
 
 	if (r < 0)
 		return r;

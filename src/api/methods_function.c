@@ -89,6 +89,8 @@ int method_vf_set(struct api_call *call, const json_t *params, json_t **ret, str
 	r = param_pf(env, params, "pf", &pf, err);
 	if (!r)
 		r = param_function(pf, params, &fn, err);
+	if (!r && json_is_true(json_object_get(params, "wait")))
+		r = api_call_defer(call, RPC_DEFER_WAIT, err);
 	if (!r)
 		r = api_change_new(call, params, pf->s.name, reply_vf_set, &c, err);
 	if (r)

@@ -102,7 +102,7 @@ int method_pf_attach(struct api_call *call, const json_t *params, json_t **ret, 
 
 	(void)ret;
 	read_options(params, &options);
-	r = api_call_defer(call, err);
+	r = api_call_defer(call, RPC_DEFER_WAIT, err);
 	if (!r)
 		r = pf_qemu_attach(env->qemu, param_string(params, "name"), options.bus, &options, on_done,
 				   call, err);
@@ -115,7 +115,7 @@ int method_pf_detach(struct api_call *call, const json_t *params, json_t **ret, 
 	int r;
 
 	(void)ret;
-	r = api_call_defer(call, err);
+	r = api_call_defer(call, RPC_DEFER_WAIT, err);
 	if (!r)
 		r = pf_qemu_detach(env->qemu, param_string(params, "name"), on_done, call, err);
 	return r < 0 ? r : RPC_DEFERRED;

@@ -170,7 +170,7 @@ int moves_wait(struct moves *moves, struct api_call *call, const char *pf, unsig
 			strerror(-r));
 		goto fail;
 	}
-	r = api_call_defer(call, err);
+	r = api_call_defer(call, RPC_DEFER_WAIT, err);
 	if (r < 0)
 		goto fail;
 	w->next = moves->first;

@@ -30,6 +30,7 @@ struct api_call {
 	pid_t pid;  /* of the caller */
 	uid_t uid;
 	bool deferred;
+	enum rpc_defer kind;
 	sd_event_source *timer;
 };
 
@@ -38,7 +39,7 @@ struct rpc {
 	const struct api_method *methods;
 	void *env;
 	uint64_t deferred_us;
-	unsigned int deferred;
+	unsigned int deferred[RPC_DEFERS];
 	struct message *messages; /* with replies outstanding */
 };
 
@@ -62,7 +63,7 @@ void rpc_free(struct rpc *rpc)
 {
 	if (!rpc)
 		return;
-	assert(!rpc->deferred);
+	assert(!rpc->deferred[RPC_DEFER_CHANGE] && !rpc->deferred[RPC_DEFER_WAIT]);
 	sd_event_unref(rpc->event);
 	free(rpc);
 }
@@ -258,27 +259,28 @@ static int on_deferred_timeout(sd_event_source *source, uint64_t usec, void *ctx
 	return 0;
 }
 
-int api_call_defer(struct api_call *call, struct err *err)
+int api_call_defer(struct api_call *call, enum rpc_defer kind, struct err *err)
 {
 	struct rpc *rpc = call->rpc;
 	int r;
 
 	if (call->deferred)
 		return 0;
-	if (rpc->deferred >= RPC_DEFERRED_MAX)
+	if (rpc->deferred[kind] >= RPC_DEFERRED_MAX)
 		return err_set(err, EBUSY, NULL, "too many operations are in progress: try again later");
 	r = sd_event_add_time_relative(rpc->event, &call->timer, CLOCK_MONOTONIC, rpc->deferred_us, 0,
 				       on_deferred_timeout, call);
 	if (r < 0)
 		return err_set(err, -r, NULL, "cannot start a timer: %s", strerror(-r));
 	call->deferred = true;
-	rpc->deferred++;
+	call->kind = kind;
+	rpc->deferred[kind]++;
 	return 0;
 }
 
 void api_deferred_done(struct api_call *call, json_t *result, const struct err *err)
 {
-	call->rpc->deferred--;
+	call->rpc->deferred[call->kind]--;
 	if (call->message)
 		call_answer(call, result, err);
 	else /* already answered: it timed out */
@@ -320,7 +322,7 @@ static void call_run(struct message *m, const struct api_method *method, const j
 	if (!r && !result)
 		r = err_set(&err, ENOMEM, NULL, "out of memory");
 	if (call->deferred)
-		call->rpc->deferred--;
+		call->rpc->deferred[call->kind]--;
 	call_answer(call, result, r < 0 ? &err : NULL);
 	call_free(call);
 }

@@ -22,7 +22,7 @@ struct api_call;
 #define RPC_DEPTH_MAX      32          /* nested arrays and objects */
 #define RPC_BATCH_MAX      256         /* requests in a batch */
 #define RPC_REPLY_SIZE_MAX (32U << 20) /* bytes of a batch's replies, beyond which the rest is refused */
-#define RPC_DEFERRED_MAX   256         /* replies outstanding in all */
+#define RPC_DEFERRED_MAX   256         /* replies outstanding in all, of each kind */
 
 enum rpc_code {
 	RPC_PARSE_ERROR = -32700,
@@ -78,9 +78,11 @@ void rpc_peer_gone(struct rpc *rpc, struct rpc_peer *peer);
 void *api_call_env(const struct api_call *call);
 struct rpc_peer *api_call_peer(const struct api_call *call); /* valid during the handler */
 const struct api_method *api_call_methods(const struct api_call *call);
+/* What a reply comes later for. Those who wait for long take no place from changes, which mostly are answered at once. */
+enum rpc_defer { RPC_DEFER_CHANGE, RPC_DEFER_WAIT, RPC_DEFERS };
 /* The reply may come later: exactly one api_deferred_done() must follow, at any time, if the handler returns
- * RPC_DEFERRED. A second call does nothing. -EBUSY with `err`: too many deferred calls. */
-int api_call_defer(struct api_call *call, struct err *err);
+ * RPC_DEFERRED. A second call does nothing. -EBUSY with `err`: too many deferred calls of the kind. */
+int api_call_defer(struct api_call *call, enum rpc_defer kind, struct err *err);
 /* err NULL: `result` (given away) is the result; else it is NULL. Ends the call. */
 void api_deferred_done(struct api_call *call, json_t *result, const struct err *err);
 

@@ -324,6 +324,26 @@ static void too_many(void **state)
 	ac_client_free(c);
 }
 
+/* Who waits for long takes no place from changes. */
+static void too_many_wait(void **state)
+{
+	struct ac_env *t = *state;
+	struct ac_client *c = ac_client_new(t), *other = ac_client_new(t);
+
+	for (int i = 0; i < RPC_DEFERRED_MAX; i++)
+		put(t, c, i, "vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"wait\": true, \"trust\": true");
+	put(t, c, -1, "vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"wait\": true, \"trust\": true");
+	ac_check_error(reply_to(t, c, -1), -32000 - EBUSY, NULL);
+	put(t, other, 1, "vf.set", "\"pf\": \"pf0\", \"vf\": 0, \"trust\": true");
+	assert_silent(t, other);
+	finish(t);
+	json_decref(result_of(reply_to(t, other, 1)));
+	for (int i = 0; i < RPC_DEFERRED_MAX; i++)
+		json_decref(ac_get(t, c)); /* in any order */
+	ac_client_free(other);
+	ac_client_free(c);
+}
+
 /* The end of the daemon answers all. */
 static void cancelled(void **state)
 {
@@ -365,6 +385,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(too_late, setup_short, teardown),
 		TEST(wait_for_move),
 		TEST(too_many),
+		TEST(too_many_wait),
 		TEST(cancelled),
 	};
 

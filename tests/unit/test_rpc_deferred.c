@@ -19,7 +19,7 @@ static unsigned int deferred_n;
 
 static int method_later(struct api_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-	int r = api_call_defer(call, err);
+	int r = api_call_defer(call, RPC_DEFER_WAIT, err);
 
 	(void)params;
 	(void)ret;
@@ -33,7 +33,7 @@ static int method_never(struct api_call *call, const json_t *params, json_t **re
 {
 	(void)params;
 	(void)ret;
-	assert_int_equal(api_call_defer(call, err), 0);
+	assert_int_equal(api_call_defer(call, RPC_DEFER_WAIT, err), 0);
 	return err_set(err, EREMOTEIO, NULL, "on second thoughts");
 }
 
