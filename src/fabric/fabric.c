@@ -85,17 +85,39 @@ int fabric_timer(struct fabric *f, sd_event_source **timer, sd_event_time_handle
 	return r < 0 ? r : sd_event_source_set_enabled(*timer, SD_EVENT_ONESHOT);
 }
 
+static int wait_for(struct fabric *f, const struct answer *answer, struct err *err);
+
+/* Nobody knows what became of a change that was not answered: back to what was before. */
+static void undo(struct fabric *f)
+{
+	struct err err = {0};
+	int r;
+
+	f->call++;
+	r = f->ops->set(f, &f->before, &err);
+	if (r == ANSWER_LATER)
+		r = wait_for(f, NULL, &err);
+	f->undoing = r == ANSWER_LATER;
+	if (r < 0)
+		fabric_tell_trouble(f, NULL, "the settings before a failed change could not be restored");
+}
+
 /* The operation under way has come to its end. */
 static void finish(struct fabric *f, int r, const struct err *err)
 {
 	struct answer answer = f->answer;
+	bool late = r == -ETIMEDOUT && f->setting, undone = f->undoing;
 
-	f->busy = false;
+	f->busy = f->setting = f->undoing = false;
 	f->call++;
 	if (f->timer)
 		sd_event_source_set_enabled(f->timer, SD_EVENT_OFF);
 	if (!r)
 		f->coming = false;
+	if (late)
+		undo(f);
+	if (undone && r < 0)
+		fabric_tell_trouble(f, NULL, "the settings before a failed change could not be restored");
 	answer_give(&answer, r, err);
 }
 
@@ -178,9 +200,13 @@ int fabric_set(struct fabric *f, const struct fabric_settings *s, const struct a
 	if (f->busy)
 		return err_set(err, EBUSY, NULL, "the last change of the fabric %s is still under way",
 			       f->settings.name);
+	f->before = f->settings;
 	f->call++;
 	r = f->ops->set(f, s, err);
-	return r == ANSWER_LATER ? wait_for(f, answer, err) : r;
+	if (r == ANSWER_LATER)
+		r = wait_for(f, answer, err);
+	f->setting = r == ANSWER_LATER;
+	return r;
 }
 
 static void free_check(struct fabric_checks *c)

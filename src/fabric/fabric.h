@@ -94,6 +94,8 @@ struct fabric { /* what all fabrics begin with; the rest is the provider's */
 	bool coming;                  /* fabric_new() is not answered yet */
 	uint64_t call;                /* number of the operation under way, or of the last one */
 	bool busy;
+	bool setting, undoing;         /* busy with fabric_set(), or with what it was before */
+	struct fabric_settings before; /* fabric_set() */
 	struct answer answer;
 	struct sd_event_source *timer;
 };

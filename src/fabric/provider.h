@@ -28,7 +28,8 @@ struct fabric_ops {
 	/* Makes what f->settings say. On failure nothing is left, and free() is not called for an error that
 	 * init() itself returned; it is for one that was answered. */
 	int (*init)(struct fabric *f, struct err *err);
-	/* On success f->settings are `s`, which the provider itself takes over. */
+	/* On success f->settings are `s`, which the provider itself takes over. A failure leaves everything as it was;
+	 * if it is not answered in time, the core calls again with the settings before, whatever became of it. */
 	int (*set)(struct fabric *f, const struct fabric_settings *s, struct err *err);
 	void (*free)(struct fabric *f); /* no ports left */
 	/* NULL: whatever fabric_can() has can be had. Answered by fabric_check_answer(). */

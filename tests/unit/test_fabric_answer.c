@@ -119,6 +119,7 @@ static void test_fabric_set_times_out(void **state)
 {
 	struct an_env *e = *state;
 	struct err err = {0};
+	char log[64];
 	uint64_t call;
 
 	ff.how[FF_SET] = FF_LATER;
@@ -126,12 +127,30 @@ static void test_fabric_set_times_out(void **state)
 	call = ff.call;
 	AN_UNTIL(e, e->set[0].n);
 	an_expect_late(&e->set[0]);
-	assert_int_equal(set_fabric(e, 1, 14, &err), ANSWER_LATER);
+	/* It is being undone, whatever became of it. */
+	snprintf(log, sizeof(log), "set:13* set:%u* ", e->f->settings.ageing);
+	ff_assert_log(log);
+	assert_int_equal(set_fabric(e, 1, 14, &err), -EBUSY);
 	fabric_answer(e->f, call, 0, NULL);
-	assert_int_equal(e->set[1].n, 0);
+	ff_answer(e->f, 0);
+	assert_int_equal(e->troubles, 0);
+	assert_int_equal(set_fabric(e, 1, 14, &err), ANSWER_LATER);
 	ff_answer(e->f, 0);
 	an_expect_told(&e->set[1], 0);
 	assert_int_equal(e->set[0].n, 1);
+	/* That is not answered in time, or refused: trouble. One that is refused by itself is not undone. */
+	assert_int_equal(set_fabric(e, 2, 15, &err), ANSWER_LATER);
+	AN_UNTIL(e, e->set[2].n);
+	AN_UNTIL(e, e->troubles == 1);
+	assert_int_equal(set_fabric(e, 3, 16, &err), ANSWER_LATER);
+	AN_UNTIL(e, e->set[3].n);
+	ff_answer(e->f, -EIO);
+	assert_int_equal(e->troubles, 2);
+	e->set[1] = (struct an_told){0};
+	assert_int_equal(set_fabric(e, 1, 17, &err), ANSWER_LATER);
+	ff_answer(e->f, -EIO);
+	an_expect_told(&e->set[1], -EIO);
+	assert_int_equal(set_fabric(e, 1, 17, &err), ANSWER_LATER);
 }
 
 static int check(struct an_env *e, unsigned int i, uint16_t mtu, struct err *err)
