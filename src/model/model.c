@@ -16,7 +16,7 @@ int model_new(const struct model_config *config, struct model **ret, struct err 
 
 	if (!m)
 		return err_set(err, ENOMEM, NULL, "out of memory");
-	m->uplink_retry_us = config->uplink_retry_us ? config->uplink_retry_us : UPLINK_RETRY_US;
+	m->retry_us = config->retry_us ? config->retry_us : UPLINK_RETRY_US;
 	m->socket_mode = config->socket_mode;
 	m->socket_group = config->socket_group;
 	m->event = sd_event_ref(config->event);
@@ -82,7 +82,7 @@ void model_free(struct model *m)
 		free(m->fabrics[i]);
 	model_forget_listeners(m);
 	sd_event_source_disable_unref(m->changes_work);
-	sd_event_source_disable_unref(m->uplink_timer);
+	sd_event_source_disable_unref(m->retry_timer);
 	state_store_free(m->store);
 	free(m->run_dir);
 	sd_event_unref(m->event);

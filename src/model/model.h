@@ -71,7 +71,9 @@ struct model_pf {
 	struct model_vm *vm;
 	struct model_function *fn;    /* s.vfs + 1, by VPF_FUNCTION_* */
 	struct model_changes changes; /* for the model's own use; likewise: */
-	bool reapply;              /* when they are over the data plane is to hear of all functions again */
+	bool reapply;  /* when they are over the data plane is to hear of all functions again */
+	bool unforced; /* it has refused what nobody waits for: told, and tried again */
+	struct model *model;
 	uint64_t granted, refused; /* requests of the guest, since it was added or loaded */
 	struct {                   /* for the model's own use: a guest cannot flood the log */
 		uint64_t since_us;
@@ -154,7 +156,7 @@ struct model_config {
 	struct sd_event *event;
 	const char *state_dir; /* of state.json */
 	const char *run_dir;   /* exists; functions' sockets are <run_dir>/<pf>/pf.sock and …/vf<N>.sock */
-	uint64_t uplink_retry_us; /* between attempts at an absent uplink; 0: 3 s */
+	uint64_t retry_us;     /* between attempts at an absent uplink, or at what was refused; 0: 3 s */
 	/* Of the vhost-user sockets; the key files beside them are for the same readers, but never for all.
 	 */
 	unsigned int socket_mode;

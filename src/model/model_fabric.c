@@ -136,41 +136,55 @@ static void try_uplink(struct model *m, struct model_fabric *f)
 		on_tried(f, r, &err);
 }
 
-static int on_uplink_timer(sd_event_source *source, uint64_t usec, void *ctx)
+static int on_retry_timer(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct model *m = ctx;
 	bool again = false;
 
+	(void)source;
 	(void)usec;
 	for (unsigned int i = 0; i < m->fabrics_n; i++) {
 		if (m->fabrics[i]->uplink_absent)
 			try_uplink(m, m->fabrics[i]);
 		again |= m->fabrics[i]->uplink_absent;
 	}
-	if (!again)
-		return sd_event_source_set_enabled(source, SD_EVENT_OFF);
-	sd_event_source_set_time_relative(source, m->uplink_retry_us);
-	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	for (unsigned int i = 0; i < m->pfs_n; i++) {
+		if (m->pfs[i]->reapply)
+			model_functions_apply(m, m->pfs[i]);
+		else
+			m->pfs[i]->unforced = false;
+		again |= m->pfs[i]->unforced;
+	}
+	if (again)
+		model_retry(m);
+	return 0;
+}
+
+void model_retry(struct model *m)
+{
+	int r;
+
+	if (m->ending)
+		return;
+	if (!m->retry_timer) {
+		r = sd_event_add_time_relative(m->event, &m->retry_timer, CLOCK_MONOTONIC, m->retry_us, 0,
+					       on_retry_timer, m);
+	} else {
+		sd_event_source_set_time_relative(m->retry_timer, m->retry_us);
+		r = sd_event_source_set_enabled(m->retry_timer, SD_EVENT_ONESHOT);
+	}
+	if (r < 0)
+		log_error("cannot start the timer of what is tried again: %s", strerror(-r));
 }
 
 static void uplink_absent(struct model *m, struct model_fabric *f, const char *why)
 {
-	int r;
-
 	f->uplink_absent = true;
 	snprintf(f->uplink_error, sizeof(f->uplink_error), "%s", why);
 	model_reportf(m, EVENT_FABRIC_UPLINK, LOG_LVL_ERR, f->s.name, NULL, -1,
 		      json_pack("{s:b, s:s}", "absent", 1, "reason", why),
 		      "running without its uplink %s, which will be tried again: %s", f->s.uplink_name, why);
-	if (!m->uplink_timer) {
-		r = sd_event_add_time_relative(m->event, &m->uplink_timer, CLOCK_MONOTONIC,
-					       m->uplink_retry_us, 0, on_uplink_timer, m);
-	} else {
-		sd_event_source_set_time_relative(m->uplink_timer, m->uplink_retry_us);
-		r = sd_event_source_set_enabled(m->uplink_timer, SD_EVENT_ONESHOT);
-	}
-	if (r < 0)
-		log_error("cannot start the timer for absent uplinks: %s", strerror(-r));
+	model_retry(m);
 }
 
 /* A fabric of the state file, given to the data plane: a first time, and if that fails, without its uplink. */

@@ -42,10 +42,33 @@ static int function_apply(struct model *m, const struct model_pf *pf, unsigned i
 	return m->ops->function_set(m->dp, pf->s.name, fn, &pf->s.policy, &s, &offer, answer, err);
 }
 
+static void on_restored(void *ctx, int r, const struct err *err)
+{
+	struct model_pf *pf = ctx;
+
+	if (r >= 0)
+		return;
+	pf->reapply = true;
+	model_retry(pf->model);
+	if (pf->unforced)
+		return;
+	pf->unforced = true;
+	model_reportf(pf->model, EVENT_FABRIC_TROUBLE, LOG_LVL_WARNING, pf->s.fabric, pf->s.name, -1, NULL,
+		      "settings are not in force, and will be tried again: %s", err->text);
+}
+
+void model_function_restore(struct model *m, struct model_pf *pf, unsigned int fn)
+{
+	struct answer answer = {on_restored, pf};
+	struct err err = {0};
+	int r = function_apply(m, pf, fn, &pf->fn[fn], &answer, &err);
+
+	if (r != ANSWER_LATER)
+		on_restored(pf, r, &err);
+}
+
 void model_functions_apply(struct model *m, struct model_pf *pf)
 {
-	static const struct answer unheard;
-
 	/* What a change has asked for is not known to be in force yet: it would be undone by this. */
 	if (pf->changes.first && pf->changes.first->running) {
 		pf->reapply = true;
@@ -53,7 +76,7 @@ void model_functions_apply(struct model *m, struct model_pf *pf)
 	}
 	pf->reapply = false;
 	for (unsigned int fn = 0; fn <= pf->s.vfs; fn++)
-		(void)function_apply(m, pf, fn, &pf->fn[fn], &unheard, NULL);
+		model_function_restore(m, pf, fn);
 }
 
 int model_function_ask(struct model *m, const struct model_pf *pf, unsigned int fn,
@@ -145,10 +168,9 @@ static struct function_change *of(struct model_change *c)
 
 static void put_back(struct model_change *c)
 {
-	static const struct answer unheard;
 	struct function_change *f = of(c);
 
-	(void)function_apply(c->m, f->pf, f->fn, &f->pf->fn[f->fn], &unheard, NULL);
+	model_function_restore(c->m, f->pf, f->fn);
 }
 
 /* What other virtual PFs have become meanwhile may stand against it. */

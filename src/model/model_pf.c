@@ -42,6 +42,7 @@ int model_pf_object_new(struct model *m, const struct pf_settings *s, const uint
 	pf->s = *s;
 	memcpy(pf->mac, mac, 6);
 	pf->fabric = fabric;
+	pf->model = m;
 	for (unsigned int fn = 0; fn <= s->vfs; fn++) {
 		function_settings_init(&pf->fn[fn].s);
 		pf->fn[fn].s.spoofchk = s->spoofchk;
@@ -421,10 +422,8 @@ static struct pf_change *change_of(struct model_change *c)
 
 static void put_back(struct pf_change *p)
 {
-	static const struct answer unheard;
-
 	for (unsigned int fn = 0; fn <= p->pf->s.vfs; fn++)
-		(void)model_function_try(p->base.m, p->pf, fn, &p->pf->fn[fn], &unheard, NULL);
+		model_function_restore(p->base.m, p->pf, fn);
 }
 
 static void on_lists(struct pf_change *p)

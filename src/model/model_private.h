@@ -15,7 +15,7 @@
 struct model {
 	sd_event *event;
 	char *run_dir;
-	uint64_t uplink_retry_us;
+	uint64_t retry_us;
 	struct state_store *store;
 	const struct dataplane_ops *ops;
 	void *dp;
@@ -30,7 +30,7 @@ struct model {
 	bool loading;                  /* model_load() is at work */
 	bool ending;                   /* model_cancel() was called: no change begins any more */
 	struct listener *listeners;    /* in the order in which they are told */
-	sd_event_source *uplink_timer; /* runs while a fabric's uplink is absent */
+	sd_event_source *retry_timer;  /* runs while a fabric's uplink is absent, or a PF unforced */
 	sd_event_source *changes_work; /* defer: a change may have its turn (model_change.h) */
 };
 
@@ -67,6 +67,8 @@ int model_fabric_check(const struct model *m, const struct fabric_settings *s,
 /* All fabrics of the state file, to the data plane; if only the uplink of one is to blame, without it. Runs the event
  * loop until all is answered. */
 int model_fabrics_load(struct model *m, struct err *err);
+/* Tries again, in a while, what could not be done: absent uplinks, and what the data plane has refused. */
+void model_retry(struct model *m);
 
 /* model_pf.c */
 int model_pf_object_new(struct model *m, const struct pf_settings *s, const uint8_t mac[6],
@@ -81,6 +83,8 @@ void model_pf_remove_dir(const struct model *m, const char *pf);
 /* model_function.c */
 /* Tells the data plane what each function is to do now; while the PF changes, when that is over. */
 void model_functions_apply(struct model *m, struct model_pf *pf);
+/* Tells it what is so already, which nobody waits for: if it refuses, that is reported, and tried again. */
+void model_function_restore(struct model *m, struct model_pf *pf, unsigned int fn);
 /* As `f` says, but without carrier if the fabric lacks its uplink, and within the policy. */
 struct function_settings model_function_effective(const struct model_pf *pf, unsigned int fn,
 						  const struct model_function *f);

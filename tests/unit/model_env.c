@@ -40,7 +40,7 @@ void me_start(struct me_env *t)
 				      .run_dir = t->scratch.path,
 				      .socket_mode = t->socket_mode ? t->socket_mode : 0660,
 				      .socket_group = UINT32_MAX,
-				      .uplink_retry_us = 1000};
+				      .retry_us = 1000};
 	struct err err = {0};
 
 	fake_dp_init(&t->dp);

@@ -208,6 +208,49 @@ static void uplink_absent(void **state)
 	assert_string_equal(me_last_event(t), "fabric uplink f0 -1");
 }
 
+static unsigned int troubles(const struct me_env *t)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < t->events_n; i++)
+		n += !strncmp(t->events[i], "fabric trouble ", strlen("fabric trouble "));
+	return n;
+}
+
+/* What follows from the uplink's return is refused for a while: it is said once, and tried until it is in force. */
+static void uplink_back_and_refused(void **state)
+{
+	struct me_env *t = *state;
+	unsigned int sets;
+
+	me_add_fabric(t, "f0", "eth0");
+	me_add_pf(t, "pf0", "f0", 2, NULL);
+	me_stop(t);
+	me_start(t);
+	strcpy(t->dp.no_such_netdev, "eth0");
+	me_load(t);
+	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.link, LINK_DISABLE);
+	t->dp.no_such_netdev[0] = '\0';
+	t->dp.fails[FAKE_FUNCTION_SET] = EIO;
+	while (model_fabric_find(t->model, "f0")->uplink_absent)
+		assert_true(sd_event_run(t->event, UINT64_MAX) > 0);
+	assert_int_equal(troubles(t), 1);
+	for (int i = 0; i < 5; i++)
+		assert_true(sd_event_run(t->event, UINT64_MAX) > 0);
+	assert_int_equal(troubles(t), 1);
+	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.link, LINK_DISABLE);
+	t->dp.fails[FAKE_FUNCTION_SET] = 0;
+	while (fake_dp_function(&t->dp, "pf0", 2)->s.link != LINK_AUTO)
+		assert_true(sd_event_run(t->event, UINT64_MAX) > 0);
+	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.link, LINK_AUTO);
+	/* And no more. */
+	while (sd_event_run(t->event, 10000) > 0)
+		;
+	sets = t->dp.function_sets;
+	assert_int_equal(sd_event_run(t->event, 10000), 0);
+	assert_int_equal(t->dp.function_sets, sets);
+}
+
 /* Another uplink instead of the absent one ends the waiting. */
 static void uplink_replaced(void **state)
 {
@@ -239,6 +282,7 @@ int main(void)
 		TEST(disk_full),
 		TEST(disk_full_and_uplink_gone),
 		TEST(uplink_absent),
+		TEST(uplink_back_and_refused),
 		TEST(uplink_replaced),
 	};
 
