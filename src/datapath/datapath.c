@@ -53,7 +53,7 @@ uint32_t datapath_can(const struct datapath_pref *pref, const struct fabric_sett
 		can = fabric_can(fabric);
 	else if (ops->enforces)
 		can = ops->enforces(pref);
-	return ops->carries_control ? can | CAN_CONTROL : can;
+	return pref->type->carries_control ? can | CAN_CONTROL : can;
 }
 
 int datapath_inventory(const char *name, json_t **ret, struct err *err)

@@ -98,12 +98,10 @@ struct datapath { /* what all instances begin with; the rest is theirs */
 };
 
 struct datapath_ops {
-	const char *name; /* "builtin", as the type's */
 	/* µs from stop() to stopped(), if DATAPATH_STOP_US is too short to wait for who would else go on
 	 * writing to rings that were taken away; less than VHOST_USER_HOLD_US. 0: it is not. */
 	uint64_t stop_us;
-	bool can_log;         /* what it writes to guest memory, for a migration */
-	bool carries_control; /* vpfd reads the rings: control frames of a PF come out of them, and go in */
+	bool can_log; /* what it writes to guest memory, for a migration */
 	/* Which attachments to the function's fabric it takes by such a preference, of which it gets one:
 	 * ATTACH_*; 0: it leads to a switch of its own. */
 	uint32_t (*takes)(const struct datapath_pref *pref);
@@ -140,7 +138,8 @@ struct datapath_ops {
 	bool (*announces)(const struct datapath *dp);
 	/* A worker found some ring broken: looks whether it is one of these (ring_error). NULL: no workers here. */
 	void (*check_rings)(struct datapath *dp);
-	/* carries_control; started: gives the guest a control frame. As dataplane_control_send(). */
+	/* Started, of a type that carries_control (settings/types.h): gives the guest a control frame. As
+	 * dataplane_control_send(). */
 	int (*control_send)(struct datapath *dp, const uint8_t *frame, size_t len);
 	/* Whether what features() and enforces() find out may be kept for a moment, in which the same is asked
 	 * often; false: it is forgotten. NULL: nothing to keep. */

@@ -136,7 +136,7 @@ struct worker_info {
 };
 /* The control channel's way through the data plane. A frame with EtherType 0x88B5 from a virtual PF's
  * function 0 goes to the callback, whole, with its Ethernet header, and nowhere else; from any other port it
- * is dropped (DROP_CONTROL). So it is wherever vpfd serves the PF's rings (datapath_ops.carries_control). Of
+ * is dropped (DROP_CONTROL). So it is wherever vpfd serves the PF's rings (datapath_type.carries_control). Of
  * each PF at most DATAPLANE_CONTROL_FRAMES wait; further ones are dropped and counted (DROP_CONTROL_FULL), so
  * that a flood costs the flooder's own frames and no other PF's. While paused, a PF's frames wait, and the
  * main thread is not woken for them. The frame is a copy, the callback's until it returns. */

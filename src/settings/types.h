@@ -44,7 +44,8 @@ struct fabric_type {
 
 struct datapath_type {
 	struct type base;
-	bool carries_control; /* vpfd itself reads the rings, and so the frames of the control channel */
+	/* vpfd itself reads the rings: control frames of a PF come out of them, and go in (datapath.h). */
+	bool carries_control;
 	/* As above; the field is "datapaths". */
 	int (*check)(const struct params *params, struct err *err);
 };

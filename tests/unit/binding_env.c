@@ -269,16 +269,16 @@ static int fake_control(struct datapath *dp, const uint8_t *frame, size_t len)
 
 static int fake_open(const struct datapath_open *args, struct datapath **ret, struct err *err);
 
-#define OPS(n)                                                                                               \
-	.name = (n), .features = fake_features, .open = fake_open, .prepare = fake_prepare,                  \
-	.start = fake_start, .stop = fake_stop, .close = fake_close, .ring_enable = fake_enable,             \
-	.ring_call = fake_call, .set = fake_set
+#define OPS                                                                                                  \
+	.features = fake_features, .open = fake_open, .prepare = fake_prepare, .start = fake_start,          \
+	.stop = fake_stop, .close = fake_close, .ring_enable = fake_enable, .ring_call = fake_call,          \
+	.set = fake_set
 static const struct datapath_ops fakes[BT_TYPES] = {
-	[BT_VHOST_USER] = {OPS("vhost-user"), .takes = takes_none, .enforces = enforces_link},
-	[BT_VDPA] = {OPS("vdpa"), .takes = takes_none, .enforces = enforces_link},
-	[BT_BUILTIN] = {OPS("builtin"), .takes = takes_tap, .can_log = true, .ring_add = fake_add,
+	[BT_VHOST_USER] = {OPS, .takes = takes_none, .enforces = enforces_link},
+	[BT_VDPA] = {OPS, .takes = takes_none, .enforces = enforces_link},
+	[BT_BUILTIN] = {OPS, .takes = takes_tap, .can_log = true, .ring_add = fake_add,
 			.ring_remove = fake_remove, .check_rings = fake_check, .control_send = fake_control},
-	[BT_VHOST_NET] = {OPS("vhost-net"), .takes = takes_tap, .can_log = true},
+	[BT_VHOST_NET] = {OPS, .takes = takes_tap, .can_log = true},
 };
 
 static unsigned int type_of(const struct datapath_ops *ops)

@@ -45,7 +45,6 @@ static void test_what_it_is(void **state)
 
 	(void)state;
 	assert_ptr_equal(datapath_ops_of(&datapath_type_vhost_user), &OPS);
-	assert_string_equal(OPS.name, datapath_type_vhost_user.base.name);
 	assert_true(virtio_has(plain, VIRTIO_F_VERSION_1) && virtio_has(plain, VIRTIO_NET_F_MRG_RXBUF));
 	assert_false(virtio_has(plain, VIRTIO_NET_F_MQ) || virtio_has(plain, VIRTIO_NET_F_CSUM));
 	assert_false(virtio_has(plain, VIRTIO_F_RING_PACKED) || virtio_has(plain, VIRTIO_F_IN_ORDER));

@@ -280,9 +280,7 @@ static int op_control_send(struct datapath *dp, const uint8_t *frame, size_t len
 }
 
 const struct datapath_ops datapath_builtin = {
-	.name = "builtin",
 	.can_log = true,
-	.carries_control = true,
 	.takes = op_takes,
 	.features = op_features,
 	.open = op_open,

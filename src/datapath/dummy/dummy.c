@@ -214,9 +214,7 @@ static int op_control_send(struct datapath *dp, const uint8_t *frame, size_t len
 }
 
 const struct datapath_ops datapath_dummy = {
-	.name = "dummy",
 	.can_log = true,
-	.carries_control = true,
 	.takes = op_takes,
 	.features = op_features,
 	.enforces = op_enforces,

@@ -768,7 +768,6 @@ static void vdpa_set(struct datapath *dp, const struct function_settings *s, con
 }
 
 const struct datapath_ops datapath_vdpa = {
-	.name = "vdpa",
 	.stop_us = STOP_US,
 	.features = vdpa_offer_features,
 	.takes = vdpa_takes,

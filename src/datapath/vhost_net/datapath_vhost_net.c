@@ -435,7 +435,6 @@ static int on_ring_error(sd_event_source *source, int fd, uint32_t revents, void
 }
 
 const struct datapath_ops datapath_vhost_net = {
-	.name = "vhost-net",
 	.features = op_features,
 	.can_log = true,
 	.takes = op_takes,

@@ -435,7 +435,6 @@ static bool op_announces(const struct datapath *dp)
 }
 
 const struct datapath_ops datapath_vhost_user = {
-	.name = "vhost-user",
 	.features = op_features,
 	.takes = op_takes,
 	.enforces = op_enforces,
