@@ -173,11 +173,14 @@ static void tables(void **state)
 		const struct fabric_type *type =
 			fabric_type_find(fabric_types[i]->name, strlen(fabric_types[i]->name));
 		struct datapath_list list;
+		struct err err = {0};
 
 		check_table(fabric_types[i]);
 		assert_ptr_equal(&type->base, fabric_types[i]);
 		assert_string_equal(fabric_ops_of(type)->type, type->base.name);
-		assert_int_equal(datapath_list_parse(type->datapaths, &list, NULL), 0);
+		if (datapath_list_parse(type->datapaths, &list, &err) < 0)
+			fail_msg("type %s: its datapaths \"%s\": %s", type->base.name, type->datapaths,
+				 err.text);
 		assert_true(list.n);
 	}
 	for (unsigned int i = 0; datapath_types[i]; i++) {
