@@ -37,7 +37,7 @@ struct model;
 struct model_fabric {
 	struct fabric_settings s;
 	unsigned int pfs;       /* virtual PFs on it */
-	bool control;           /* the builtin datapath passes the control channel there */
+	bool control;           /* control frames pass if datapath_type_of_control() serves the PF */
 	bool uplink_absent;     /* the uplink was not available at the start, and is tried again */
 	char uplink_error[256]; /* why */
 	/* For the model's own use. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Settings of a fabric as JSON, as settings_json.h has those of PFs and functions. Thread-safety: pure. */
+/* Settings of a fabric as JSON; those of PFs and functions are in pf_fields.h and function_fields.h. Thread-safety:
+ * pure. */
 
 #include "settings/json_fields.h"
 #include "settings/settings.h"

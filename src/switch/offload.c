@@ -224,7 +224,7 @@ static void fix_headers(uint8_t *head, const struct pkt *p, unsigned int l3, uns
 	} else {
 		store_be16(head + l4 + 4, (uint16_t)l4_len);
 	}
-	/* The pseudo header's sum; the receiver, or finish_segment(), adds the rest. */
+	/* The pseudo header's sum; the receiver, or finish_segment_csum(), adds the rest. */
 	store_csum(head + l4 + p->hdr.csum_offset,
 		   (uint16_t)~csum_fold(
 			   pseudo_sum(head + l3, p->ip_version, tcp ? IPPROTO_TCP : IPPROTO_UDP, l4_len)));

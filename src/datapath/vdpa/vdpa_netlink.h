@@ -7,8 +7,8 @@
  * Source: <linux/vdpa.h>, vdpa-dev(8), vdpa-mgmtdev(8). Creating and deleting need CAP_NET_ADMIN.
  *
  * Thread-safety: any thread; each call has a socket of its own. Calls wait for the kernel, which creates a
- * device while we wait and holds the family's lock for it; never on the main thread, but for vdpa_snapshot().
- */
+ * device while we wait and holds the family's lock for it; never on the main thread, but for
+ * vdpa_pool_snapshot(). */
 
 #include <libmnl/libmnl.h>
 
