@@ -167,6 +167,7 @@ const struct command fabric_commands[] = {
 				{0},
 			},
 		.make_args = set_args,
+		.changes = true,
 		.method = "fabric.set",
 		.run = run_method,
 	},

@@ -223,6 +223,7 @@ const struct command pf_commands[] = {
 				{0},
 			},
 		.args = set_args,
+		.changes = true,
 		.method = "pf.set",
 		.run = run_method,
 	},

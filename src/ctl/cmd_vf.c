@@ -426,6 +426,7 @@ const struct command vf_commands[] = {
 				{0},
 			},
 		.args = set_args,
+		.changes = true,
 		.method = "vf.set",
 		.run = run_set,
 	},

@@ -171,7 +171,15 @@ static int take_word(struct invocation *inv, const char *word, const struct arg 
 	return r;
 }
 
-/* Whether all required arguments were given. */
+static bool sets_something(const struct invocation *inv)
+{
+	for (unsigned int i = 0; i < inv->given_n; i++)
+		if (inv->given[i]->param && arg_is_option(inv->given[i]))
+			return true;
+	return false;
+}
+
+/* Whether all required arguments were given, and something to do. */
 static int check_complete(const struct invocation *inv, struct err *err)
 {
 	const struct command *cmd = invocation_command(inv);
@@ -183,6 +191,8 @@ static int check_complete(const struct invocation *inv, struct err *err)
 			if (a->flags & ARG_REQUIRED && !was_given(inv, a))
 				return err_set(err, EINVAL, NULL, "%s%s%s is missing", a->name,
 					       a->value ? " " : "", a->value ? a->value : "");
+		if (cmd->changes && !sets_something(inv))
+			return err_set(err, EINVAL, NULL, "nothing to set: give at least one setting");
 		return 0;
 	}
 	for (const struct command *c = cmd->sub; c->name && n < sizeof(names); c++)

@@ -70,6 +70,7 @@ struct command {
 	const struct command *sub; /* up to one without name; a command has either these or args and run() */
 	const struct arg *args;    /* positional ones first, up to one without name */
 	const struct arg *(*make_args)(void); /* instead of args: with options that the tables of types say */
+	bool changes;                         /* of no use without an option that sets a parameter */
 	const char *method;                   /* of the API, for run_method() */
 	/* Negative errno with `err` filled on failure. */
 	int (*run)(struct ctl *ctl, const struct invocation *inv, struct err *err);

@@ -25,10 +25,10 @@ def test_refusal_names_the_option(fake: FakeVpfd) -> None:
     for args, field, expected in [
         (["vf", "set", "pf0", "1", "--vlan", "5000"], "vlan.vid", "vpfctl: --vlan vid: no such VLAN\n"),
         (["vf", "set", "pf0", "1", "--trunk", "5000"], "vlan.vids", "vpfctl: --trunk vids: no such VLAN\n"),
-        (["vf", "set", "pf0", "300"], "vf", "vpfctl: VF|pf: no such VLAN\n"),
-        (["vf", "set", "pf0", "3"], "", "vpfctl: no such VLAN\n"),
+        (["vf", "set", "pf0", "300", "--trust", "on"], "vf", "vpfctl: VF|pf: no such VLAN\n"),
+        (["vf", "set", "pf0", "3", "--trust", "on"], "", "vpfctl: no such VLAN\n"),
         (["vf", "set", "pf0", "3", "--mtu", "1"], "mtu", "vpfctl: --mtu: no such VLAN\n"),
-        (["vf", "set", "pf0", "3"], "other", "vpfctl: other: no such VLAN\n"),
+        (["vf", "set", "pf0", "3", "--trust", "on"], "other", "vpfctl: other: no such VLAN\n"),
     ]:
         # vpfd's message names the field itself; vpfctl says the option in its place.
         for text in ["no such VLAN", f"{field}: no such VLAN"] if field else ["no such VLAN"]:
@@ -47,6 +47,7 @@ def test_usage_errors_have_status_2_and_ask_nothing(fake: FakeVpfd) -> None:
         (["pf", "shwo"], "did you mean 'show'?"),
         (["pf", "add", "x", "--vfs", "3"], "--fabric FABRIC is missing"),
         (["vf", "set", "pf0", "1", "--trust", "yes"], "--trust: 'yes' is not one of: on, off"),
+        (["vf", "set", "pf0", "1"], "nothing to set: give at least one setting"),
     ]:
         done = ctl(fake, *args)
         assert (done.returncode, done.stdout) == (2, ""), done

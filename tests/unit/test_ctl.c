@@ -168,6 +168,11 @@ static void syntax_errors(void **state)
 	check_refused("vf set p 1 --datapath=", "--datapath: '' is no list of datapaths");
 	check_refused("vf set p 1 --datapath default,builtin", "there is no datapath default");
 	check_refused("pf", "add, set, del, list, show, attach, detach");
+	check_refused("vf set p 1", "nothing to set");
+	check_refused("vf set p 1 --json", "nothing to set");
+	check_refused("vf set p", "VF|pf is missing");
+	check_refused("pf set p", "nothing to set");
+	check_refused("fabric set f", "nothing to set");
 	check_refused("fabirc list", "did you mean 'fabric'");
 	check_refused("pf lst", "did you mean 'list'");
 	check_refused("pf xyzzy", "no command 'xyzzy'");
@@ -263,7 +268,7 @@ static void fields_to_options(void **state)
 	check_field("fabric add f", "bridge", "--bridge");
 	check_field("vf set p 1 --trunk 1", "vlan.vids", "--trunk");
 	check_field("vf set p 1 --trunk 1", "pf", "PF");
-	check_field("vf set p 1", "mtu", "--mtu");
+	check_field("vf set p 1 --trust on", "mtu", "--mtu");
 	check_field("pf add p --fabric f --vfs 1", "queue_pairs", "--queue-pairs");
 	check_field("pf add p --fabric f --vfs 1 --policy a=1", "policy.a", "--policy");
 	check_field("pf set p --policy mac_list=1,2", "policy.mac_list[1]", "--policy");
@@ -271,8 +276,8 @@ static void fields_to_options(void **state)
 	check_field("vf set p 1 --max-rate 1", "max_rate", "--max-rate");
 	check_field("monitor a b", "topics[1]", "TOPIC");
 	check_field("status", "", NULL);
-	check_field("vf set p 1", "vla", NULL);
-	check_field("vf set p 1", "vlans.x", NULL);
+	check_field("vf set p 1 --trust on", "vla", NULL);
+	check_field("vf set p 1 --trust on", "vlans.x", NULL);
 }
 
 static const char *near_word(const char *typed)
