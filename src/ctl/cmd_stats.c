@@ -17,6 +17,7 @@ const struct arg stats_args[] = {
 	 .param = "vf",
 	 .parse = value_function,
 	 .complete = COMPLETE_FUNCTION,
+	 .null = "pf",
 	 .help = "Only this VF of the PF (a number, from 0), or only the PF itself."},
 	{.name = "--fabric",
 	 .value = "FABRIC",

@@ -21,6 +21,7 @@ static const struct arg set_args[] = {
 	 .param = "vf",
 	 .parse = value_function,
 	 .complete = COMPLETE_FUNCTION,
+	 .null = "pf",
 	 .help = "The number of a VF, from 0, or pf for the PF itself."},
 	{.name = "--mac",
 	 .value = "MAC",
@@ -76,6 +77,7 @@ static const struct arg set_args[] = {
 	 .parse = value_integer_or_default,
 	 .complete = COMPLETE_WORDS,
 	 .words = words_default,
+	 .null = "default",
 	 .help = "Largest packet that passes; default: the virtual PF's MTU, whatever it is."},
 	{.name = "--datapath",
 	 .value = "LIST",
@@ -97,6 +99,7 @@ static const struct arg show_args[] = {
 	 .param = "vf",
 	 .parse = value_function,
 	 .complete = COMPLETE_FUNCTION,
+	 .null = "pf",
 	 .help = "The number of a VF, from 0, or pf for the PF itself. Default: all."},
 	{0},
 };

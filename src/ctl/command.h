@@ -53,6 +53,7 @@ struct arg {
 	int (*parse)(const char *text, json_t **ret, struct err *err);
 	enum complete complete;
 	const char *const *words; /* COMPLETE_WORDS: the values, up to a NULL */
+	const char *null;         /* the word for JSON's null, for vpfd's errors; NULL: it has none */
 	const char *help;
 	char *(*make_help)(void); /* instead of help: what the tables of types say; NULL: out of memory */
 };

@@ -82,20 +82,35 @@ static const char *without_field(const struct err *err)
 	return err->text;
 }
 
+/* vpfd's message for who types the option, which has a word for what JSON calls null: "…, or default". */
+static void for_option(const struct arg *arg, const char *text, char *to, size_t size)
+{
+	static const char null[] = ", or null";
+	size_t n = strlen(text), end = sizeof(null) - 1;
+
+	if (arg->null && n > end && strcmp(text + n - end, null) == 0)
+		snprintf(to, size, "%.*s, or %s", (int)(n - end), text, arg->null);
+	else
+		snprintf(to, size, "%s", text);
+}
+
 static int failure(const struct invocation *inv, const struct err *err)
 {
 	const struct arg *arg = invocation_arg_for_field(inv, err->field);
 	struct out out = {.file = stderr};
 	const char *part = strchr(err->field, '.');
+	char text[sizeof(err->text) + 16];
 
 	/* "--policy max_driver_macs: …": which part of a value that has several. */
-	if (arg)
+	if (arg) {
+		for_option(arg, without_field(err), text, sizeof(text));
 		out_text(&out, STYLE_PLAIN, "vpfctl: %s%s%s: %s\n", arg->name, part ? " " : "",
-			 part ? part + 1 : "", without_field(err));
-	else if (*err->field)
+			 part ? part + 1 : "", text);
+	} else if (*err->field) {
 		out_text(&out, STYLE_PLAIN, "vpfctl: %s: %s\n", err->field, without_field(err));
-	else
+	} else {
 		out_text(&out, STYLE_PLAIN, "vpfctl: %s\n", err->text);
+	}
 	return STATUS_FAILED;
 }
 

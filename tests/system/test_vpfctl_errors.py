@@ -36,6 +36,11 @@ def test_refusal_names_the_option(fake: FakeVpfd) -> None:
             done = ctl(fake, *args)
             assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
 
+    # What JSON calls null has words of its own here.
+    for field, said in [("mtu", "vpfctl: --mtu: must be 1 to 2, or default\n"), ("vf", "vpfctl: VF|pf: must be 1 to 2, or pf\n")]:
+        fake.methods["vf.set"] = refuse(field, f"{field}: must be 1 to 2, or null")
+        assert ctl(fake, "vf", "set", "pf0", "3", "--mtu", "0").stderr == said
+
     # The table of functions asks pf.show, which calls its parameter otherwise.
     fake.methods["pf.show"] = refuse("name", "no such virtual PF")
     assert ctl(fake, "vf", "show", "pf9").stderr == "vpfctl: PF: no such virtual PF\n"
