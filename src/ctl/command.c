@@ -197,7 +197,8 @@ static int check_complete(const struct invocation *inv, struct err *err)
 	}
 	for (const struct command *c = cmd->sub; c->name && n < sizeof(names); c++)
 		n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n ? ", " : "", c->name);
-	return err_set(err, EINVAL, NULL, "a command is missing: one of %s", names);
+	return err_set(err, EINVAL, NULL, "a command is missing: %s%s", cmd->sub[1].name ? "one of " : "",
+		       names);
 }
 
 int command_parse(const struct command *root, int argc, char *const argv[], struct invocation *ret,

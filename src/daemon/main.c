@@ -75,7 +75,7 @@ static int make_run_dir(const char *dir, struct err *err)
 				       strerror(errno));
 	} else if (errno != EEXIST) {
 		return err_set(err, errno, NULL, "cannot create the run directory %s: %s", dir,
-			       strerror(errno));
+			       errno == ENOENT ? "the directory above it must exist" : strerror(errno));
 	}
 	return 0;
 }
@@ -223,15 +223,16 @@ static void tell_ready(const struct daemon *d)
 {
 	unsigned int fabrics = 0, pfs = 0, functions = 0;
 	const struct model_pf *pf;
+	char what[96];
 
 	while (model_fabric_at(d->model, fabrics))
 		fabrics++;
 	for (; (pf = model_pf_at(d->model, pfs)); pfs++)
 		functions += pf->s.vfs + 1;
-	log_notice("vpfd " VPF_VERSION " is ready: %u fabrics, %u virtual PFs, %u functions", fabrics, pfs,
-		   functions);
-	sd_notifyf(0, "READY=1\nSTATUS=%u fabrics, %u virtual PFs, %u functions at the start", fabrics, pfs,
-		   functions);
+	snprintf(what, sizeof(what), "%u fabric%s, %u virtual PF%s, %u function%s", fabrics,
+		 fabrics == 1 ? "" : "s", pfs, pfs == 1 ? "" : "s", functions, functions == 1 ? "" : "s");
+	log_notice("vpfd " VPF_VERSION " is ready: %s", what);
+	sd_notifyf(0, "READY=1\nSTATUS=%s at the start", what);
 }
 
 int main(int argc, char *argv[])

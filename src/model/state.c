@@ -47,7 +47,7 @@ int state_store_open(const char *dir, struct state_store **ret, struct err *err)
 
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return err_set(err, errno, NULL, "cannot create the state directory %s: %s", dir,
-			       strerror(errno));
+			       errno == ENOENT ? "the directory above it must exist" : strerror(errno));
 	dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0)
 		return err_set(err, errno, NULL, "cannot open the state directory %s: %s", dir,

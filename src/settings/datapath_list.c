@@ -17,7 +17,7 @@ static const char *params_of(const struct datapath_type *type, char buf[64])
 	buf[0] = '\0';
 	for (const struct param *p = type->base.params; p && p->name && n < 64; p++)
 		n += (size_t)snprintf(buf + n, 64 - n, "%s%s", n ? ", " : "", p->name);
-	return n ? buf : "none";
+	return buf;
 }
 
 /* Whether a parameter begins at the colon: ":path=". A colon before anything else is the value's own. */
@@ -55,8 +55,9 @@ static int find_param(const struct datapath_type *type, const char *key, size_t 
 	*ret = param_find(type->base.params, key, length);
 	if (*ret)
 		return 0;
-	return err_set(err, EINVAL, FIELD, "%s has no parameter %.*s: those it has are %s", type->base.name,
-		       (int)MIN(length, (size_t)40), key, params_of(type, known));
+	return err_set(err, EINVAL, FIELD, "%s has no parameter %.*s: %s%s", type->base.name,
+		       (int)MIN(length, (size_t)40), key,
+		       type->base.params ? "those it has are " : "it takes none", params_of(type, known));
 }
 
 /* "is empty" → "path of vhost-user is empty" */
@@ -180,8 +181,9 @@ static int parse_pref(const char *text, const char *end, struct datapath_pref *r
 
 		if (!param_begins(colon, end))
 			return err_set(err, EINVAL, FIELD,
-				       "a colon after %s must be followed by KEY=VALUE, not %.*s",
-				       ret->type->base.name, (int)MIN(end - key, 40), key);
+				       "a colon after %s must be followed by KEY=VALUE%s%.*s",
+				       ret->type->base.name, key < end ? ", not " : "",
+				       (int)MIN(end - key, 40), key);
 		colon = value_end(key, end);
 		r = parse_param(key, colon, ret, &seen, err);
 	}

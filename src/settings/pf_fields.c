@@ -173,7 +173,8 @@ static int ranges_check(const struct json_field *row, const void *at, const char
 
 		snprintf(field, sizeof(field), "%.40s[%u]", path, i);
 		if (mac_to_number(range->last) < mac_to_number(range->first))
-			return err_set(err, EINVAL, field, "is a range that runs backwards");
+			return err_set(err, EINVAL, field,
+				       "is a range that runs backwards: write the lower MAC first");
 		/* Between two unicast ones with different first bytes there would be multicast ones. */
 		if (mac_is_multicast(range->first) || range->first[0] != range->last[0])
 			return err_set(

@@ -38,7 +38,8 @@ int vlan_set_parse(const char *text, const char *field, uint64_t ret[64], struct
 				goto bad;
 		}
 		if (last < first)
-			return err_set(err, EINVAL, field, "the range %u-%u runs backwards", first, last);
+			return err_set(err, EINVAL, field, "the range %u-%u runs backwards: write %u-%u",
+				       first, last, last, first);
 		for (unsigned int v = first; v <= last; v++)
 			set[v / 64] |= UINT64_C(1) << v % 64;
 		if (!*p)

@@ -167,7 +167,8 @@ static void syntax_errors(void **state)
 	check_refused("vf set p 1 --datapath vhost-user", "--datapath: vhost-user needs path=");
 	check_refused("vf set p 1 --datapath=", "--datapath: '' is no list of datapaths");
 	check_refused("vf set p 1 --datapath default,builtin", "there is no datapath default");
-	check_refused("pf", "add, set, del, list, show, attach, detach");
+	check_refused("pf", "a command is missing: one of add, set, del, list, show, attach, detach");
+	check_refused("fdb", "a command is missing: show");
 	check_refused("vf set p 1", "nothing to set");
 	check_refused("vf set p 1 --json", "nothing to set");
 	check_refused("vf set p", "VF|pf is missing");

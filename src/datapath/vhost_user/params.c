@@ -6,10 +6,15 @@
 
 static int check(const struct params *values, struct err *err)
 {
-	if (vhost_user_params_of(values)->path[0] != '/')
+	const char *path = vhost_user_params_of(values)->path;
+
+	if (!*path)
 		return err_set(
 			err, EINVAL, "datapaths",
 			"vhost-user needs path=, the absolute path of the back-end's socket, in which {pf} and {vf} stand for the function's names");
+	if (*path != '/')
+		return err_set(err, EINVAL, "datapaths",
+			       "path of vhost-user must be absolute, such as /run/x.sock, not %s", path);
 	return 0;
 }
 
