@@ -6,8 +6,9 @@
  * which only vpfd has.
  *
  * To add a type: a directory src/fabric/TYPE or src/datapath/TYPE, whose params.c defines fabric_type_TYPE or
- * datapath_type_TYPE, and whose other files define its operations, fabric_TYPE or datapath_TYPE; and its name in
- * the list in src/meson.build. params.c is part of vpfctl, too, and includes settings/ and util/ alone.
+ * datapath_type_TYPE, and whose other files define its operations, fabric_TYPE or datapath_TYPE; a meson.build there
+ * that adds params.c to params_src and the others to vpf_src; and its name in the list in src/meson.build. params.c is
+ * part of vpfctl, too, and includes settings/ and util/ alone.
  *
  * No code outside a type's directory compares a type with a certain one: what must be known of it is a member
  * here, or an operation.
