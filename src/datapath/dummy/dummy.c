@@ -3,7 +3,11 @@
 #include "datapath/dummy/dummy.h"
 
 #include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "vhost/virtio.h"
 
 struct datapath_dummy_control datapath_dummy_control;
 
@@ -16,10 +20,42 @@ void datapath_dummy_reset(void)
 {
 	assert(!datapath_dummy_control.instances);
 	datapath_dummy_control = (struct datapath_dummy_control){
-		.features = UINT64_MAX,
+		.features = VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) |
+			    VIRTIO_BIT(VIRTIO_NET_F_MQ),
 		.takes = ATTACH_SW_PORT | ATTACH_TAP | ATTACH_SOCKET | ATTACH_VDPA | ATTACH_NETDEV,
 		.enforces = CAN_LINK | CAN_ADMIN_MAC | CAN_NO_SPOOFCHK,
 	};
+}
+
+static const char *name_of(const struct datapath_dummy *d)
+{
+	return dummy_params_of(&d->pref.params)->name;
+}
+
+struct datapath_dummy *datapath_dummy_find(const char *pf, unsigned int fn, const char *name)
+{
+	struct datapath_dummy *d = datapath_dummy_control.instances;
+
+	while (d && (strcmp(d->open.pf, pf) != 0 || d->open.fn != fn || strcmp(name_of(d), name) != 0))
+		d = d->next;
+	return d;
+}
+
+__attribute__((format(printf, 2, 3))) static void record(const struct datapath_dummy *d, const char *format,
+							 ...)
+{
+	char *log = datapath_dummy_control.log;
+	size_t n = strlen(log), size = sizeof(datapath_dummy_control.log);
+	va_list args;
+
+	if (name_of(d)[0])
+		n += (size_t)snprintf(log + n, size - n, "%s.", name_of(d));
+	assert(n < size);
+	va_start(args, format);
+	n += (size_t)vsnprintf(log + n, size - n, format, args);
+	va_end(args);
+	assert(n + 1 < size);
+	memcpy(log + n, " ", 2);
 }
 
 static void own(struct datapath_dummy *d, struct datapath_ring *r)
@@ -75,7 +111,6 @@ void datapath_dummy_die(struct datapath_dummy *d, const char *why)
 
 static void answer(struct datapath_dummy *d, enum datapath_dummy_op op)
 {
-	datapath_dummy_control.calls[op]++;
 	if (!datapath_dummy_control.later[op])
 		datapath_dummy_answer(d, datapath_dummy_control.r[op]);
 }
@@ -106,8 +141,9 @@ static int op_open(const struct datapath_open *args, struct datapath **ret, stru
 	struct datapath_dummy *d;
 
 	assert(args->event && args->port && args->queue_pairs &&
-	       !args->attach == !datapath_dummy_control.takes);
-	datapath_dummy_control.calls[DP_DUMMY_OPEN]++;
+	       !args->control == (args->fn != VPF_FUNCTION_PF));
+	assert(!args->attach == !datapath_dummy_control.takes);
+	assert(!args->attach || args->attach->kind & datapath_dummy_control.takes);
 	if (datapath_dummy_control.r[DP_DUMMY_OPEN] < 0)
 		return err_set(err, -datapath_dummy_control.r[DP_DUMMY_OPEN], NULL,
 			       "the dummy was told not to open");
@@ -116,9 +152,12 @@ static int op_open(const struct datapath_open *args, struct datapath **ret, stru
 		return err_set(err, ENOMEM, NULL, "not enough memory for a datapath");
 	d->base = (struct datapath){.ops = &datapath_dummy, .events = args->events, .ctx = args->ctx};
 	d->open = *args;
+	d->pref = *args->pref;
+	d->open.pref = &d->pref;
 	d->next = datapath_dummy_control.instances;
 	datapath_dummy_control.instances = d;
 	*ret = &d->base;
+	record(d, "open");
 	return 0;
 }
 
@@ -130,6 +169,7 @@ static void op_prepare(struct datapath *dp, uint64_t features, struct guest_mem 
 	d->phase = DP_DUMMY_PREPARING;
 	d->features = features;
 	d->mem = mem;
+	record(d, "prepare");
 	answer(d, DP_DUMMY_PREPARE);
 }
 
@@ -141,6 +181,7 @@ static void op_start(struct datapath *dp, struct datapath_ring *rings, unsigned 
 	for (unsigned int i = 0; i < n; i++)
 		own(d, &rings[i]);
 	d->phase = DP_DUMMY_STARTING;
+	record(d, "start:%u", n);
 	answer(d, DP_DUMMY_START);
 }
 
@@ -150,6 +191,7 @@ static void op_stop(struct datapath *dp)
 
 	assert(d->phase == DP_DUMMY_STARTED);
 	d->phase = DP_DUMMY_STOPPING;
+	record(d, "stop");
 	answer(d, DP_DUMMY_STOP);
 }
 
@@ -163,7 +205,7 @@ static void op_close(struct datapath *dp)
 	while (*at != d)
 		at = &(*at)->next;
 	*at = d->next;
-	datapath_dummy_control.closes++;
+	record(d, "close");
 	free(d);
 }
 
@@ -172,7 +214,7 @@ static void op_ring_enable(struct datapath *dp, unsigned int queue, bool enable)
 	const struct datapath_dummy *d = of(dp);
 
 	assert(d->phase == DP_DUMMY_STARTED && d->ring[queue] && d->ring[queue]->queue->enabled == enable);
-	datapath_dummy_control.enables++;
+	record(d, "%s:%u", enable ? "enable" : "disable", queue);
 }
 
 static void op_ring_call(struct datapath *dp, unsigned int queue, int callfd)
@@ -180,20 +222,20 @@ static void op_ring_call(struct datapath *dp, unsigned int queue, int callfd)
 	const struct datapath_dummy *d = of(dp);
 
 	assert(d->phase == DP_DUMMY_STARTED && d->ring[queue] && d->ring[queue]->queue->callfd == callfd);
-	datapath_dummy_control.ring_calls++;
+	record(d, "call:%u", queue);
 }
 
 static void op_set(struct datapath *dp, const struct function_settings *s, const struct rx_filter *filter)
 {
 	assert(of(dp)->phase == DP_DUMMY_STARTED && s && filter);
-	datapath_dummy_control.sets++;
+	record(of(dp), "set:%u", s->mtu);
 }
 
 static int op_ring_add(struct datapath *dp, struct datapath_ring *ring)
 {
 	assert(of(dp)->phase == DP_DUMMY_STARTED);
 	own(of(dp), ring);
-	datapath_dummy_control.adds++;
+	record(of(dp), "add:%u", ring->queue->index);
 	return 0;
 }
 
@@ -203,13 +245,13 @@ static void op_ring_remove(struct datapath *dp, struct datapath_ring *ring)
 
 	assert(d->phase == DP_DUMMY_STARTED && d->ring[ring->queue->index] == ring);
 	d->ring[ring->queue->index] = NULL;
-	datapath_dummy_control.removes++;
+	record(d, "remove:%u", ring->queue->index);
 }
 
 static int op_control_send(struct datapath *dp, const uint8_t *frame, size_t len)
 {
 	assert(of(dp)->phase == DP_DUMMY_STARTED && of(dp)->open.control && frame && len);
-	datapath_dummy_control.control_frames++;
+	record(of(dp), "control:%zu", len);
 	return 0;
 }
 

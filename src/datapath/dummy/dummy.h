@@ -8,6 +8,7 @@
  * Thread-safety: main thread. */
 
 #include "datapath/datapath.h"
+#include "datapath/dummy/params.h"
 
 enum datapath_dummy_op { DP_DUMMY_OPEN, DP_DUMMY_PREPARE, DP_DUMMY_START, DP_DUMMY_STOP, DP_DUMMY_OPS };
 enum datapath_dummy_phase {
@@ -23,7 +24,8 @@ enum datapath_dummy_phase {
 struct datapath_dummy { /* an instance */
 	struct datapath base;
 	struct datapath_dummy *next;
-	struct datapath_open open;
+	struct datapath_open open; /* its pref is this one: */
+	struct datapath_pref pref;
 	enum datapath_dummy_phase phase;
 	uint64_t features;
 	struct guest_mem *mem; /* borrowed */
@@ -35,14 +37,19 @@ struct datapath_dummy_control {
 	int r[DP_DUMMY_OPS];      /* what is answered at once: 0 or a negative errno */
 	uint64_t features;        /* 0: it is not available here */
 	uint32_t takes, enforces; /* ATTACH_*, CAN_* */
-	unsigned int calls[DP_DUMMY_OPS], closes, adds, removes, enables, ring_calls, sets, control_frames;
 	struct datapath_dummy *instances;
+	/* What was asked of all instances: "open ", "prepare ", "start:RINGS ", "stop ", "close ", "add:RING ",
+	 * "remove:RING ", "enable:RING ", "disable:RING ", "call:RING ", "set:MTU ", "control:LENGTH ", after the name,
+	 * if there is one, and a dot. */
+	char log[1024];
 };
 extern struct datapath_dummy_control datapath_dummy_control;
 
 /* As at the start of a program: everything succeeds at once, and the function's fabric is where it leads. No instance
  * is there. */
 void datapath_dummy_reset(void);
+/* NULL: there is none. */
+struct datapath_dummy *datapath_dummy_find(const char *pf, unsigned int fn, const char *name);
 /* Answers what the instance was asked last; r < 0: badly. */
 void datapath_dummy_answer(struct datapath_dummy *d, int r);
 /* It dies by itself. */

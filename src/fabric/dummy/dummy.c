@@ -49,10 +49,10 @@ static void drop(unsigned int i)
 	memmove(&waiting[i], &waiting[i + 1], (--n_waiting - i) * sizeof(waiting[0]));
 }
 
-static void forget(const struct fabric *f, const struct fabric_port *p)
+static void forget(const struct fabric_port *p)
 {
 	for (unsigned int i = n_waiting; i-- > 0;)
-		if (p ? waiting[i].p == p : waiting[i].f == f && !waiting[i].p)
+		if (waiting[i].p == p)
 			drop(i);
 }
 
@@ -130,6 +130,15 @@ bool dummy_fabric_answer(enum dummy_op op, int r)
 	return true;
 }
 
+struct dummy_port *dummy_port_find(const char *pf, unsigned int fn)
+{
+	struct dummy_port *p = dummy_fabric.ports;
+
+	while (p && (strcmp(p->base.pf, pf) != 0 || p->base.fn != fn))
+		p = p->next;
+	return p;
+}
+
 void dummy_fabric_answer_port(struct fabric_port *p, uint64_t call, int r)
 {
 	fabric_port_answer(p, call, r, NULL);
@@ -164,7 +173,7 @@ static int op_set(struct fabric *f, const struct fabric_settings *s, struct err 
 	r = begin(DUMMY_SET, f, NULL, f->call, err);
 	if (!r)
 		f->settings = *s;
-	else if (r == ANSWER_LATER && n_waiting)
+	else if (r == ANSWER_LATER && dummy_fabric.how[DUMMY_SET].when == DUMMY_LATER)
 		waiting[n_waiting - 1].fabric = *s;
 	return r;
 }
@@ -228,7 +237,8 @@ static int op_port_init(struct fabric_port *base, struct counter_file *counters)
 	p->applied = base->settings;
 	p->policy = base->policy;
 	p->tap_fd = -1;
-	dummy_fabric.ports++;
+	p->next = dummy_fabric.ports;
+	dummy_fabric.ports = p;
 	return 0;
 }
 
@@ -238,23 +248,27 @@ static void op_port_added(struct fabric_port *p)
 	fabric_tell_link(p, link_of(p));
 }
 
-static void op_port_free(struct fabric_port *p)
+static void op_port_free(struct fabric_port *base)
 {
-	for (unsigned int i = 0; i < p->fabric->n_ports; i++)
-		assert(p->fabric->ports[i] != p);
-	forget(NULL, p);
-	dummy_fabric.ports--;
+	struct dummy_port **at = &dummy_fabric.ports, *p = dummy_port_of(base);
+
+	for (unsigned int i = 0; i < base->fabric->n_ports; i++)
+		assert(base->fabric->ports[i] != base);
+	assert(!p->open || (dummy_fabric.how[DUMMY_PORT_CLOSE].when != DUMMY_NOW));
+	forget(base);
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
 }
 
-/* One thing at a time: what is asked has another number than what was, or nothing is under way. */
+/* One thing at a time: what is asked has a number of its own, and what still waited was given up. */
 static void check_turn(struct fabric_port *base)
 {
 	struct dummy_port *p = dummy_port_of(base);
 
 	assert(base->call != p->call);
 	p->call = base->call;
-	for (unsigned int i = 0; i < n_waiting; i++)
-		assert(waiting[i].p != base || waiting[i].call != base->call);
+	forget(base);
 }
 
 static int op_port_set(struct fabric_port *base, bool undo, struct err *err)
@@ -315,8 +329,10 @@ static int op_port_open(struct fabric_port *base, unsigned int queue_pairs, stru
 static int op_port_close(struct fabric_port *base)
 {
 	struct dummy_port *p = dummy_port_of(base);
-	int r = begin(DUMMY_PORT_CLOSE, base->fabric, base, base->call, NULL);
+	int r;
 
+	check_turn(base);
+	r = begin(DUMMY_PORT_CLOSE, base->fabric, base, base->call, NULL);
 	if (r <= 0)
 		p->open = false;
 	return r;
@@ -331,7 +347,7 @@ static void op_announce(struct fabric_port *p, const uint8_t *mac)
 
 const struct fabric_ops fabric_dummy = {
 	.type = "dummy",
-	.size = sizeof(struct dummy_fabric),
+	.size = sizeof(struct fabric),
 	.port_size = sizeof(struct dummy_port),
 	.can = op_can,
 	.gives = op_gives,

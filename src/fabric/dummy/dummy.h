@@ -28,6 +28,7 @@ struct dummy_how {
 
 struct dummy_port {
 	struct fabric_port base;
+	struct dummy_port *next;
 	struct function_settings applied; /* in force: of the last port_set that succeeded */
 	struct filter_policy policy;
 	bool open;
@@ -35,27 +36,26 @@ struct dummy_port {
 	uint64_t call;
 };
 
-struct dummy_fabric {
-	struct fabric base;
-	uint64_t call;
-};
-
 struct dummy_fabric_control {
 	struct dummy_how how[DUMMY_OPS];
 	uint32_t can, gives;           /* gives: ATTACH_*, the lowest is given */
 	unsigned int calls[DUMMY_OPS]; /* not counting undoing */
-	unsigned int undone, announced, fabrics, ports;
-	struct port_stats stats; /* of every port */
+	unsigned int undone, announced, fabrics;
+	struct dummy_port *ports; /* of all of them */
+	struct port_stats stats;  /* of every port */
 };
 extern struct dummy_fabric_control dummy_fabric;
 
 /* As at the start of a program: everything is answered now, with success. No fabric is there. */
 void dummy_fabric_reset(void);
-/* Answers the operation of that kind which has waited longest. False: none waits. */
+/* Answers the operation of that kind which has waited longest. False: none waits; what was given up, as the core asks
+ * the port for something else, does not. */
 bool dummy_fabric_answer(enum dummy_op op, int r);
-/* Likewise, though it may have been given up: with the number that it had. */
+/* Answers a port's operation of that number, though it may have been given up. */
 void dummy_fabric_answer_port(struct fabric_port *p, uint64_t call, int r);
 
+/* NULL: there is none. */
+struct dummy_port *dummy_port_find(const char *pf, unsigned int fn);
 static inline struct dummy_port *dummy_port_of(const struct fabric_port *p)
 {
 	return container_of(p, struct dummy_port, base);
