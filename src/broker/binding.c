@@ -50,7 +50,7 @@ bool binding_given_back(const struct binding *b)
 	return true;
 }
 
-/* The held rings are free. Whoever wanted them so has until the next turn of the event loop. */
+/* The held rings are free. The caller that wanted them has until the next iteration of the event loop. */
 static void arm_release(struct binding *b)
 {
 	b->quiescing = false;
@@ -71,7 +71,7 @@ static int on_work(sd_event_source *source, void *userdata)
 	binding_step(b);
 	if (b->quiescing && binding_given_back(b)) {
 		arm_release(b);
-		b->events->quiesced(b->ctx); /* the last that is done here: much may follow from it */
+		b->events->quiesced(b->ctx); /* must come last here: it may trigger anything */
 	}
 	return 0;
 }
@@ -228,7 +228,7 @@ void binding_set_list(struct binding *b, const struct datapath_list *list, bool 
 	for (unsigned int i = 0; i < ARRAY_SIZE(b->slot); i++)
 		if (b->slot[i].phase != SLOT_CLOSED)
 			b->slot[i].pos = position(list, &b->slot[i].pref);
-	/* What was being prepared may not be what is wanted now. One that has the rings goes on. */
+	/* What was being prepared may not be what is wanted now. One that has the rings continues. */
 	if (b->next->phase != SLOT_CLOSED && !slot_rings(b->next) && b->next->pos != 0)
 		b->drop_next = true;
 }
@@ -275,7 +275,7 @@ void binding_get_info(const struct binding *b, struct binding_info *ret)
 		ret->state = b->none ? BINDING_NONE : BINDING_BINDING;
 }
 
-/* The set of rings changes: perhaps not for the last time. */
+/* The set of rings changes, and may change again soon. */
 static void unsettle(struct binding *b)
 {
 	uint64_t now = clock_us(), at = now + BINDING_SETTLE_US;
@@ -326,7 +326,7 @@ void binding_queue_enable(struct binding *b, unsigned int index, bool enable)
 {
 	struct slot *s = server(b, index);
 
-	if (!s) /* whoever gets the ring sees it */
+	if (!s) /* the slot that gets the ring sees it */
 		return;
 	b->ring[index].enabled = enable;
 	s->ops->ring_enable(s->dp, index, enable);
@@ -358,7 +358,7 @@ bool binding_quiesce(struct binding *b, int index)
 		return true;
 	}
 	b->quiescing = true;
-	if (b->stepping) /* nothing is seen to the end from in there */
+	if (b->stepping) /* a step cannot be completed from within another one */
 		sd_event_source_set_enabled(b->work, SD_EVENT_ONESHOT);
 	return false;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* One instance of a datapath: what was asked of it, what it said, and which rings it has. */
+/* One instance of a datapath: what was asked of it, what it answered, and which rings it has. */
 
 #include <stdio.h>
 #include <string.h>
@@ -34,7 +34,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 		slot_fail(s, late[s->phase]);
 		return 0;
 	}
-	/* The answer may be there, and this loop the one that is late: once more, after what else is due. */
+	/* The answer may have arrived, and this loop be the one that is late: check once more, after other pending
+	 * events. */
 	s->late = true;
 	if (sd_event_source_set_time(source, clock_us() + 1) < 0 ||
 	    sd_event_source_set_enabled(source, SD_EVENT_ONESHOT) < 0)
@@ -48,8 +49,8 @@ static void disarm(struct slot *s)
 		sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
 }
 
-/* Without a timer there would be no bound. From this moment on, not from when the event loop woke up: what
- * was done since then may have taken long. */
+/* Without a timer there would be no bound. Counted from now, not from when the event loop woke up: the work done
+ * since then may have taken long. */
 static void arm(struct slot *s, uint64_t us)
 {
 	uint64_t due = clock_us() + us;
@@ -76,7 +77,7 @@ static void take_back(struct slot *s, struct binding_ring *r, bool torn)
 	r->lent = NULL;
 	r->avail_idx = d->avail_idx;
 	r->used_idx = d->used_idx;
-	/* Nobody's word is taken for it, if it cannot be: the ring would be refused by whoever comes next. */
+	/* An impossible position is not accepted, wherever it comes from: the next datapath would refuse the ring. */
 	if (!r->q->packed && (torn || (uint16_t)(r->avail_idx - r->used_idx) > r->q->size))
 		r->avail_idx = r->used_idx = vhost_queue_used_idx(r->q);
 	if (r->doorbell) {
@@ -103,7 +104,7 @@ unsigned int slot_rings(const struct slot *s)
 	return n;
 }
 
-/* An answer counts if it is due. */
+/* An answer counts only if one is pending. */
 static void on_prepared(void *ctx, int r, const char *why)
 {
 	struct slot *s = ctx;
@@ -118,21 +119,21 @@ static void on_prepared(void *ctx, int r, const char *why)
 	binding_wake(s->b);
 }
 
-/* What it has to know of a ring that it serves, if that changed while it was starting. */
+/* Tells it what changed about a ring that it serves while it was starting. */
 static void refresh_ring(struct slot *s, struct binding_ring *r)
 {
 	if (r->enabled != r->q->enabled) {
 		r->enabled = r->q->enabled;
 		s->ops->ring_enable(s->dp, r->q->index, r->enabled);
 	}
-	/* Not told by the number: a new descriptor may have that of one closed meanwhile. */
+	/* The number does not tell: a new descriptor may have that of one closed meanwhile. */
 	if (r->recall) {
 		r->recall = false;
 		s->ops->ring_call(s->dp, r->q->index, r->q->callfd);
 	}
 }
 
-/* Either side's notification may have come while nobody listened; the driver's also before anybody did. */
+/* Either side's notification may have come while no datapath listened; the driver's also before any did. */
 static void notify_both(struct binding_ring *r)
 {
 	if (r->q->kickfd >= 0)
@@ -177,7 +178,7 @@ static void on_failed(void *ctx, const char *why)
 
 	if (s->failed || s->phase == SLOT_CLOSED)
 		return;
-	/* It may know less of where they stand than the rings themselves. */
+	/* It may know less about the positions than the rings themselves. */
 	take_all_back(s, true);
 	slot_fail(s, why);
 }
@@ -247,12 +248,12 @@ static void open_instance(struct slot *s)
 	}
 }
 
-/* The fabric's port is open. What it gives may be another kind than its settings let expect. */
+/* The fabric's port is open. The attachment may be of another kind than its settings suggest. */
 static void attached(struct slot *s)
 {
 	s->kind = s->b->port->attach.kind;
 	if (s->kind == ATTACH_NONE || !(s->ops->takes(&s->pref) & s->kind))
-		slot_fail(s, "the fabric gave it nothing that it can use");
+		slot_fail(s, "the fabric's port offers no attachment that it can use");
 	else
 		open_instance(s);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What is to be done next: everything follows from the state, so that whatever happens at whatever moment
- * leads here and on towards the goal. A step does one thing at a time and looks again, until all that is left
- * is to wait for an answer, for a timer, or for the driver. */
+/* What to do next: everything follows from the state, so that any event at any time leads here and on towards the
+ * goal. A step does one thing at a time and re-evaluates, until all that is left is to wait for an answer, a timer,
+ * or the driver. */
 
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 struct wanted {            /* by the rings */
 	bool any;          /* one is started */
 	bool held;         /* … and held */
-	unsigned int free; /* how many may be given to a datapath */
+	unsigned int free; /* number that may be given to a datapath */
 	uint64_t features;
 	struct guest_mem *mem;
 	bool logging;
@@ -31,7 +31,7 @@ static struct wanted look(const struct binding *b)
 		w.any = true;
 		w.held |= r->held;
 		w.free += binding_ring_free(r);
-		/* The same for all that run: a change of either stops them all first. */
+		/* The same for all running rings: a change of either stops them all first. */
 		w.features = r->q->features;
 		w.mem = r->q->mem;
 		w.logging |= r->q->log != NULL;
@@ -39,7 +39,7 @@ static struct wanted look(const struct binding *b)
 	return w;
 }
 
-/* While what is written is logged, only those that can do that. */
+/* While writes are logged, only those that can log. */
 static bool suits(const struct binding *b, const struct datapath_pref *pref)
 {
 	const struct datapath_ops *ops = datapath_ops_of(pref->type);
@@ -47,8 +47,8 @@ static bool suits(const struct binding *b, const struct datapath_pref *pref)
 	return !b->logging || (ops && ops->can_log);
 }
 
-/* It leads to the fabric, where all settings are in force; so rings may stay there though no list says so,
- * until one of the list can be had. */
+/* It leads to the fabric, where all settings are in force; so rings may stay there although it is not in the list,
+ * until one of the list is available. */
 static bool may_stay(const struct binding *b, const struct slot *s)
 {
 	return suits(b, &s->pref) && s->ops && (s->pos != BINDING_OUTSIDE || s->kind != ATTACH_NONE);
@@ -87,7 +87,7 @@ void binding_lose_current(struct binding *b, const char *why)
 	snprintf(b->cause, sizeof(b->cause), "%s", why ? why : "");
 }
 
-/* There is no current one, and will not be for now. */
+/* There is no current one, and none will follow for now. */
 static void tell_none(struct binding *b)
 {
 	b->gap_us = 0;
@@ -122,7 +122,7 @@ static void reap(struct binding *b, struct slot *s)
 		told = !strcmp(b->told[pos], why);
 		memcpy(b->told[pos], why, sizeof(why));
 	}
-	if (!told) /* the same each second says nothing new */
+	if (!told) /* the same failure each second is not news */
 		b->events->failed(b->ctx, &pref, why);
 }
 
@@ -158,7 +158,7 @@ static bool be_idle(struct binding *b)
 	return false;
 }
 
-/* Takes held rings from who has them; true: something changed. */
+/* Takes held rings from the slots that have them; true: something changed. */
 static bool give_back_held(struct binding *b, struct slot *s)
 {
 	bool changed = false, any = false;
@@ -254,13 +254,13 @@ static bool settled(const struct binding *b, const struct slot *s)
 	return s->ops->ring_add || !b->settle_first_us;
 }
 
-/* It is prepared for the rings as they are, and they may be given to it. */
+/* Whether it is prepared for the rings as they are, so that they may be given to it. */
 static bool ready(const struct binding *b, const struct slot *s, const struct wanted *w)
 {
 	return s->phase == SLOT_PREPARED && slot_fits(s, w->features, w->mem) && !w->held && settled(b, s);
 }
 
-/* The current one has the rings; do they go on there? */
+/* The current one has the rings; do they continue there? */
 static bool step_started(struct binding *b, const struct wanted *w, bool leave)
 {
 	struct slot *s = b->cur;
@@ -271,7 +271,7 @@ static bool step_started(struct binding *b, const struct wanted *w, bool leave)
 		slot_stop(s);
 		return true;
 	}
-	if (w->held) /* their features and memory may be others in a moment */
+	if (w->held) /* their features and memory may change in a moment */
 		return false;
 	if (!slot_fits(s, w->features, w->mem)) {
 		slot_stop(s);
@@ -289,9 +289,9 @@ static bool step_started(struct binding *b, const struct wanted *w, bool leave)
 		struct binding_ring *r = &b->ring[i];
 
 		if (binding_ring_free(r) && slot_add_ring(s, r) < 0) {
-			/* The other rings go on; this one waits until its driver starts it anew. */
+			/* The other rings continue; this one waits until its driver starts it again. */
 			r->broken = r->tell = true;
-			snprintf(r->why, sizeof(r->why), "%s", "its datapath could not take it");
+			snprintf(r->why, sizeof(r->why), "%s", "its datapath could not serve it");
 		}
 	}
 	return true;
@@ -364,7 +364,7 @@ static void arm_retry(struct binding *b)
 	sd_event_source_set_enabled(b->retry, b->retry_on ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
-/* Nothing of the list can be had. */
+/* None of the list is available. */
 static bool give_up(struct binding *b)
 {
 	if (b->cur->phase != SLOT_CLOSED || b->next->phase != SLOT_CLOSED || b->none || choose(b) >= 0)

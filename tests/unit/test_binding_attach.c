@@ -202,7 +202,7 @@ static void test_kinds(void **state)
 	bt_expect_bound(e, BT_VHOST_USER);
 	ff_assert_log("open:2 close ");
 	assert_int_equal(e->failed, BT_VHOST_NET);
-	assert_string_equal(e->failed_why, "the fabric gave it nothing that it can use");
+	assert_string_equal(e->failed_why, "the fabric's port offers no attachment that it can use");
 	assert_int_equal(e->plan[BT_VHOST_NET].opens, 0);
 }
 
