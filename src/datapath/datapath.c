@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What a datapath and a fabric are to each other. */
+/* Whether a datapath and a fabric fit together. */
 
 #include "datapath/datapath.h"
 

@@ -17,7 +17,7 @@ struct side_thread {
 	pthread_cond_t cond;
 	side_fn *next, *finished; /* under the mutex */
 	bool over;                /* under the mutex */
-	int donefd;               /* the thread's, as everything, once it is over */
+	int donefd;               /* the thread's, as is everything else, once it is over */
 
 	/* main thread */
 	sd_event_source *source;
@@ -89,7 +89,7 @@ static int start(struct side_thread *t)
 		return -r;
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, SIDE_STACK);
-	/* Signals are the main thread's, but for the one that a missing page of guest memory raises. */
+	/* Signals go to the main thread, except the one that a missing page of guest memory raises. */
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

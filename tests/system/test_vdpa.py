@@ -171,7 +171,7 @@ def test_nic_dies(host: Host) -> None:
     host.stop_nic()
     host.served_by("builtin", timeout=30)
     host.ctl("vdpa", "list", timeout=5)
-    assert "the program behind vDPA device d0 does not answer" in host.vpfd.output
+    assert "the VDUSE server of vDPA device d0 does not answer" in host.vpfd.output
     # Once the kernel has given it up, another one serves, without a word from anybody.
     host.destroy_vduse()
     host.l1.run("rm /var/run/vduse/d0")

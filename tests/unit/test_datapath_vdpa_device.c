@@ -65,7 +65,7 @@ static void test_unfit_devices(void **state)
 	e->d->device_id = 2;
 	dv_open_as(e, &e->o, "v0", "", 1, 0);
 	dv_prepare(e, DV_FEATURES, -EMEDIUMTYPE);
-	assert_non_null(strstr(e->o.why, "no network device"));
+	assert_non_null(strstr(e->o.why, "not a network device"));
 	e->o.dp->ops->close(e->o.dp);
 	fake_vdpa_add("w0", "virtio_vdpa");
 	dv_open_as(e, &e->o, "w0", "", 1, 0);
@@ -76,7 +76,7 @@ static void test_unfit_devices(void **state)
 	dv_prepare(e, DV_FEATURES, -ENODEV);
 	assert_string_equal(
 		e->o.why,
-		"there is no vDPA device that matches x*, nor one to be had on management device pci*");
+		"there is no vDPA device that matches x*, nor one that can be created on management device pci*");
 	e->o.dp->ops->close(e->o.dp);
 	e->d->device_id = 1;
 	dv_open_as(e, &e->o, "v0", "", 2, 0);

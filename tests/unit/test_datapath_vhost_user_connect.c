@@ -36,7 +36,7 @@ static void test_missing_feature(void **state)
 	e->b.features &= ~(VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4));
 	dvu_open_client(e);
 	refused(e, DVU_FEATURES | VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4),
-		"cannot be had from the back-end: CSUM, GUEST_TSO4");
+		"features that the back-end does not offer: CSUM, GUEST_TSO4");
 }
 
 static void test_packed(void **state)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The builtin datapath: vpfd's own workers serve the rings, and the frames meet the function's fabric: the builtin
- * one's switch, or the tap that another one's port is. It serves split and packed rings, and all calls are answered
- * before they return. */
+/* The builtin datapath: vpfd's own workers serve the rings, and carry the frames to the function's fabric: the
+ * builtin switch, or the tap that is its port on another fabric. It serves split and packed rings, and all calls are
+ * answered before they return. */
 
 #include <stdio.h>
 #include <string.h>
@@ -92,7 +92,7 @@ static void op_prepare(struct datapath *dp, uint64_t features, struct guest_mem 
 	b->features = features;
 	if (features & ~op_features(NULL, b->open.queue_pairs, NULL)) {
 		dp->events->prepared(dp->ctx, -EOPNOTSUPP,
-				     "the driver uses a feature that workers do not know");
+				     "the driver uses a feature that workers do not support");
 		return;
 	}
 	r = find_port(b, &err);
@@ -221,7 +221,8 @@ static void op_ring_remove(struct datapath *dp, struct datapath_ring *ring)
 	if (b->pump && ring->queue->index % 2 == 0 && receiving(b) == 1)
 		pump_stop(b->pump); /* run_pump() */
 	stop_ring(b, ring);
-	/* A queue of the tap that stays on too long loses what comes in on it, as the ring's end does anyway.
+	/* A queue of the tap that stays enabled too long loses the frames that arrive on it, as the end of the ring
+	 * does anyway.
 	 */
 	if (b->pump)
 		(void)pump_set_pairs(b->pump, pairs(b));
@@ -272,7 +273,7 @@ static int op_control_send(struct datapath *dp, const uint8_t *frame, size_t len
 	if (len < PKT_ETH_LEN || len > sizeof(data))
 		return -EINVAL;
 	memcpy(data, frame, len);
-	/* A queue that is not there needs no worker to find out. */
+	/* A queue that does not exist can be detected without a worker. */
 	if (!c.port || !c.port->rx)
 		return -ENOTCONN;
 	worker_run(worker_pool_pick(c.port->sw->pool), send_control, &c);

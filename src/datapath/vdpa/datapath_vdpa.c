@@ -5,9 +5,9 @@
  * descriptors.
  *
  * Theory of operation. The main thread decides, the instance's own thread (side_thread.h) carries out one
- * step of vdpa_device.h at a time, since any may wait for the device. What the next step is follows from what
- * is wanted and what is (advance()); requests only change what is wanted. An answer that is late counts as a
- * failure, and the instance is dead from then on: it waits for close().
+ * step of vdpa_device.h at a time, since any may wait for the device. The next step follows from the wanted state and
+ * the current one (advance()); requests only change the wanted state. An answer that is late counts as a failure, and
+ * the instance is dead from then on: it waits for close().
  *
  * A device starts with all of its queues at once, and the front-end enables rings one by one: the device is
  * live while all rings of the first pair are enabled. Further pairs are for the control queue.
@@ -30,14 +30,14 @@
 #include "util/clock.h"
 #include "vhost/virtio.h"
 
-/* A device that is reset late goes on with rings that others have by then. */
+/* A device that is reset late keeps using rings that another datapath has by then. */
 #define STOP_US       UINT64_C(2500000)
-#define PING_EVERY_US UINT64_C(1000000) /* to a program behind VDUSE, whose death the kernel tells nobody */
-#define PING_LIMIT_US UINT64_C(4000000) /* without an answer and without a sign of life in the rings */
+#define PING_EVERY_US UINT64_C(1000000) /* to a VDUSE server, whose death the kernel does not report */
+#define PING_LIMIT_US UINT64_C(4000000) /* without an answer and without progress in the rings */
 #define PING_FIRST_US                                                                                        \
 	UINT64_C(15000000) /* it accepts a start and carries it out after: DPDK then maps all memory */
 
-/* What the main thread hands to the other and back, between steps. */
+/* What the main thread hands to the side thread and back, between steps. */
 struct vdpa_work {
 	struct vdpa_device dev;
 	bool apply;
@@ -61,7 +61,7 @@ struct vdpa {
 	struct datapath base;
 	sd_event *event;
 	struct side_thread *thread;
-	struct vdpa_work *work; /* the thread's while a step is under way, and its own to free */
+	struct vdpa_work *work; /* the thread's during a step; freed by it */
 	side_fn *step;          /* under way */
 	enum vdpa_state state;
 	bool closed;
@@ -70,7 +70,7 @@ struct vdpa {
 	unsigned int queue_pairs;
 	uint8_t mac[6];
 	struct guest_mem *mem;
-	struct guest_mem *stale; /* what a step under way still reads */
+	struct guest_mem *stale; /* still read by a running step */
 	uint64_t features;
 	bool want_prepare;
 
@@ -81,7 +81,7 @@ struct vdpa {
 	bool call[VHOST_USER_MAX_QUEUES];
 	struct vdpa_filter filter;
 	bool filter_changed, check;
-	uint32_t progress; /* of the rings, when it was asked last */
+	uint32_t progress; /* of the rings, at the last question */
 	bool answered;     /* since it was started */
 
 	sd_event_source *timer, *ping, *config, *node;
@@ -125,7 +125,8 @@ static void step_update(void *arg)
 		if (w->calls >> i & 1) {
 			w->r = vdpa_device_call(&w->dev, w->dev.ring[i].index, w->dev.ring[i].callfd);
 			if (w->r < 0)
-				err_set(&w->err, -w->r, NULL, "the device takes no other call descriptor");
+				err_set(&w->err, -w->r, NULL,
+					"the device does not take a new call descriptor");
 		}
 	if (w->r >= 0 && w->apply)
 		w->r = vdpa_device_apply(&w->dev, &w->err);
@@ -137,7 +138,7 @@ static void step_ping(void *arg)
 
 	w->r = vdpa_device_ping(&w->dev);
 	if (w->r < 0)
-		err_set(&w->err, -w->r, NULL, "the program behind vDPA device %s does not answer: %s",
+		err_set(&w->err, -w->r, NULL, "the VDUSE server of vDPA device %s does not answer: %s",
 			w->dev.lease.name, strerror(-w->r));
 }
 
@@ -217,15 +218,15 @@ static void give_doorbells(struct vdpa *v)
 		}
 }
 
-/* Everything that was taken is completed, or the device is dead: either way the used index says it. */
+/* Everything that was taken is completed, or the device is dead: either way the used index is the position. */
 static void read_indices(struct vdpa *v)
 {
 	for (unsigned int i = 0; i < v->n; i++)
 		v->rings[i].avail_idx = v->rings[i].used_idx = vhost_queue_used_idx(v->rings[i].queue);
 }
 
-/* The instance is of no use any more; tells so by the callback that its state asks for. Nothing of it may be
- * touched after. */
+/* The instance is no longer usable; reports it through the callback that its state calls for. Must not be touched
+ * afterwards. */
 static void die(struct vdpa *v, int r, const char *why)
 {
 	enum vdpa_state was = v->state;
@@ -279,8 +280,8 @@ static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
 	struct vdpa *v = userdata;
 
 	(void)usec;
-	/* The thread may have answered, and this loop be the one that is late: once more, after what else is
-	 * due. */
+	/* The thread may have answered, and this loop be the one that is late: check once more, after other pending
+	 * events. */
 	if (!v->late && sd_event_source_set_time(source, clock_us() + 1) >= 0 &&
 	    sd_event_source_set_enabled(source, SD_EVENT_ONESHOT) >= 0) {
 		v->late = true;
@@ -292,7 +293,7 @@ static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
 		return 0;
 	}
 	if (v->step == step_ping)
-		snprintf(why, sizeof(why), "the program behind vDPA device %s does not answer",
+		snprintf(why, sizeof(why), "the VDUSE server of vDPA device %s does not answer",
 			 v->work->dev.lease.name);
 	die(v, -ETIMEDOUT, v->state == VDPA_FAILING ? v->why : why);
 	return 0;
@@ -301,12 +302,12 @@ static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
 static void limit(struct vdpa *v, uint64_t us)
 {
 	no_timer(v);
-	/* From now on, not from when the event loop woke up. */
+	/* Counted from now, not from when the event loop woke up. */
 	v->late = false;
 	sd_event_add_time(v->event, &v->timer, CLOCK_MONOTONIC, clock_us() + us, 0, on_late, v);
 }
 
-/* Stops the device, if it can be, and says that it failed. */
+/* Stops the device, if possible, and reports that it failed. */
 static void fail(struct vdpa *v, const char *why)
 {
 	if (v->state == VDPA_STARTED && (v->step || v->work->dev.live)) {
@@ -348,7 +349,7 @@ static int on_config(sd_event_source *source, int fd, uint32_t revents, void *us
 	return 0;
 }
 
-/* An open device stays until it is closed, and whoever deletes it waits for that; its node goes at once. */
+/* A deleted device stays until it is closed, and deleting it waits for that; its node is removed at once. */
 static int on_node(sd_event_source *source, const struct inotify_event *event, void *userdata)
 {
 	struct vdpa *v = userdata;
@@ -362,7 +363,7 @@ static int on_node(sd_event_source *source, const struct inotify_event *event, v
 	return 0;
 }
 
-/* The device is ours: its signs of life are looked at. */
+/* The device is ours: watch its signs of life. */
 static void watch(struct vdpa *v)
 {
 	const struct vdpa_device *d = &v->work->dev;
@@ -488,7 +489,7 @@ static void report_stopped(struct vdpa *v)
 	v->base.events->stopped(v->base.ctx);
 }
 
-/* The next step, if one is due and none is under way. The last thing that its callers do. */
+/* The next step, if one is due and none is running. Callers must do nothing after it. */
 static void advance(struct vdpa *v)
 {
 	const struct vdpa_device *d = &v->work->dev;
@@ -531,7 +532,7 @@ static void advance(struct vdpa *v)
 			die(v, -EIO, v->why);
 		return;
 	case VDPA_PREPARED:
-		if (!d->negotiated) /* stopped: made ready for the next start */
+		if (!d->negotiated) /* stopped: prepared for the next start */
 			begin_prepare(v);
 		else if (v->check) {
 			v->check = false;
@@ -568,7 +569,7 @@ static void on_step(void *ctx, side_fn *fn)
 	if (fn == step_stop || (fn == step_start && w->r < 0))
 		read_indices(v);
 	if (w->r < 0) {
-		/* Stopping is what it was about to do anyway; failed or not, the rings go back. */
+		/* It was about to stop anyway: whether that failed or not, the rings go back. */
 		if (fn == step_stop || v->state == VDPA_PREPARING || v->state == VDPA_STARTING)
 			die(v, w->r, v->state == VDPA_FAILING ? v->why : w->err.text);
 		else if (v->state == VDPA_STOPPING)
@@ -645,7 +646,7 @@ static int vdpa_open(const struct datapath_open *args, struct datapath **ret, st
 fail:
 	free(v);
 	free(w);
-	return err_set(err, -r, NULL, "cannot make a thread for a vDPA device: %s", strerror(-r));
+	return err_set(err, -r, NULL, "cannot create a thread for a vDPA device: %s", strerror(-r));
 }
 
 static void vdpa_prepare(struct datapath *dp, uint64_t features, struct guest_mem *mem)
@@ -671,13 +672,13 @@ static void vdpa_prepare(struct datapath *dp, uint64_t features, struct guest_me
 static const char *unfit(const struct vdpa *v, const struct vhost_queue *q)
 {
 	if (q->packed)
-		return "a vDPA device takes no packed rings";
+		return "a vDPA device does not support packed rings";
 	if (q->log)
-		return "a vDPA device does not log what it writes, as a migration needs it";
+		return "a vDPA device does not log its writes, which a migration needs";
 	if (!v->mem || guest_mem_to_gpa(v->mem, q->desc) == UINT64_MAX ||
 	    guest_mem_to_gpa(v->mem, q->driver) == UINT64_MAX ||
 	    guest_mem_to_gpa(v->mem, q->device) == UINT64_MAX)
-		return "a ring lies outside of guest memory";
+		return "a ring is outside guest memory";
 	return NULL;
 }
 

@@ -10,7 +10,7 @@
 #include "util/clock.h"
 #include "vhost/virtio.h"
 
-/* Where things are in the area. */
+/* The layout of the area. */
 #define DESC        0u
 #define AVAIL       1024u
 #define USED        2048u
@@ -112,7 +112,7 @@ void vdpa_control_addr(const struct vdpa_control *c, struct vhost_vring_addr *re
 	};
 }
 
-/* Devices call once the command is used; one that forgets to is looked at again every 10 ms. */
+/* Devices call once the command is used; one that forgets to is polled every 10 ms. */
 static int await_used(struct vdpa_control *c)
 {
 	struct vring_used *used = (struct vring_used *)(void *)(c->area + USED);
@@ -143,7 +143,7 @@ int vdpa_control_command(struct vdpa_control *c, uint8_t class, uint8_t cmd, con
 	if (len)
 		memcpy(c->area + BUFFER + sizeof(hdr), data, len);
 	c->area[ACK] = VIRTIO_NET_ERR;
-	/* Devices are free to want header and data apart (legacy framing): this serves both kinds. */
+	/* Devices may require header and data in separate descriptors (legacy framing): this suits both kinds. */
 	desc[0] = (struct vring_desc){
 		.addr = c->iova + BUFFER, .len = sizeof(hdr), .flags = VRING_DESC_F_NEXT, .next = 1};
 	desc[1] = (struct vring_desc){.addr = c->iova + BUFFER + sizeof(hdr),

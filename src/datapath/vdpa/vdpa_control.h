@@ -6,8 +6,8 @@
  * control queue ends in QEMU; this is how it reaches the device, as far as settings allow.
  *
  * Theory of operation. One command at a time: written to our own memory, kicked, waited for. The ring is a
- * split one in a memfd, since VDUSE can only share memory that has a file. The device may write what it likes
- * there: all that is read back is the used index and one byte.
+ * split one in a memfd, since VDUSE can only share memory that has a file. The device may write anything there: only
+ * the used index and one byte are read back.
  *
  * Thread-safety: one thread at a time; commands wait for the device, so not the main one. */
 
@@ -16,7 +16,7 @@
 
 #define VDPA_CONTROL_BYTES 8192u /* its memory, to be mapped at `iova` */
 #define VDPA_CONTROL_SIZE  8u    /* entries of its ring, unless the device has fewer */
-#define VDPA_CONTROL_MS    1000  /* a device that takes longer for a command counts as dead */
+#define VDPA_CONTROL_MS    1000  /* a device that takes longer for a command is considered dead */
 
 /* What a device is to let through. */
 struct vdpa_filter {
@@ -28,9 +28,9 @@ struct vdpa_filter {
 	uint16_t pairs;     /* queue pairs in use, 1… */
 };
 
-/* What settings make of the wishes of the driver. `mac`: what the guest was told. An administrative MAC binds
- * a function that is not trusted; only a trusted one is promiscuous. filter NULL or not known: its own MAC,
- * and all multicast. `pairs` is left alone. */
+/* The driver's requests as limited by the settings. `mac`: what the guest was told. An administrative MAC binds a
+ * function that is not trusted; only a trusted one is promiscuous. filter NULL or not known: its own MAC, and all
+ * multicast. `pairs` is left alone. */
 void vdpa_filter_make(const struct function_settings *s, const struct rx_filter *filter, const uint8_t mac[6],
 		      struct vdpa_filter *ret);
 
@@ -48,7 +48,7 @@ struct vdpa_control {
 /* size: a power of two ≤ VDPA_CONTROL_SIZE. -ENOMEM or as memfd_create. */
 int vdpa_control_new(struct vdpa_control *c, unsigned int size);
 void vdpa_control_done(
-	struct vdpa_control *c); /* takes one that was never made: all zeros but descriptors -1 */
+	struct vdpa_control *c); /* takes one that was never created: all zeros except descriptors -1 */
 void vdpa_control_reset(struct vdpa_control *c); /* the device was reset: an empty ring */
 void vdpa_control_addr(const struct vdpa_control *c,
 		       struct vhost_vring_addr *ret); /* I/O virtual addresses */

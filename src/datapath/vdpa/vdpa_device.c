@@ -15,14 +15,13 @@
 	 VIRTIO_BIT(VHOST_BACKEND_F_IOTLB_ASID) | VIRTIO_BIT(VHOST_BACKEND_F_SUSPEND) |                      \
 	 VIRTIO_BIT(VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK) | VIRTIO_BIT(VHOST_BACKEND_F_IOTLB_PERSIST))
 
-/* What the guest's driver has from QEMU and vpfd, whatever the device is. */
+/* Features that QEMU and vpfd implement for the guest's driver, independent of the device. */
 #define FRONT_FEATURES                                                                                       \
 	(VIRTIO_NET_FRONT_FEATURES | VIRTIO_BIT(VIRTIO_NET_F_MAC) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_VLAN) |     \
 	 VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | VIRTIO_BIT(VIRTIO_NET_F_MQ) |                              \
-	 VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) |                                                              \
-	 VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT)) /* with VERSION_1 it goes without saying */
+	 VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM) | VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT)) /* implied by VERSION_1 */
 
-/* What we drive by its control queue. */
+/* Features that we use through its control queue. */
 #define CONTROL_FEATURES                                                                                     \
 	(VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_VLAN) |                             \
 	 VIRTIO_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR))
@@ -81,7 +80,7 @@ static int reset(struct vdpa_device *d)
 	uint8_t status = 0;
 	int r = device_ioctl(d, VHOST_VDPA_SET_STATUS, &status);
 
-	/* Programs answer one question after the other: this one when the reset is behind them. */
+	/* VDUSE servers handle one message at a time: this one is answered when the reset is complete. */
 	if (r >= 0 && d->lease.vduse)
 		r = vdpa_device_ping(d);
 	d->live = d->negotiated = false;
@@ -166,7 +165,7 @@ static int identify(struct vdpa_device *d, struct err *err)
 		return r;
 	if (id != VIRTIO_ID_NET)
 		return err_set(err, EMEDIUMTYPE, NULL,
-			       "vDPA device %s is no network device, but of virtio type %u", d->lease.name,
+			       "vDPA device %s is not a network device, but of virtio type %u", d->lease.name,
 			       id);
 	r = must(device_ioctl(d, VHOST_SET_OWNER, NULL), "VHOST_SET_OWNER", err);
 	if (r >= 0)
@@ -185,7 +184,7 @@ static int identify(struct vdpa_device *d, struct err *err)
 			 err);
 	if (r < 0)
 		return r;
-	/* Questions that older kernels do not know have defaults. */
+	/* Queries that older kernels do not support have defaults. */
 	device_ioctl(d, VHOST_VDPA_GET_IOVA_RANGE, &range);
 	d->first = range.first;
 	d->last = range.last;
@@ -204,7 +203,7 @@ static int identify(struct vdpa_device *d, struct err *err)
 
 /* -- features */
 
-/* What we say to the device, or why it will not do. */
+/* What we tell the device, or why it is not suitable. */
 static int choose_features(struct vdpa_device *d, struct err *err)
 {
 	uint64_t need = vdpa_device_features(d->want_features) & ~VIRTIO_BIT(VHOST_F_LOG_ALL);
@@ -291,7 +290,8 @@ static int map_control(struct vdpa_device *d, struct err *err)
 	int r;
 
 	if (iova == UINT64_MAX)
-		return err_set(err, ENOSPC, NULL, "the device has no address left for its control queue");
+		return err_set(err, ENOSPC, NULL,
+			       "the device has no free address range for its control queue");
 	if (d->control_mapped && iova == d->control.iova)
 		return 0;
 	unmap_control(d);
@@ -302,8 +302,7 @@ static int map_control(struct vdpa_device *d, struct err *err)
 	return must(r, "cannot map the control queue", err);
 }
 
-/* Guest memory, as far as it is not mapped already; `mem` NULL: what was mapped stays, but is not mapped
- * again. */
+/* Maps guest memory that is not mapped already; `mem` NULL: what was mapped stays, but is not mapped again. */
 static int map_memory(struct vdpa_device *d, const struct guest_mem *mem, bool anew, struct err *err)
 {
 	bool batch = has_backend(d, VHOST_BACKEND_F_IOTLB_BATCH);
@@ -319,13 +318,13 @@ static int map_memory(struct vdpa_device *d, const struct guest_mem *mem, bool a
 		free(map);
 		return 0;
 	}
-	if (d->asid == 0) /* it may lie where guest memory comes now */
+	if (d->asid == 0) /* it may be where guest memory is now */
 		unmap_control(d);
 	if (d->map || map)
 		r = must(vdpa_iotlb_replace(d->lease.fd, batch, 0, d->map, map), "cannot map guest memory",
 			 err);
 	if (r < 0) {
-		vdpa_iotlb_replace(d->lease.fd, batch, 0, map, NULL); /* whatever of it is there */
+		vdpa_iotlb_replace(d->lease.fd, batch, 0, map, NULL); /* whatever part of it is mapped */
 		free(map);
 		map = NULL;
 	}
@@ -358,7 +357,7 @@ static int negotiate(struct vdpa_device *d, struct err *err)
 	return 0;
 }
 
-/* For the pool: whether this one will do. */
+/* For the pool: whether this device is suitable. */
 static int try_device(void *arg, const struct vdpa_lease *lease, struct err *err)
 {
 	struct vdpa_device *d = arg;
@@ -382,7 +381,7 @@ static int have_control(struct vdpa_device *d, struct err *err)
 		size /= 2;
 	if (!d->control.area) {
 		int r = must(size < 4 ? -ENOSPC : vdpa_control_new(&d->control, size),
-			     "cannot make a control queue", err);
+			     "cannot create a control queue", err);
 
 		if (r < 0)
 			return r;
@@ -460,8 +459,8 @@ static int enable_ring(const struct vdpa_device *d, unsigned int index)
 	return device_ioctl(d, VHOST_VDPA_SET_VRING_ENABLE, &state);
 }
 
-/* Doorbells are handed out only if they can be mapped as a front-end does it, to read and write: QEMU would
- * refuse others, at each start. */
+/* Doorbells are handed out only if they can be mapped readable and writable, as a front-end does: QEMU would refuse
+ * others, at each start. */
 static void find_doorbells(struct vdpa_device *d)
 {
 	for (unsigned int i = 0; i < d->rings; i++) {
@@ -549,7 +548,7 @@ int vdpa_device_stop(struct vdpa_device *d)
 		return 0;
 	if (has_backend(d, VHOST_BACKEND_F_SUSPEND))
 		r = device_ioctl(d, VHOST_VDPA_SUSPEND, NULL);
-	/* What is asked for here is in the used ring; but a device has nothing under way once it answered. */
+	/* What is wanted here is in the used ring; but once a device has answered, it has nothing in flight. */
 	for (unsigned int i = 0; r >= 0 && i < d->rings; i++)
 		r = get_base(d, d->ring[i].index);
 	d->live = d->negotiated = false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What the host has for the datapath vdpa, as the API shows it. */
+/* The host's devices for the datapath vdpa, as the API shows them. */
 
 #include "datapath/vdpa/vdpa_inventory.h"
 

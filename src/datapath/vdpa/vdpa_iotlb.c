@@ -22,7 +22,7 @@ int vdpa_map_new(const struct guest_mem *mem, uint64_t first, uint64_t last, str
 		if ((r->gpa | r->size | uaddr) % VDPA_PAGE) {
 			err_set(err, EINVAL, NULL,
 				"guest memory at 0x%" PRIx64
-				" is no whole number of pages, as a device needs it",
+				" is not a whole number of pages, which a device needs",
 				r->gpa);
 			free(map);
 			return -EINVAL;
@@ -30,7 +30,7 @@ int vdpa_map_new(const struct guest_mem *mem, uint64_t first, uint64_t last, str
 		if (r->gpa < first || r->gpa + (r->size - 1) > last) {
 			err_set(err, ERANGE, NULL,
 				"the device reaches addresses 0x%" PRIx64 " to 0x%" PRIx64
-				", and there is guest memory at 0x%" PRIx64,
+				", but there is guest memory at 0x%" PRIx64,
 				first, last, r->gpa);
 			free(map);
 			return -ERANGE;

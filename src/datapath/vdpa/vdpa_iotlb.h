@@ -5,8 +5,7 @@
  *
  * Theory of operation. Addresses in rings are guest physical, so the I/O virtual address of a byte is its
  * GPA. Regions that are neighbours on both sides become one mapping: the kernel and the IOMMU then use the
- * largest pages that the memory has, also across the border between regions. All of a table goes down as one
- * batch.
+ * largest pages that the memory has, also across the border between regions. A whole table is sent as one batch.
  *
  * Source: <linux/vhost_types.h>, struct vhost_msg_v2. Thread-safety: values; no sharing. */
 
@@ -25,8 +24,8 @@ struct vdpa_map {
 	struct vdpa_range range[]; /* sorted by iova */
 };
 
-/* What table `mem` is to a device that can address [first, last]. -EINVAL: a region that is no whole number
- * of pages, -ERANGE: one that lies outside, -ENOMEM. The caller frees. */
+/* The mappings of table `mem` for a device that can address [first, last]. -EINVAL: a region that is not a whole
+ * number of pages; -ERANGE: one that is outside; -ENOMEM. The caller frees. */
 int vdpa_map_new(const struct guest_mem *mem, uint64_t first, uint64_t last, struct vdpa_map **ret,
 		 struct err *err);
 bool vdpa_map_equal(const struct vdpa_map *a, const struct vdpa_map *b); /* either may be NULL */

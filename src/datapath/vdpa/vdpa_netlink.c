@@ -54,7 +54,7 @@ static int on_attr(const struct nlattr *attr, void *data)
 	return MNL_CB_OK;
 }
 
-/* Attributes that are too short for what they should be count as absent. */
+/* Attributes that are too short for their type count as absent. */
 static uint64_t number(const struct attrs *t, unsigned int type)
 {
 	const struct nlattr *attr = t->a[type];
@@ -91,7 +91,7 @@ static bool mgmtdev_name(const struct attrs *t, char ret[VDPA_NAME_MAX])
 	return snprintf(ret, VDPA_NAME_MAX, "%s%s%s", bus ? bus : "", bus ? "/" : "", dev) < VDPA_NAME_MAX;
 }
 
-/* One more of a list whose room doubles; NULL: no memory, or enough of them. */
+/* Appends to a list whose capacity doubles; NULL: out of memory, or the list is full. */
 static void *more(void **array, unsigned int *n, size_t size)
 {
 	if (*n >= VDPA_LIST_MAX)
@@ -212,7 +212,7 @@ static struct nlmsghdr *request(struct session *s, uint16_t family, uint8_t cmd,
 	return nlh;
 }
 
-/* What the kernel has to say about a failure, if it has. */
+/* The kernel's message about a failure, if there is one. */
 static void kernel_words(const struct nlmsghdr *nlh, char *ret, size_t size)
 {
 	const struct nlmsgerr *e = mnl_nlmsg_get_payload(nlh);
@@ -296,7 +296,7 @@ static int session_begin(struct session *s)
 	if (!s->nl || mnl_socket_bind(s->nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
 	    setsockopt(mnl_socket_get_fd(s->nl), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
 		return -errno;
-	mnl_socket_setsockopt(s->nl, NETLINK_EXT_ACK, &on, sizeof(on)); /* words are welcome, not needed */
+	mnl_socket_setsockopt(s->nl, NETLINK_EXT_ACK, &on, sizeof(on)); /* a message is optional */
 	nlh = request(s, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, NLM_F_ACK);
 	mnl_attr_put_strz(nlh, CTRL_ATTR_FAMILY_NAME, VDPA_GENL_NAME);
 	r = converse(s, nlh, on_family, &s->family, NULL, 0);
@@ -307,7 +307,7 @@ static int on_list(const struct nlmsghdr *nlh, void *arg)
 {
 	int r = vdpa_list_parse(nlh, arg);
 
-	return r == -ENOMEM ? r : 0; /* one that says nothing useful is passed over */
+	return r == -ENOMEM ? r : 0; /* one without useful contents is skipped */
 }
 
 int vdpa_list(struct vdpa_netlink_list *ret)

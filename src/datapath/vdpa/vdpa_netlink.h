@@ -15,7 +15,7 @@
 #include "datapath/vdpa/vdpa_sys.h"
 
 #define VDPA_NAME_MAX 64  /* bytes with the final NUL */
-#define VDPA_LIST_MAX 512 /* devices, management devices: what is beyond is not looked at */
+#define VDPA_LIST_MAX 512 /* devices, management devices: any beyond this are ignored */
 
 struct vdpa_mgmtdev {
 	char name[VDPA_NAME_MAX]; /* "BUS/DEVICE", or "DEVICE" where there is no bus */
@@ -39,17 +39,17 @@ struct vdpa_netlink_list { /* what vdpa_list_free() frees */
 	unsigned int n_mgmtdev, n_dev;
 };
 
-/* -ENOENT: the kernel has no vDPA (its module is not loaded); -ENOMEM, or what the kernel said. */
+/* -ENOENT: the kernel has no vDPA (its module is not loaded); -ENOMEM, or the kernel's error. */
 int vdpa_list(struct vdpa_netlink_list *ret);
 void vdpa_list_free(struct vdpa_netlink_list *list);
 /* The kernel's errno, with its own words in `err`: -EEXIST, -EOPNOTSUPP (an attribute that the management
- * device does not know), -ENOSPC (it has no more)… */
+ * device does not know), -ENOSPC (it has none left)… */
 int vdpa_dev_new(const struct vdpa_new *what, struct err *err);
 int vdpa_dev_del(const char *name, struct err *err);
 
 /* Messages, for the above and for tests. `nlh` has its generic netlink header; _build() appends the
  * attributes. */
 void vdpa_new_build(struct nlmsghdr *nlh, const struct vdpa_new *what);
-/* Adds what a message of a dump says to the list: -EBADMSG for one without a name. A DEV_CONFIG message adds
- * to the device of that name. */
+/* Adds the contents of a dump's message to the list: -EBADMSG for one without a name. A DEV_CONFIG message adds to
+ * the device of that name. */
 int vdpa_list_parse(const struct nlmsghdr *nlh, struct vdpa_netlink_list *list);

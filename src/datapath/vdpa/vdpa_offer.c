@@ -11,7 +11,7 @@
 #include "fabric/fabric.h"
 #include "vhost/virtio.h"
 
-/* What a program behind VDUSE surely has; nobody knows more of one that is not attached. */
+/* What any VDUSE server surely has; no more is known of one that is not attached. */
 #define VDUSE_LACKS                                                                                          \
 	(VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) |                           \
 	 VIRTIO_BIT(VIRTIO_NET_F_HOST_ECN) | VIRTIO_BIT(VIRTIO_NET_F_HOST_USO) |                             \

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the devices that a preference may get can do, all of them: asked when a list is configured, before
- * there is any in use. What nobody says of them beforehand turns out when one is prepared, and the next is
- * tried then.
+/* What all devices that a preference may select can do: asked when a list is configured, before any is in use. What
+ * they do not report beforehand turns out when one is prepared, and the next is tried then.
  *
  * Thread-safety: main thread; waits for the kernel up to 300 ms (vdpa_pool_snapshot()). */
 

@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 
 #define DRIVER    "vhost_vdpa"
-#define NAMES_MAX 256 /* VDUSE devices that are looked at */
+#define NAMES_MAX 256 /* VDUSE devices that are considered */
 
-/* -- who has what */
+/* -- which function has which device */
 
 struct user {
 	struct user *next;
@@ -78,7 +78,7 @@ bool vdpa_pool_user(const char *name, char ret_pf[VPF_NAME_MAX], unsigned int *r
 	return found;
 }
 
-/* -- what sysfs knows of a device */
+/* -- a device's entries in sysfs */
 
 static int write_file(const char *path, const char *text)
 {
@@ -114,7 +114,7 @@ static bool exists(const char *name)
 	return access(path, F_OK) == 0;
 }
 
-/* Devices of VDUSE lie below a class of that name. */
+/* VDUSE devices are below a class of that name. */
 static bool is_vduse(const char *name)
 {
 	char path[256], target[256];
@@ -143,7 +143,7 @@ static int bind_driver(const char *name, struct vdpa_lease *lease, struct err *e
 		return err_set(err, EBUSY, NULL, "vDPA device %s is on driver %s", name, driver);
 	if (*driver) {
 		snprintf(path, sizeof(path), "%s/bus/vdpa/drivers/%s/unbind", vdpa_sys->sysfs, driver);
-		write_file(path, name); /* if that fails, so will bind */
+		write_file(path, name); /* if that fails, bind fails as well */
 	}
 	snprintf(path, sizeof(path), "%s/bus/vdpa/devices/%s/driver_override", vdpa_sys->sysfs, name);
 	r = write_file(path, DRIVER);
@@ -191,7 +191,7 @@ static int find_node(const char *name, char ret[128], struct err *err)
 	return 0;
 }
 
-/* Binds, opens and asks whether it will do. What was bound is unbound again on failure. */
+/* Binds and opens it, and checks whether it is suitable. What was bound is unbound again on failure. */
 static int take(struct vdpa_lease *lease, vdpa_try_fn *try, void *arg, struct err *err)
 {
 	int r = bind_driver(lease->name, lease, err);
@@ -263,12 +263,12 @@ struct search {
 	vdpa_try_fn *try;
 	void *arg;
 	struct vdpa_lease *ret;
-	struct err *err;         /* why the last one would not do */
-	unsigned int seen, busy; /* candidates, and those of them that somebody has */
+	struct err *err;         /* why the last one was not suitable */
+	unsigned int seen, busy; /* candidates, and those of them that are in use */
 	int failed;              /* errno of `err`, 0: none that is more than busy */
 };
 
-/* True: *ret is had. */
+/* True: *ret has been acquired. */
 static bool try_one(struct search *s, const char *name, bool created)
 {
 	struct vdpa_lease lease = {.fd = -1, .created = created};
@@ -312,9 +312,9 @@ static bool search_existing(struct search *s)
 	return found;
 }
 
-/* Management devices differ in what of a device they let one choose: less is asked for until one takes it.
- * Without an own MAC the device still gets the function's, by its control queue or because it lets everything
- * through. */
+/* Management devices differ in which attributes of a device can be chosen: ever fewer are requested until one set is
+ * accepted. A device created without a MAC still gets the function's, through its control queue or because it passes
+ * everything. */
 static int create(const struct vdpa_request *req, const char *name, const char *mgmtdev, struct err *err)
 {
 	struct vdpa_new what = {.mtu = req->mtu, .pairs = req->pairs > 1 ? req->pairs : 0};
@@ -358,7 +358,7 @@ static bool create_one(struct search *s, const char *name, const char *mgmtdev)
 	return false;
 }
 
-/* Programs' devices: those that nobody attached yet, and those that a vpfd before this one did. */
+/* VDUSE devices: those not attached yet, and those that an earlier vpfd attached. */
 static bool search_vduse(struct search *s)
 {
 	char path[256], **names;
@@ -411,7 +411,7 @@ static bool search_mgmtdev(struct search *s)
 			found = search_vduse(s);
 			continue;
 		}
-		/* One of this name is from a vpfd that was killed: its settings may be others. */
+		/* One of this name is from a vpfd that was killed: its settings may differ. */
 		if (exists(name))
 			vdpa_sys->dev_del(name, NULL);
 		found = create_one(s, name, m->name);
@@ -443,7 +443,8 @@ int vdpa_pool_acquire(const struct vdpa_request *req, vdpa_try_fn *try, void *ar
 	return err_set(err, ENODEV, NULL, "there is no vDPA device %s%s%s%s%s",
 		       *req->wish.device ? "that matches " : "", req->wish.device,
 		       *req->wish.device && *req->wish.mgmtdev ? ", nor one " : "",
-		       *req->wish.mgmtdev ? "to be had on management device " : "", req->wish.mgmtdev);
+		       *req->wish.mgmtdev ? "that can be created on management device " : "",
+		       req->wish.mgmtdev);
 }
 
 void vdpa_pool_release(struct vdpa_lease *lease)
@@ -464,9 +465,9 @@ void vdpa_pool_release(struct vdpa_lease *lease)
 
 static struct {
 	pthread_mutex_t mutex;
-	pthread_cond_t cond; /* a look is over */
+	pthread_cond_t cond; /* a query has ended */
 	bool looking, known;
-	bool keep;  /* one look is enough for now, … */
+	bool keep;  /* one query is enough for now, … */
 	bool fresh; /* … and was made */
 	struct vdpa_netlink_list list;
 	int result;
@@ -521,7 +522,7 @@ int vdpa_pool_snapshot(struct vdpa_netlink_list *ret)
 	until.tv_nsec %= 1000000000L;
 	pthread_mutex_lock(&snapshot.mutex);
 	if (snapshot.keep && snapshot.fresh) {
-		r = snapshot.looking ? -ETIMEDOUT : 0; /* it was waited for once */
+		r = snapshot.looking ? -ETIMEDOUT : 0; /* it has been waited for once */
 	} else if (!snapshot.looking) {
 		r = -pthread_create(&thread, NULL, look, NULL);
 		snapshot.looking = r == 0;

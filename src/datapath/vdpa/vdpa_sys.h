@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the vdpa datapath asks of the kernel, as a table, so that unit tests put a device of their own in its
- * place: one with a control queue, address spaces and doorbells, one that refuses, hangs or dies.
+/* What the vdpa datapath asks of the kernel, as a table, so that unit tests can replace it by a device of their own:
+ * one with a control queue, address spaces and doorbells, one that refuses, hangs or dies.
  *
  * Source: <linux/vhost.h> ("VHOST_VDPA specific defines"), <linux/vdpa.h>; names that Debian 12's headers
  * lack are defined here by their values.

@@ -3,8 +3,8 @@
 /* The kernel's vhost-net, between the rings and a tap of the function's fabric.
  *
  * What is asked of the kernel is in vhost_net.c and runs on a thread of the instance, because it waits there
- * for the threads that serve the rings, and for the netdev lock. Here is what goes on around it: the
- * callbacks, the tap, and that memory stays as long as the kernel uses it. */
+ * for the threads that serve the rings, and for the netdev lock. This file has the rest: the callbacks, the tap, and
+ * keeping memory for as long as the kernel uses it. */
 
 #include <linux/virtio_net.h>
 #include <stdio.h>
@@ -25,7 +25,7 @@ enum state { IDLE, PREPARING, PREPARED, STARTING, STARTED, STOPPING };
 
 struct ring_error {
 	struct instance *owner;
-	unsigned int ring; /* place in rings[] */
+	unsigned int ring; /* index in rings[] */
 	int fd;
 	sd_event_source *source;
 	bool broken;
@@ -41,7 +41,7 @@ struct instance {
 	struct vhost_net *vn; /* freed by the thread, once there is one */
 	struct side_thread *thread;
 	enum state state;
-	bool again; /* starting: and then see what is enabled */
+	bool again; /* starting: check afterwards what is enabled */
 	struct datapath_ring *rings;
 	unsigned int n;
 	struct ring_error error[VHOST_USER_MAX_QUEUES];
@@ -54,7 +54,7 @@ static struct instance *of(struct datapath *dp)
 
 static uint64_t op_features(const struct datapath_pref *pref, unsigned int queue_pairs, struct err *err)
 {
-	/* What the kernel has to know of. */
+	/* What the kernel has to be told. */
 	const uint64_t ring = VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT) |
 			      VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |
 			      VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF);
@@ -107,14 +107,14 @@ static void end_errors(struct instance *in)
 	}
 }
 
-/* The rings are no longer the kernel's: where they stand, and what was kept for it. */
+/* The rings are no longer the kernel's: reads their positions, and releases what was kept for it. */
 static void take_back(struct instance *in)
 {
 	for (unsigned int i = 0; i < in->n; i++) {
 		const struct vhost_queue *q = in->rings[i].queue;
 		uint16_t avail = in->vn->ring[i].avail_idx, used;
 
-		/* The kernel completes what it took before it lets go; the guest may have written anything.
+		/* The kernel completes what it took before it releases a ring; the guest may have written anything.
 		 */
 		used = vhost_queue_used_idx(q);
 		if ((uint16_t)(avail - used) > q->size)
@@ -130,7 +130,7 @@ static void take_back(struct instance *in)
 	in->state = PREPARED;
 }
 
-/* The last thing that is done: the owner may close the instance from its callback. */
+/* Must come last: the owner may close the instance from its callback. */
 static void prepared(struct instance *in, int r, const char *why)
 {
 	in->base.events->prepared(in->base.ctx, r, why);
@@ -152,7 +152,7 @@ static void on_done(void *ctx, side_fn *fn)
 		in->base.events->stopped(in->base.ctx);
 		return;
 	}
-	if (in->state == STOPPING) /* that comes next */
+	if (in->state == STOPPING) /* the next one */
 		return;
 	r = vhost_net_result(in->vn, why);
 	if (fn == vhost_net_prepare) {
@@ -204,8 +204,9 @@ static int check_features(struct instance *in, uint64_t features, struct err *er
 			       (unsigned long long)(features & ~can));
 	/* The header that the tap has. */
 	if (!virtio_has(features, VIRTIO_F_VERSION_1) && !virtio_has(features, VIRTIO_NET_F_MRG_RXBUF))
-		return err_set(err, EOPNOTSUPP, NULL,
-			       "vhost-net is not for drivers older than virtio 1 without mergeable buffers");
+		return err_set(
+			err, EOPNOTSUPP, NULL,
+			"vhost-net does not support drivers older than virtio 1 without mergeable buffers");
 	return 0;
 }
 
@@ -218,7 +219,8 @@ static int begin_prepare(struct instance *in, uint64_t features, struct guest_me
 	if (!in->thread) {
 		r = side_thread_new(in->event, in->vn, vhost_net_free, on_done, in, &in->thread);
 		if (r < 0)
-			return err_set(err, -r, NULL, "no thread for vhost-net: %s", strerror(-r));
+			return err_set(err, -r, NULL, "cannot create a thread for vhost-net: %s",
+				       strerror(-r));
 	}
 	free(steal_ptr(&in->vn->table));
 	if (mem && make_table(mem, &in->vn->table) < 0)
@@ -266,7 +268,7 @@ static int check_ring_log(const struct vhost_queue *q, struct vhost_net_ring *ri
 		return 0;
 	if (__builtin_add_overflow(q->device_gpa, size, &end) || (end - 1) / DIRTY_PAGE >= pages)
 		return err_set(err, EOPNOTSUPP, NULL,
-			       "a ring's place in the dirty log is beyond its end: vhost-net cannot use it");
+			       "a ring's bits in the dirty log are beyond its end: vhost-net cannot use it");
 	ring->addr.flags = 1 << VHOST_VRING_F_LOG;
 	ring->addr.log_guest_addr = q->device_gpa;
 	return 0;
@@ -283,9 +285,10 @@ static int fill_ring(struct instance *in, unsigned int i, struct err *err)
 	int r;
 
 	if (q->packed)
-		return err_set(err, EOPNOTSUPP, NULL, "vhost-net serves no packed rings");
+		return err_set(err, EOPNOTSUPP, NULL, "vhost-net does not support packed rings");
 	if (q->kickfd < 0)
-		return err_set(err, EOPNOTSUPP, NULL, "vhost-net polls no rings: it needs a kick descriptor");
+		return err_set(err, EOPNOTSUPP, NULL,
+			       "vhost-net does not poll rings: it needs a kick descriptor");
 	error->owner = in;
 	error->ring = i;
 	error->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -412,9 +415,10 @@ static void op_ring_call(struct datapath *dp, unsigned int queue, int callfd)
 	struct instance *in = of(dp);
 	int i = place_of(in, queue);
 
-	/* One that the kernel does not take is the front-end's own loss. */
+	/* If the kernel refuses it, that only affects the front-end itself. */
 	if (i >= 0 && vhost_net_call(in->vn, (unsigned int)i, callfd) == 0 && callfd >= 0)
-		(void)signal_eventfd(callfd); /* what completed between the two was announced on neither */
+		(void)signal_eventfd(
+			callfd); /* buffers completed between the two were announced on neither */
 }
 
 static int on_ring_error(sd_event_source *source, int fd, uint32_t revents, void *userdata)

@@ -55,7 +55,7 @@ static const char *open_hint(int r)
 
 uint64_t vhost_net_kernel_features(struct err *err)
 {
-	/* Each look costs the kernel a grace period; and what it can does not change while we live. */
+	/* Each query costs the kernel a grace period; and its features do not change while we run. */
 	static uint64_t known;
 	_cleanup_close_ int fd = -1;
 	uint64_t features = 0;
@@ -68,7 +68,7 @@ uint64_t vhost_net_kernel_features(struct err *err)
 		return 0;
 	}
 	if (ioctl(fd, VHOST_GET_FEATURES, &features) < 0) {
-		err_set(err, errno, "datapaths", "%s does not say what it can: %s", VHOST_NET_PATH,
+		err_set(err, errno, "datapaths", "cannot read the features of %s: %s", VHOST_NET_PATH,
 			strerror(errno));
 		return 0;
 	}
@@ -110,7 +110,7 @@ void vhost_net_free(void *arg)
 	free(vn);
 }
 
-/* Begins a step; false: it was torn, and nothing is to be done any more. */
+/* Begins a step; false: it was torn down, and there is nothing left to do. */
 static bool enter(struct vhost_net *vn)
 {
 	pthread_mutex_lock(&vn->lock);
@@ -148,7 +148,7 @@ static int need_device(struct vhost_net *vn, unsigned int pair)
 		*fd = r;
 		vn->has_table[pair] = false;
 		if (ioctl(*fd, VHOST_SET_OWNER) < 0) {
-			r = failed(vn, "the kernel gives it no thread");
+			r = failed(vn, "the kernel cannot create its thread");
 			close_fd(fd);
 			return r;
 		}
@@ -245,7 +245,7 @@ static int set_file(const struct vhost_net *vn, const struct vhost_net_ring *rin
 	return ioctl(dev_of(vn, ring), request, &file) < 0 ? -errno : 0;
 }
 
-/* All that the kernel has to know of a ring but the backend. */
+/* All that the kernel has to be told about a ring, except the backend. */
 static int set_ring(struct vhost_net *vn, struct vhost_net_ring *ring)
 {
 	struct vhost_vring_state num = {ring->index % 2, ring->size},
@@ -325,7 +325,7 @@ void vhost_net_stop(void *arg)
 	}
 }
 
-/* Attaches and detaches; those that go before those that come. */
+/* Attaches and detaches; detaching comes first. */
 static int apply(struct vhost_net *vn)
 {
 	int r = 0;
@@ -353,7 +353,7 @@ void vhost_net_apply(void *arg)
 	struct vhost_net *vn = arg;
 	int r = vn->r;
 
-	if (r < 0) /* the last time: nothing is there any more */
+	if (r < 0) /* afterwards everything is gone */
 		return;
 	r = apply(vn);
 	if (r < 0)

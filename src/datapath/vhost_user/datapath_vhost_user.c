@@ -1,31 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Another back-end (testpmd, Open vSwitch with DPDK, VPP) serves the rings, and vpfd is its front-end: it
- * passes on guest memory, ring addresses, kick and call descriptors, and then has no part in the traffic.
+/* Another back-end (testpmd, Open vSwitch with DPDK, VPP) serves the rings, and vpfd is its front-end: it passes on
+ * guest memory, ring addresses, kick and call descriptors, and then takes no part in the traffic.
  *
  * Theory of operation. A connection is greeted once (features, protocol features, limits), then told features
  * and memory by every prepare that changes them, and the rings by start. Requests are sent without waiting for
- * one another; a step is done when all that was asked is answered. A back-end without acknowledgements is
- * asked for its features again at the end of a step: once it answers, it has read what came before. Each
- * step's requests have the step's deadline, short of the broker's limit, so that the reason given is the one
- * that says what was missing.
+ * one another; a step is done when all requests have been answered. A back-end without acknowledgements is asked for
+ * its features again at the end of a step: once it answers, it has read everything before that. Each step's requests
+ * have the step's deadline, which is shorter than the broker's limit, so that the reported reason names the missing
+ * answer.
  *
  *	state      the connection ends
- *	PREPARING  closed by the back-end: another one is sought while there is time (a server that is just
- *	           restarting, something else that came to our socket); anything else: prepared(error)
+ *	PREPARING  closed by the back-end: reconnect while there is time (a server that is just restarting, another
+ *	           client at our socket); anything else: prepared(error)
  *	PREPARED   failed()
  *	STARTING   started(error)
  *	STARTED    failed()
  *	STOPPING   stopped(), and then failed()
  *
- * Positions. Split rings only: a stopped one stands where its used index in guest memory says. The back-end's
- * answer to GET_VRING_BASE says that it has stopped; its number is only checked against the used index, up to
- * a ring's size beyond which it may have taken descriptors (they are taken anew), and one that is elsewhere is
- * not to be trusted.
+ * Positions. Split rings only: the position of a stopped one is its used index in guest memory. The back-end's answer
+ * to GET_VRING_BASE means that it has stopped; its number is only checked against the used index: the back-end may
+ * have taken up to a ring's size of descriptors beyond that (they are taken again); any other number is not trusted.
  *
- * What is not in vpfd's hand: a back-end that neither answers nor ends (it is being debugged, or the machine
- * suspended it) may still hold guest memory when the rings have gone elsewhere, and write to them before it
- * notices that its connection is gone. The same is true of any front-end's back-end. */
+ * What vpfd cannot prevent: a back-end that neither answers nor exits (it is being debugged, or is suspended) may
+ * still have guest memory mapped when the rings have moved elsewhere, and write to them before it notices that its
+ * connection is gone. The same is true of any front-end's back-end. */
 
 #include "datapath/vhost_user/datapath_vhost_user.h"
 
@@ -38,14 +37,13 @@
 #include "fabric/fabric.h"
 #include "util/clock.h"
 
-/* Of the broker's limits, what is used; the rest is for the answer's way. */
+/* The part of the broker's limits that is used; the rest is for delivering the answer. */
 #define LIMIT(us) ((us) / 10 * 9)
 
-/* A back-end that runs is there at once, and one that restarts soon; while it is waited for, the next in the
- * list could serve. Back-ends that come to a socket of ours look for it once a second, so those get all the
- * time. */
+/* A running back-end connects at once, and one that is restarting does so soon; while we wait, the next in the list
+ * could serve. Back-ends that connect to a socket of ours retry once a second, so they get the full time. */
 #define CONNECT_US 1000000
-#define ANSWER_US  1000000 /* to what changes while started */
+#define ANSWER_US  1000000 /* to changes while started */
 
 static void arm(sd_event_source *timer, uint64_t when)
 {
@@ -73,7 +71,7 @@ static void drop_connection(struct vu_dp *d)
 	vu_dp_forget(d);
 }
 
-/* No connection, and an end of looking for one. Calls back: the last thing to do. */
+/* No connection, and no further attempts. Calls back: must come last. */
 static void unreachable(struct vu_dp *d)
 {
 	char why[160];
@@ -150,7 +148,7 @@ static void on_closed(void *ctx, int r, const char *why)
 	}
 }
 
-/* A step is done when nothing is owed any more. Calls back: the last thing to do. */
+/* A step is done when no answer is due any more. Calls back: must come last. */
 static void step(struct vu_dp *d)
 {
 	if (!vu_front_idle(d->front))
@@ -174,7 +172,7 @@ static void step(struct vu_dp *d)
 	}
 }
 
-/* One more ring has stopped. */
+/* Another ring has stopped. */
 static void check_position(struct vu_dp *d, const struct vu_ring_state *answer)
 {
 	const struct vhost_queue *q;
@@ -232,8 +230,8 @@ static uint32_t op_takes(const struct datapath_pref *pref)
 	return ATTACH_NONE; /* the preference names the back-end's socket */
 }
 
-/* What lies behind the socket is a switch that is not asked: it enforces nothing. The link is the rings', the
- * administrative MAC what QEMU tells the guest. */
+/* The switch at the other end of the socket is not asked: it enforces nothing. The link state is that of the rings,
+ * the administrative MAC is what QEMU tells the guest. */
 static uint32_t op_enforces(const struct datapath_pref *pref)
 {
 	(void)pref;
@@ -285,7 +283,7 @@ static int op_open(const struct datapath_open *args, struct datapath **ret, stru
 	if (r >= 0)
 		r = sd_event_source_set_enabled(d->doom, SD_EVENT_OFF);
 	if (r < 0) {
-		err_set(err, -r, NULL, "cannot make a timer: %s", strerror(-r));
+		err_set(err, -r, NULL, "cannot create a timer: %s", strerror(-r));
 		goto fail;
 	}
 	*ret = &d->base;
@@ -331,7 +329,7 @@ static int on_ring_error(sd_event_source *source, int fd, uint32_t revents, void
 
 	(void)fd;
 	(void)revents;
-	/* Once, and unread: a descriptor that the back-end has, too, may have been made one that waits. */
+	/* Once, and not read: the back-end, which shares the descriptor, may have made it blocking. */
 	sd_event_source_set_enabled(source, SD_EVENT_OFF);
 	r->dp->base.events->ring_error(r->dp->base.ctx, r->queue,
 				       "the back-end says that the ring is broken");
@@ -365,7 +363,7 @@ static void op_start(struct datapath *dp, struct datapath_ring *rings, unsigned 
 		int r = make_errfd(d, &d->ring[i], rings[i].queue->index);
 
 		if (r < 0)
-			vu_front_fail(d->front, r, "cannot make an error descriptor: %s", strerror(-r));
+			vu_front_fail(d->front, r, "cannot create an error descriptor: %s", strerror(-r));
 		logging |= !!rings[i].queue->log;
 	}
 	vu_dp_tell_rings(d, logging);
@@ -446,7 +444,7 @@ const struct datapath_ops datapath_vhost_user = {
 	.ring_enable = op_ring_enable,
 	.ring_call = op_ring_call,
 	.set = op_set,
-	/* A ring's position comes as an answer, later: there is no taking one out at once. */
+	/* A ring's position arrives later, as an answer: a ring cannot be taken out immediately. */
 	.ring_add = NULL,
 	.ring_remove = NULL,
 	.announces = op_announces,

@@ -15,22 +15,22 @@
 
 enum vu_dp_state {
 	VU_DP_NEW,
-	VU_DP_PREPARING, /* without a connection, or with one on which the back-end is asked and told things
+	VU_DP_PREPARING, /* no connection yet, or negotiation and set-up on one in progress
 			  */
 	VU_DP_PREPARED,
 	VU_DP_STARTING,
 	VU_DP_STARTED,
 	VU_DP_STOPPING,
-	VU_DP_DEAD, /* the broker was told so */
+	VU_DP_DEAD, /* the broker has been told */
 };
 
-/* How far a connection has come. */
+/* How far a connection has been negotiated. */
 enum vu_greeting { VU_GREET_FEATURES, VU_GREET_PROTOCOL, VU_GREET_LIMITS, VU_GREETED };
 
 struct vu_dp_ring { /* what belongs to a ring while it is started */
 	struct vu_dp *dp;
 	unsigned int queue;
-	int errfd; /* the back-end says by it that the ring is broken */
+	int errfd; /* the back-end signals on it that the ring is broken */
 	sd_event_source *source;
 };
 
@@ -42,14 +42,14 @@ struct vu_dp {
 	unsigned int queue_pairs;
 	uint8_t mac[6];
 	uint16_t mtu;
-	bool link_off; /* by setting: the back-end's switch is told by disabling the rings */
+	bool link_off; /* by setting: conveyed to the back-end's switch by disabling the rings */
 
 	enum vu_dp_state state;
-	uint64_t deadline; /* of what is being done, µs of CLOCK_MONOTONIC */
+	uint64_t deadline; /* of the current step, µs of CLOCK_MONOTONIC */
 	struct vu_reach *reach;
 	struct vu_front *front; /* NULL: not connected */
-	sd_event_source *timer; /* end of the patience with no connection */
-	sd_event_source *doom;  /* failed() is due: it died while it was being stopped */
+	sd_event_source *timer; /* until when to wait for a connection */
+	sd_event_source *doom;  /* failed() is due: it died while being stopped */
 	char why[160];
 
 	uint64_t features; /* of the last prepare */
@@ -82,17 +82,17 @@ static inline void vu_dp_send_u64(struct vu_dp *d, uint32_t request, uint64_t va
 	vu_dp_send(d, request, &value, sizeof(value));
 }
 
-/* datapath_vhost_user_setup.c. What these find wrong ends the connection, with the reason. */
+/* datapath_vhost_user_setup.c. Any error that these find ends the connection, with the reason. */
 uint64_t vu_dp_features(bool offload, unsigned int queue_pairs);
 /* The next step of the greeting, with the answer to the last one. */
 void vu_dp_greet(struct vu_dp *d, uint32_t request, const union vu_payload *payload);
-/* Features and memory, as far as the back-end does not have them yet. */
+/* Features and memory that the back-end does not have yet. */
 void vu_dp_tell(struct vu_dp *d);
 /* All of `rings`; the error descriptors exist. */
 void vu_dp_tell_rings(struct vu_dp *d, bool logging);
 void vu_dp_enable(struct vu_dp *d, const struct vhost_queue *q);
 void vu_dp_call(struct vu_dp *d, unsigned int queue, int callfd);
-/* Takes the rings back: the answers to GET_VRING_BASE are due. */
+/* Takes the rings back: answers to GET_VRING_BASE follow. */
 void vu_dp_untell_rings(struct vu_dp *d);
-/* Forgets what a connection, now gone, was told. */
+/* Forgets the state of a connection that has ended. */
 void vu_dp_forget(struct vu_dp *d);

@@ -2,7 +2,7 @@
 
 /* What a back-end is told, and in which order.
  *
- * Addresses. Ring addresses are in the front-end's address space, whatever that is: here it is the guest's
+ * Addresses. Ring addresses are in the front-end's address space, which is its own choice: here it is the guest's
  * physical one. Its regions never overlap, and the back-end learns nothing of where vpfd or QEMU have them.
  *
  * Memory. With CONFIGURE_MEM_SLOTS regions are added and removed one by one, so that memory plugged into a
@@ -20,8 +20,8 @@
 #include "vhost/guest_map.h"
 
 #define PF(n) VU_DP_BIT(VU_PF_##n)
-/* Not among them: BACKEND_REQ, see vhost_user_front.h; RESET_DEVICE: a new start tells everything anew, and
- * an end of the connection is a reset; INFLIGHT_SHMFD: the position of split rings is in the rings. */
+/* Not among them: BACKEND_REQ, see vhost_user_front.h; RESET_DEVICE: a new start sends everything again, and the end
+ * of the connection is a reset; INFLIGHT_SHMFD: the position of split rings is in the rings. */
 #define PROTOCOL_WANTED                                                                                      \
 	(PF(MQ) | PF(LOG_SHMFD) | PF(RARP) | PF(REPLY_ACK) | PF(MTU) | PF(CONFIGURE_MEM_SLOTS) | PF(STATUS))
 
@@ -29,9 +29,9 @@
 #define STATUS_DRIVER_OK (STATUS_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK)
 
 enum whose {
-	RINGS,     /* the back-end has to know it */
+	RINGS,     /* the back-end has to support it */
 	OFFLOAD,   /* the same, and only with "offload" */
-	OUR_FRONT, /* the front-end's own business: what a device looks like, its control queue */
+	OUR_FRONT, /* implemented by the front-end: the device's configuration space, its control queue */
 };
 
 static const struct {
@@ -44,7 +44,7 @@ static const struct {
 	{VIRTIO_RING_F_INDIRECT_DESC, RINGS, "INDIRECT_DESC"},
 	{VIRTIO_RING_F_EVENT_IDX, RINGS, "EVENT_IDX"},
 	{VIRTIO_NET_F_MRG_RXBUF, RINGS, "MRG_RXBUF"},
-	/* Explicit congestion notification and UDP segmentation are not among what back-ends have in common.
+	/* Explicit congestion notification and UDP segmentation are not supported by back-ends in general.
 	 */
 	{VIRTIO_NET_F_CSUM, OFFLOAD, "CSUM"},
 	{VIRTIO_NET_F_GUEST_CSUM, OFFLOAD, "GUEST_CSUM"},
@@ -71,7 +71,7 @@ uint64_t vu_dp_features(bool offload, unsigned int queue_pairs)
 	return queue_pairs > 1 ? all : all & ~VU_DP_BIT(VIRTIO_NET_F_MQ);
 }
 
-/* Of `wanted`, what the back-end would have to know and does not offer. */
+/* Those of `wanted` that the back-end would have to support and does not offer. */
 static uint64_t missing(const struct vu_dp *d, uint64_t wanted)
 {
 	uint64_t lacks = wanted & ~d->offered;
@@ -79,7 +79,7 @@ static uint64_t missing(const struct vu_dp *d, uint64_t wanted)
 	for (unsigned int i = 0; i < ARRAY_SIZE(features); i++)
 		if (features[i].whose == OUR_FRONT)
 			lacks &= ~VU_DP_BIT(features[i].bit);
-	/* From virtio 1 on, any layout is what every device has to take. */
+	/* From virtio 1 on, every device has to accept any layout. */
 	if (virtio_has(wanted, VIRTIO_F_VERSION_1))
 		lacks &= ~VU_DP_BIT(VIRTIO_F_ANY_LAYOUT);
 	return lacks;
@@ -109,11 +109,11 @@ static bool check_features(struct vu_dp *d)
 							len ? ", " : "", bit));
 	}
 	vu_front_fail(d->front, -EOPNOTSUPP,
-		      "the guest's driver uses what cannot be had from the back-end: %s", names);
+		      "the guest's driver uses features that the back-end does not offer: %s", names);
 	return false;
 }
 
-/* Answered once all that was sent before has been read. */
+/* Answered once everything sent before it has been read. */
 static void barrier(struct vu_dp *d)
 {
 	if (!(d->protocol & PF(REPLY_ACK)))
@@ -146,7 +146,7 @@ void vu_dp_greet(struct vu_dp *d, uint32_t request, const union vu_payload *payl
 		d->greeting = VU_GREET_PROTOCOL;
 		if (!(d->offered & VU_DP_PROTOCOL))
 			vu_front_fail(d->front, -EOPNOTSUPP,
-				      "the back-end is too old: it does not know protocol features");
+				      "the back-end is too old: it does not support protocol features");
 		else if (check_features(d))
 			vu_dp_send(d, VU_GET_PROTOCOL_FEATURES, NULL, 0);
 	} else if (d->greeting == VU_GREET_PROTOCOL) {
@@ -219,7 +219,7 @@ static bool same_memory(const struct guest_mem *a, const struct guest_mem *b)
 	return true;
 }
 
-/* What went first, so that what comes has room. */
+/* Removed regions first, so that there is room for added ones. */
 static void tell_slots(struct vu_dp *d)
 {
 	for (unsigned int i = 0; d->told_mem && i < d->told_mem->n; i++) {
@@ -287,7 +287,7 @@ static void tell_ring(struct vu_dp *d, const struct datapath_ring *r, int errfd)
 		addr.used = guest_mem_to_gpa(d->told_mem, q->device);
 	}
 	if (!d->told_mem || addr.desc == UINT64_MAX || addr.avail == UINT64_MAX || addr.used == UINT64_MAX) {
-		vu_front_fail(d->front, -EFAULT, "queue %u does not lie in the memory that the back-end has",
+		vu_front_fail(d->front, -EFAULT, "queue %u is not in the memory that the back-end has",
 			      q->index);
 		return;
 	}
@@ -296,7 +296,7 @@ static void tell_ring(struct vu_dp *d, const struct datapath_ring *r, int errfd)
 		addr.log = q->device_gpa;
 	}
 	vu_dp_send(d, VU_SET_VRING_NUM, &num, sizeof(num));
-	/* What was taken and not completed is taken anew: it starts where the used index is. */
+	/* What was taken and not completed is taken again: it starts at the used index. */
 	vu_dp_send(d, VU_SET_VRING_BASE, &base, sizeof(base));
 	vu_dp_send(d, VU_SET_VRING_ADDR, &addr, sizeof(addr));
 	tell_fd(d, VU_SET_VRING_ERR, q->index, errfd);
@@ -339,7 +339,7 @@ void vu_dp_tell_rings(struct vu_dp *d, bool logging)
 		vu_dp_enable(d, d->rings[i].queue);
 	if (d->protocol & PF(STATUS))
 		vu_dp_send_u64(d, VU_SET_STATUS, STATUS_DRIVER_OK);
-	/* The switch behind it learns where the guest is now, without waiting for it to send. */
+	/* The back-end's switch learns where the guest is now, without waiting for it to send. */
 	if (d->protocol & PF(RARP) && !d->link_off) {
 		uint8_t mac[8] = {0};
 
@@ -368,7 +368,7 @@ void vu_dp_untell_rings(struct vu_dp *d)
 
 		vu_dp_send(d, VU_GET_VRING_BASE, &state, sizeof(state));
 	}
-	/* As a driver does that is done with the device; it forgets the features with it. */
+	/* As a driver does when it has finished with the device; that also resets the features. */
 	if (d->protocol & PF(STATUS)) {
 		vu_dp_send_u64(d, VU_SET_STATUS, 0);
 		d->told_features = 0;
