@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Control frames of virtual PFs, between their functions and who listens to them. */
+/* Control frames of virtual PFs, between their functions and the listener. */
 
 #include "dataplane/dataplane_private.h"
 #include "switch/control_box.h"
 #include "switch/worker.h"
 
-#define CONTROL_BUDGET 16 /* frames before others of the event loop have their turn */
+#define CONTROL_BUDGET 16 /* frames before other event sources get their turn */
 
 _Static_assert(DATAPLANE_CONTROL_FRAMES == CONTROL_BOX_FRAMES && DATAPLANE_CONTROL_LEN == CONTROL_BOX_LEN,
 	       "the interface promises what the mailbox has");
@@ -16,7 +16,7 @@ static struct control_box *box_of(const struct pf_entry *e)
 	return e->n ? e->function[VPF_FUNCTION_PF]->control : NULL;
 }
 
-/* A frame of each PF in turn, so that none waits for another that has more. */
+/* One frame of each PF in turn, so that a PF with many does not delay the others. */
 void dataplane_take_control(struct dataplane *dp)
 {
 	uint8_t frame[DATAPLANE_CONTROL_LEN];

@@ -123,13 +123,13 @@ static void check_rings(struct dataplane *dp)
 	for (unsigned int i = 0; i < dp->n_pfs; i++)
 		for (unsigned int fn = 0; fn < dp->pfs[i]->n; fn++)
 			function_check_memory(dp->pfs[i]->function[fn]);
-	/* After that: what is wrong with a ring that reads as zeros is not the ring. */
+	/* After that: if a ring reads as zeros, it is not the ring that is wrong. */
 	for (unsigned int i = 0; i < dp->n_pfs; i++)
 		for (unsigned int fn = 0; fn < dp->pfs[i]->n; fn++)
 			binding_check_rings(dp->pfs[i]->function[fn]->binding);
 }
 
-/* A worker, or this thread, met guest memory that its owner had taken away. */
+/* A worker, or this thread, accessed guest memory that its owner had truncated. */
 static int on_fault(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	uint64_t n;
@@ -262,7 +262,7 @@ static int do_list_check(void *ctx, const char *fabric, unsigned int queue_pairs
 
 	if (!f)
 		return err_set(err, ENOENT, "fabric", "there is no fabric %s", fabric);
-	/* What is asked many times in a turn of the event loop is looked up once. */
+	/* What is queried many times in one iteration of the event loop is looked up once. */
 	datapath_remember(true);
 	sd_event_source_set_enabled(dp->turn_source, SD_EVENT_ON);
 	return dataplane_list_check(f, queue_pairs, list, ret, err);
@@ -298,7 +298,7 @@ static int do_fabric_fdb(void *ctx, const char *name, void (*row)(void *arg, con
 	return 0;
 }
 
-/* Counters that outlast this process, beside the sockets. A PF without them still is of use. */
+/* Counters that outlast this process, beside the sockets. A PF is still usable without them. */
 static void open_counters(struct dataplane *dp, struct pf_entry *e, const struct pf_settings *pf,
 			  const char *socket)
 {
@@ -347,7 +347,7 @@ static int get_entry(struct dataplane *dp, const struct pf_settings *pf, const c
 	return 0;
 }
 
-/* One without functions is nothing. */
+/* One without functions is not kept. */
 static void tidy_entry(struct dataplane *dp, struct pf_entry *e)
 {
 	if (e->n)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the model asks of the world: fabrics that switch, functions that QEMU can connect to. The model
- * validates and saves; this carries out. One table of functions, so that the model's tests run without
- * sockets or threads.
+/* What the model needs from the outside: fabrics that switch, functions that QEMU can connect to. The model validates
+ * and saves; this layer carries out. One table of functions, so that the model's tests run without sockets or
+ * threads.
  *
  * Contract: arguments are valid (the model checked them) and borrowed for the call. A call that fails
  * (negative errno, `err` filled with field and reason) has changed nothing, or is changing it back. Calls with an
  * `answer` may be answered later (util/answer.h), within DATAPLANE_ANSWER_US if nothing else of the same object is
- * under way. fabric_del and function_del cannot fail, and end what is under way: no answer comes any more. A fabric
+ * under way. fabric_del and function_del cannot fail, and end operations in progress: no answer follows. A fabric
  * with functions is never deleted; functions of a PF are added 0…vfs and deleted in reverse.
  *
  * Thread-safety: main thread. */
@@ -25,7 +25,7 @@ struct binding_info; /* broker/binding.h */
 
 #define DATAPLANE_ANSWER_US 2500000 /* µs */
 
-struct function_state {    /* what is, as opposed to what is set */
+struct function_state {    /* the actual state, as opposed to the settings */
 	bool link_up;      /* what the guest should see */
 	bool mac_conflict; /* its MAC is owned by another function of the fabric, which gets that traffic */
 	const char *datapath; /* "builtin", or "none" while no queue is started */
@@ -33,7 +33,7 @@ struct function_state {    /* what is, as opposed to what is set */
 	const struct rx_filter *filter;
 };
 
-/* What a list of datapaths gives the functions of a virtual PF. */
+/* What a list of datapaths offers the functions of a virtual PF. */
 struct datapath_ability {
 	/* Virtio features that all of the list can serve; 0: none is available now. An unavailable datapath's
 	 * features are unknown, so it is not counted; it will refuse what it cannot serve. */
@@ -60,8 +60,7 @@ struct dataplane_events {
 	/* As binding_events.changed and .failed (broker/binding.h), which say more. */
 	void (*datapath_changed)(void *ctx, const char *pf, unsigned int fn, const struct datapath_pref *from,
 				 const struct datapath_pref *to, uint64_t gap_us, const char *why);
-	/* It was moved to a place where the network does not look for it, and only its driver can say so
-	 * there. */
+	/* It was moved to another place in the network, which only its driver can announce there. */
 	void (*announce_wanted)(void *ctx, const char *pf, unsigned int fn);
 	void (*datapath_failed)(void *ctx, const char *pf, unsigned int fn, const struct datapath_pref *pref,
 				const char *why);
@@ -71,7 +70,7 @@ struct dataplane_events {
 };
 
 struct dataplane_ops {
-	/* Functions are added when it has been answered. */
+	/* Functions are added after it has been answered. */
 	int (*fabric_add)(void *dp, const struct fabric_settings *s, const struct answer *answer,
 			  struct err *err);
 	/* Name and type as before. */

@@ -26,8 +26,8 @@ struct pf_entry {
 struct fabric_entry {
 	struct dataplane *dp;
 	struct fabric *fabric;
-	struct answer answer; /* of what is under way */
-	bool coming;          /* it is being made */
+	struct answer answer; /* of the operation in progress */
+	bool coming;          /* it is being created */
 };
 
 struct dataplane {
@@ -38,7 +38,7 @@ struct dataplane {
 	unsigned int n_fabrics, n_pfs;
 	struct fabric_entry *fabrics[VPF_MAX_FABRICS];
 	struct pf_entry *pfs[VPF_MAX_PFS];
-	struct function_check *checks;   /* that are not answered yet */
+	struct function_check *checks;   /* pending */
 	dataplane_control_fn control_fn; /* NULL: none listens */
 	void *control_ctx;
 	unsigned int control_next; /* the PF whose mailbox is looked at next */
@@ -48,11 +48,11 @@ struct pf_entry *dataplane_find_pf(const struct dataplane *dp, const char *name)
 struct function *dataplane_find_function(const struct dataplane *dp, const char *pf, unsigned int fn);
 /* control_frames.c: workers put control frames into mailboxes. */
 void dataplane_take_control(struct dataplane *dp);
-/* A PF was added: its control frames are for whom listens. */
+/* A PF was added: its control frames go to the listener. */
 void dataplane_control_added(struct dataplane *dp, const struct function *f);
 /* function_check.c */
 int dataplane_function_check(struct dataplane *dp, struct fabric *f, const struct fabric_check *check,
 			     const struct answer *answer, struct err *err);
-/* What was asked of them is not answered any more: before the function is freed, and when the fabric is. */
+/* Cancels pending questions: before the function is freed, and when the fabric is. */
 void dataplane_function_gone(struct dataplane *dp, const struct function *f);
 void dataplane_fabric_gone(struct dataplane *dp, const struct fabric *f);

@@ -13,9 +13,9 @@
 #include "vhost/virtio.h"
 
 _Static_assert(VPF_MAX_QUEUE_PAIRS <= VHOST_USER_MAX_QUEUE_PAIRS,
-	       "what the settings allow, a connection has");
+	       "a connection can have all queue pairs that settings allow");
 
-/* What an offer says, to a front-end. */
+/* An offer in the terms of a front-end. */
 static uint64_t features_of(const struct function_offer *offer, unsigned int queue_pairs)
 {
 	uint64_t features = offer->list ? offer->list : dataplane_least_features(queue_pairs);
@@ -56,7 +56,7 @@ static int on_queue_start(void *ctx, const struct vhost_queue *q)
 
 	if (r < 0)
 		return r;
-	/* A driver that begins has a ring of which nothing was taken. */
+	/* A driver that starts has a ring from which nothing was taken. */
 	if (!f->started)
 		f->place.resumed = false;
 	f->place.resumed |= (q->packed ? q->avail_idx & 0x7fff : q->avail_idx) != 0;
@@ -107,7 +107,7 @@ static void on_set_mtu(void *ctx, uint16_t mtu)
 			  f->port->settings.mtu);
 }
 
-/* A front-end wants the switches to learn where its guest is now: it was migrated. */
+/* The front-end wants the switches to learn where its guest is now: it was migrated. */
 static void on_send_rarp(void *ctx, const uint8_t mac[6])
 {
 	const struct function *f = ctx;
@@ -135,13 +135,13 @@ static const struct vhost_user_ops vu_ops = {
 	.event = on_event,
 };
 
-/* Whether it leads to the function's fabric; else to another switch. */
+/* Whether it leads to the function's fabric, as opposed to another switch. */
 static bool on_fabric(const struct function *f, const struct datapath_pref *pref)
 {
 	return datapath_attach_kind(pref, &f->port->fabric->settings) != ATTACH_NONE;
 }
 
-/* Whether the network may look for the function somewhere else. `again`: a switch that it was at may have
+/* Whether the network may have learned another place of the function. `again`: the switch that it is on may have
  * forgotten it: its back-end died, and came back. */
 static bool is_elsewhere(const struct function *f, const struct datapath_pref *to, bool again)
 {
@@ -162,7 +162,7 @@ static void take_place(struct function *f, const struct datapath_pref *to, bool 
 	f->place.pref = *to;
 	if (!moved)
 		return;
-	/* Which VLANs of a trunk are in use the guest knows best. */
+	/* The guest knows best which VLANs of a trunk are in use. */
 	guest = f->port->settings.vlan.mode == VLAN_TRUNK;
 	if (on_fabric(f, to))
 		fabric_port_announce(f->port, NULL);
@@ -183,7 +183,7 @@ static void on_changed(void *ctx, const struct datapath_pref *from, const struct
 		take_place(f, to, from != NULL);
 }
 
-/* Whose switch has the function's addresses is so before the first frame passes. */
+/* The switch that has the function's addresses must be set before the first frame passes. */
 static void on_starting(void *ctx, const struct datapath_pref *pref)
 {
 	struct function *f = ctx;
@@ -226,7 +226,7 @@ static void on_ring_error(void *ctx, unsigned int queue, const char *why)
 		f->events->ring_error(f->ctx, f->pf, f->fn, queue, why);
 	f->broken |= 1u << queue;
 	snprintf(f->broken_why, sizeof(f->broken_why), "%s", why);
-	/* The others on the same datapath are not to be torn from it. */
+	/* The others on the same datapath must not be taken from it by force. */
 	if (binding_quiesce(f->binding, (int)queue))
 		stop_broken(f);
 }
@@ -237,7 +237,7 @@ static void on_doorbell(void *ctx, unsigned int queue, int fd, uint64_t offset, 
 	struct log_scope scope = scope_of(f);
 	int r = vhost_user_set_host_notifier(f->vu, queue, fd, offset, size);
 
-	/* A front-end that knows none kicks by descriptor, as ever. */
+	/* A front-end that does not support doorbells keeps kicking by descriptor. */
 	if (r < 0 && fd >= 0)
 		log_write(LOG_LVL_DEBUG, &scope, "queue %u keeps its kick descriptor: %s", queue,
 			  strerror(-r));
@@ -315,7 +315,7 @@ int function_new(const struct function_config *config, struct function **ret, st
 	}
 	r = new_binding(f, config);
 	if (r < 0) {
-		err_set(err, -r, NULL, "cannot make a function: %s", strerror(-r));
+		err_set(err, -r, NULL, "cannot create a function: %s", strerror(-r));
 		goto fail;
 	}
 	socket.ops = &vu_ops;
@@ -332,7 +332,7 @@ fail:
 	return r;
 }
 
-/* What is left of a change when the fabric has it. */
+/* The rest of a change, once the fabric has made its part. */
 struct function_change {
 	struct function_change *next;
 	struct function *f;

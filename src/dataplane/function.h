@@ -2,7 +2,7 @@
 #pragma once
 
 /* A function of a virtual PF at run time: its vhost-user socket, its place in the fabric, the datapath that serves
- * its rings (broker/binding.h), and of a PF the mailbox for its control frames. Thread-safety: main thread. */
+ * its rings (broker/binding.h), and, for a PF, the mailbox for its control frames. Thread-safety: main thread. */
 
 #include <systemd/sd-event.h>
 
@@ -22,16 +22,16 @@ struct function {
 	struct control_box *control; /* of a PF; NULL: of a VF */
 	unsigned int queue_pairs;
 	struct vhost_user *vu;
-	struct function_change *changes; /* that are not answered yet */
+	struct function_change *changes; /* pending */
 	char *path;                      /* of the socket */
 	unsigned int started;            /* queues */
-	bool unusable;                   /* nothing can serve them: no link */
+	bool unusable;                   /* no datapath can serve them: no link */
 	struct {
 		bool known; /* a datapath served them, and the network may have learned where: … */
 		struct datapath_pref pref; /* … by this one */
-		bool resumed;              /* else: the rings were in use when they came here */
+		bool resumed;              /* otherwise the rings were in use when they came here */
 	} place;
-	uint32_t broken; /* queues that are to be stopped when their datapath gives them back, and why */
+	uint32_t broken; /* queues to be stopped when their datapath gives them back, and why */
 	char broken_why[128];
 	const struct dataplane_events *events;
 	void *ctx;
@@ -52,11 +52,11 @@ struct function_config {
 };
 int function_new(const struct function_config *config, struct function **ret, struct err *err);
 void function_free(struct function *f); /* takes NULL */
-/* Before function_free(), nothing connected: nothing of it shall be there for the next vpfd either. */
+/* Before function_free(), with nothing connected: removes what the next vpfd would find of it. */
 void function_forget(struct function *f);
 /* As dataplane_ops.function_set, .function_filter. */
 int function_set(struct function *f, const struct pf_policy *policy, const struct function_settings *s,
 		 const struct function_offer *offer, const struct answer *answer, struct err *err);
 void function_filter(struct function *f, const struct rx_filter *filter);
-/* Ends the connection if its memory was taken away. */
+/* Ends the connection if its memory was truncated. */
 void function_check_memory(struct function *f);

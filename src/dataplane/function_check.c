@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Questions about functions that a fabric is yet to answer. The fabric knows them as its own; they end with their
- * function, too. */
+/* Questions about functions that a fabric has yet to answer. They end with the fabric, and also with their
+ * function. */
 
 #include <stdlib.h>
 #include <string.h>

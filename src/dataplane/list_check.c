@@ -9,7 +9,7 @@
 #include "fabric/fabric.h"
 #include "vhost/virtio.h"
 
-/* What a guest cannot do without. */
+/* Features that a guest requires. */
 static int features_suffice(uint64_t features, const struct datapath_pref *pref, unsigned int queue_pairs,
 			    struct err *err)
 {

@@ -10,5 +10,5 @@ struct fabric;
 
 int dataplane_list_check(const struct fabric *fabric, unsigned int queue_pairs,
 			 const struct datapath_list *list, struct datapath_ability *ret, struct err *err);
-/* What any datapath that is not available at the moment will most likely serve: no offloads, split rings. */
+/* What a currently unavailable datapath will most likely support: no offloads, split rings. */
 uint64_t dataplane_least_features(unsigned int queue_pairs);

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a function is announced by to the switches that its fabric leads to: RARP requests (RFC 903), as QEMU
- * sends them after a migration. They learn from the source address, which is all that matters of such a
+/* The frames that announce a function to the switches that its fabric leads to: RARP requests (RFC 903), as QEMU
+ * sends them after a migration. The switches learn from the source address, which is all that matters in such a
  * frame.
  *
  * In which VLANs: without VLAN, or with an access VLAN, the frame has no tag, as the function's own; of a
- * trunk, one in each of its VLANs, the lowest first, the main address before the others, and no more than
- * ANNOUNCE_MAX in all: a switch has one entry for each VLAN, but a flood of 4094 for each address would be
- * worse than what it cures.
+ * trunk, one in each of its VLANs, the lowest first, the main address before the others, and ANNOUNCE_MAX at most in
+ * all: a switch has one entry for each VLAN, but a flood of 4094 for each address would be worse than what it cures.
  *
  * Thread-safety: pure. */
 

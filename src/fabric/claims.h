@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Which addresses a function claims: the same on every fabric that vpfd keeps the table of. Administrative
- * ones come before permanent before driver-programmed; once the administrator chose the address, only a
- * trusted driver may add to it, as with hardware VFs. Thread-safety: pure. */
+/* Which addresses a function claims: the same on every fabric whose table vpfd keeps. Administrative ones come before
+ * permanent before driver-programmed; once the administrator chose the address, only a trusted driver may add to it,
+ * as with hardware VFs. Thread-safety: pure. */
 
 #include "fabric/fabric.h"
 

@@ -7,5 +7,5 @@
 
 #include "fabric/fabric.h"
 
-/* A timer that comes once, when a provider's answer is due; made with the first call. */
+/* A one-shot timer for the time limit of a provider's answer; created by the first call. */
 int fabric_timer(struct fabric *f, sd_event_source **timer, sd_event_time_handler_t fn, void *ctx);

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The switch that functions' traffic meets, and how their settings take effect there: the interface for those who
- * use fabrics, whatever their type. Those who make a type see fabric/provider.h.
+/* The switch that functions' traffic meets, and how their settings take effect there: the interface for users of
+ * fabrics, of any type. For implementing a type see fabric/provider.h.
  *
  * Theory of operation. A fabric has a port for each function of its virtual PFs, from fabric_port_add() on. A port
- * is first of all a place for settings. It costs the switch something only while it is open: fabric_port_open()
- * makes what a datapath needs to lead there (a tap, a VF of a NIC, an Open vSwitch port), with the settings in
- * force before the first frame can pass, and the last fabric_port_close() takes it away. While its function is not
- * started, a port keeps its place: its addresses are its own, and frames for them go nowhere. Only while another
- * switch has the function, because a datapath that leads there serves it, are they not claimed here
- * (fabric_port_elsewhere()): its frames come another way.
+ * primarily holds settings. It has a cost for the switch only while it is open: fabric_port_open() makes what a
+ * datapath needs to lead there (a tap, a VF of a NIC, an Open vSwitch port), with the settings in force before the
+ * first frame can pass, and the last fabric_port_close() takes it away. While its function is not started, a port
+ * keeps its place: its addresses are its own, and frames for them go nowhere. They are given up only while another
+ * switch has the function, because a datapath that leads there serves it (fabric_port_elsewhere()): its frames then
+ * take another way.
  *
- * What a fabric cannot enforce it says in fabric_can(); the model refuses such a setting (EOPNOTSUPP) before it
- * comes here. Whether settings can be had in other respects fabric_check() says before anything is saved.
+ * fabric_can() says what a fabric can enforce; the model refuses other settings (EOPNOTSUPP) before they get here.
+ * fabric_check() says, before anything is saved, whether settings are possible in other respects.
  *
  * Answers. fabric_new(), fabric_set(), fabric_check(), fabric_port_set() and fabric_port_open() may be answered
- * later (util/answer.h), within FABRIC_ANSWER_US each for the provider's part. `answer` NULL: it is not waited for.
- * What is asked of one port is done in the order in which it was asked, one thing at a time. A change that fails, or
- * is not answered in time, has been undone or is being undone when the answer comes; what cannot be undone is
- * `trouble`. fabric_free() and fabric_port_free() end what is under way: no answer comes any more.
+ * later (util/answer.h), within FABRIC_ANSWER_US each for the provider's part. `answer` NULL: the caller does not
+ * wait for it. Operations of one port are carried out one at a time, in the order in which they were requested. A
+ * change that fails, or is not answered in time, has been undone or is being undone when the answer comes; what
+ * cannot be undone is `trouble`. fabric_free() and fabric_port_free() end operations in progress: no answer follows.
  *
  * Thread-safety: main thread. */
 
@@ -53,20 +53,20 @@ struct fabric_events { /* each may be NULL; none comes before fabric_new() has s
 	/* What an open port gives was made again, with the same descriptors: what its users had set on it,
 	 * offloads and queues in use, is to be set again, by a stop and a start. */
 	void (*port_remade)(void *ctx, struct fabric_port *p);
-	/* What an open port gives is lost (its tap is in another network namespace): its users are to close
-	 * the port. When the last one has, it can be opened again. */
+	/* What an open port gives is lost (its tap is in another network namespace): its users must close the port.
+	 * Once the last one has, it can be opened again. */
 	void (*port_lost)(void *ctx, struct fabric_port *p);
 };
 
 struct fabric_config {
 	struct sd_event *event;   /* NULL: nothing ages, and nothing can be answered later */
-	struct worker_pool *pool; /* who switches, or pumps where a port is a tap */
+	struct worker_pool *pool; /* that switch, or pump where a port is a tap */
 	uint64_t answer_us;       /* µs, how long a provider's answer is waited for; 0: FABRIC_ANSWER_US */
 	const struct fabric_events *events;
 	void *ctx;
 };
 
-/* Of a PF's policy what a fabric carries out for each function; its total rate is fabric_group's. */
+/* The part of a PF's policy that a fabric enforces for each function; the total rate is in fabric_group. */
 struct filter_policy {
 	bool driver_mac, promisc;
 	uint32_t max_driver_macs;
@@ -80,7 +80,7 @@ struct fabric_group { /* the functions of one virtual PF on a fabric */
 	void *data;              /* the provider's */
 };
 
-struct fabric { /* what all fabrics begin with; the rest is the provider's */
+struct fabric { /* the common part of all fabrics; the rest is the provider's */
 	const struct fabric_ops *ops;
 	struct fabric_config config;
 	struct fabric_settings settings;
@@ -90,7 +90,7 @@ struct fabric { /* what all fabrics begin with; the rest is the provider's */
 	/* the core's own */
 	unsigned int room;
 	struct fabric_group *groups;
-	struct fabric_checks *checks; /* that are not answered yet */
+	struct fabric_checks *checks; /* pending */
 	bool coming;                  /* fabric_new() is not answered yet */
 	uint64_t call;                /* number of the operation under way, or of the last one */
 	bool busy;
@@ -107,7 +107,7 @@ struct fabric_use {
 	bool waits; /* for its answer */
 };
 
-struct fabric_port { /* what all ports begin with; the rest is the provider's */
+struct fabric_port { /* the common part of all ports; the rest is the provider's */
 	struct fabric *fabric;
 	const char *pf; /* the owner's */
 	unsigned int fn;
@@ -116,7 +116,7 @@ struct fabric_port { /* what all ports begin with; the rest is the provider's */
 	struct filter_policy policy;
 	struct rx_filter *filter; /* NULL: nothing heard yet */
 	bool link_up;             /* by setting and uplink; the broker adds whether rings are served */
-	bool mac_conflict;        /* its main address is another's */
+	bool mac_conflict;        /* another function owns its main address */
 	bool elsewhere;           /* another switch has the function: its addresses are not claimed here */
 	bool gone;                /* open, and what it gives is lost: not opened again before it is closed */
 	struct fabric_attach attach; /* while it is open */
@@ -161,7 +161,7 @@ struct fabric_check { /* a function as it would be */
 	const struct function_settings *settings;
 	const struct pf_policy *policy;
 };
-/* Whether the settings can be had; changes nothing. */
+/* Whether the settings are possible; changes nothing. */
 int fabric_check(struct fabric *f, const struct fabric_check *check, const struct answer *answer,
 		 struct err *err);
 

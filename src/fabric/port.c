@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Ports of a fabric, whatever its type: settings and their order, users of an open port, answers that come later.
+/* Ports of a fabric of any type: settings and their order, users of an open port, answers that come later.
  *
- * Theory of operation. What a port is to come to is state: changes that wait (p->changes, the first of which is
- * under way while `doing` is DO_SET), and whether anybody uses it (p->uses). What is done next follows from that, in
- * on_work() or, if nothing is under way, at once. Every answer is the last thing that is done, since the caller may
- * do anything from there, also free the port. */
+ * Theory of operation. The target of a port is state: pending changes (p->changes, the first of which is in progress
+ * while `doing` is DO_SET), and whether it has users (p->uses). The next action follows from that, in on_work() or,
+ * if nothing is in progress, at once. Every answer comes last, since the caller may do anything from there, including
+ * freeing the port. */
 
 #include <assert.h>
 #include <stdlib.h>
@@ -207,7 +207,7 @@ static int wait_for(struct fabric_port *p, enum doing what, struct err *err)
 	if (r >= 0)
 		r = fabric_timer(p->fabric, &p->timer, on_time, p);
 	if (r < 0) {
-		p->call++; /* whatever it answers */
+		p->call++; /* any answer is too late */
 		return cannot_wait(p, r, err);
 	}
 	p->doing = what;
@@ -224,7 +224,7 @@ static int wait_for_turn(struct fabric_port *p, struct err *err)
 	return r < 0 ? cannot_wait(p, r, err) : ANSWER_LATER;
 }
 
-/* Nothing is under way any more: looks for more to do when the event loop comes round. */
+/* Nothing is in progress any more: looks for more to do in the next iteration of the event loop. */
 static void done(struct fabric_port *p)
 {
 	p->doing = DO_NOTHING;
@@ -262,7 +262,7 @@ static int begin_change(struct fabric_port *p, struct port_change *c, struct err
 	return r;
 }
 
-/* The first change has come to its end. */
+/* The first change is complete. */
 static void end_change(struct fabric_port *p, int r, const struct err *err)
 {
 	struct port_change *c = p->changes;
@@ -435,7 +435,8 @@ static bool in_use(const struct fabric_port *p)
 	return false;
 }
 
-/* One of those who wait for the open port has its answer; the others with the next turn of the event loop. */
+/* Answers one of the users that wait for the open port; the others follow in the next iterations of the event
+ * loop. */
 static void answer_use(struct fabric_port *p, int r, const struct err *err)
 {
 	struct fabric_use *u = waiting(p), **at = &p->uses;
@@ -501,7 +502,7 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
 	err_set(&err, ETIMEDOUT, NULL, "the fabric %s did not answer in time", p->fabric->settings.name);
 	if (p->doing == DO_OPEN) {
 		done(p);
-		begin_close(p); /* what there may be of it */
+		begin_close(p); /* what may exist of it */
 		answer_use(p, -ETIMEDOUT, &err);
 	} else {
 		end(p, -ETIMEDOUT, &err);
@@ -509,7 +510,7 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* What is next; one thing a turn. */
+/* The next action; one per iteration. */
 static int on_work(sd_event_source *source, void *userdata)
 {
 	struct fabric_port *p = userdata;
@@ -528,7 +529,7 @@ static int on_work(sd_event_source *source, void *userdata)
 		return 0;
 	}
 	if (p->is_open && p->gone && !in_use(p)) {
-		begin_close(p); /* for those who wait there will be another one */
+		begin_close(p); /* another one follows for the users that wait */
 		if (p->work)
 			sd_event_source_set_enabled(p->work, SD_EVENT_ONESHOT);
 		return 0;

@@ -12,7 +12,7 @@
  * fabric_port_answer() once, from the event loop, with the number that f->call (p->call) had when they were called.
  * An answer that is late, or of an operation that was given up, is ignored. At most one operation of a port, and one
  * of the fabric itself, is under way at a time; checks are apart from both. After a time-out the core may call
- * again: the provider has to cope with what it left half done.
+ * again: the provider has to cope with partial results of the first call.
  *
  * Thread-safety: main thread. */
 
@@ -25,14 +25,14 @@ struct fabric_ops {
 	uint32_t (*can)(const struct fabric_settings *s);   /* fabric_can() */
 	uint32_t (*gives)(const struct fabric_settings *s); /* fabric_gives() */
 
-	/* Makes what f->settings say. On failure nothing is left, and free() is not called for an error that
-	 * init() itself returned; it is for one that was answered. */
+	/* Makes what f->settings say. On failure nothing remains, and free() is not called for an error that init()
+	 * itself returned; it is called after one that was answered. */
 	int (*init)(struct fabric *f, struct err *err);
 	/* On success f->settings are `s`, which the provider itself takes over. A failure leaves everything as it was;
 	 * if it is not answered in time, the core calls again with the settings before, whatever became of it. */
 	int (*set)(struct fabric *f, const struct fabric_settings *s, struct err *err);
 	void (*free)(struct fabric *f); /* no ports left */
-	/* NULL: whatever fabric_can() has can be had. Answered by fabric_check_answer(). */
+	/* NULL: everything in fabric_can() is possible. Answered by fabric_check_answer(). */
 	int (*check)(struct fabric *f, const struct fabric_check *check, uint64_t call, struct err *err);
 	void (*get)(const struct fabric *f, struct fabric_state *ret, struct port_stats *ret_uplink);
 	void (*fdb)(const struct fabric *f, uint32_t now, void (*row)(void *arg, const struct fdb_row *row),
@@ -50,7 +50,7 @@ struct fabric_ops {
 	int (*port_init)(struct fabric_port *p, struct counter_file *counters);
 	void (*port_added)(struct fabric_port *p); /* it is in f->ports */
 	/* It is not in f->ports any more, and closed or being closed; port_close() came before, if it has to, though an
-	 * answer was due. What is under way is ended: no answer counts any more. p itself is the core's to free. */
+	 * answer was due. Operations in progress end: no answer counts any more. p itself is the core's to free. */
 	void (*port_free)(struct fabric_port *p);
 	/* p->settings or p->policy changed. On failure the core puts the old ones back and calls again, `undo`: what
 	 * cannot be carried out then is for fabric_tell_trouble(). */
@@ -73,7 +73,7 @@ void fabric_answer(struct fabric *f, uint64_t call, int r, const struct err *err
 void fabric_port_answer(struct fabric_port *p, uint64_t call, int r, const struct err *err);
 void fabric_check_answer(struct fabric *f, uint64_t call, int r, const struct err *err);
 
-/* Events, to whoever listens. */
+/* Events, for the fabric's owner. */
 void fabric_tell_link(struct fabric_port *p, bool up); /* if it is news; sets p->link_up */
 void fabric_tell_conflict(struct fabric_port *p, const uint8_t mac[6]);
 void fabric_tell_uplink(struct fabric *f, bool carrier);

@@ -40,7 +40,7 @@ int rtnl_new(int family, struct rtnl **ret)
 		rtnl_free(nl);
 		return r;
 	}
-	/* Kernels older than vpf supports report no more than a number. */
+	/* Kernels older than those that vpf supports report only a number. */
 	(void)mnl_socket_setsockopt(nl->sock, NETLINK_EXT_ACK, &one, sizeof(one));
 	(void)mnl_socket_setsockopt(nl->sock, NETLINK_CAP_ACK, &one, sizeof(one));
 	*ret = nl;
@@ -61,7 +61,7 @@ struct nlmsghdr *rtnl_request(struct rtnl *nl, uint16_t type, uint16_t flags, si
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(nl->request);
 
 	nlh->nlmsg_type = type;
-	/* A dump ends by itself. NLM_F_EXCL and NLM_F_REPLACE are the same bits with another meaning. */
+	/* A dump needs no acknowledgement. NLM_F_EXCL and NLM_F_REPLACE are the same bits with another meaning. */
 	nlh->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
 	if ((flags & NLM_F_DUMP) != NLM_F_DUMP)
 		nlh->nlmsg_flags |= NLM_F_ACK;

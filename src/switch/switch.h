@@ -26,7 +26,7 @@ struct sw {
 	struct sw_view *view; /* RCU, never NULL */
 	unsigned int workers;
 	struct worker_pool *pool;
-	/* main thread: the next views, with room for so many ports, so that a port can always be taken out */
+	/* main thread: the next views, with room for `room` ports, so that a port can always be removed */
 	unsigned int room;
 	struct sw_view *spare[2];
 };
@@ -38,7 +38,7 @@ void sw_fini(struct sw *sw); /* no ports left */
 int sw_port_new(struct sw *sw, enum port_kind kind, struct port_conf *conf, struct counter_file *counters,
 		unsigned int fn, struct sw_port **ret);
 void sw_port_free(struct sw_port *port); /* after sw_publish_view() without it; takes NULL */
-/* Makes room for views of so many ports. -ENOMEM. */
+/* Makes room for views of that many ports. -ENOMEM. */
 int sw_reserve(struct sw *sw, unsigned int ports);
 /* Publishes the view that sw_next_view() gave, to be filled with at most as many ports as were reserved. Returns
  * when no worker uses the one before. */

@@ -13,8 +13,7 @@
  *
  * A queue that has frames and may not send them yet (shaper.h) is *throttled*: kicks are off, it is not
  * polled, and the worker sleeps no longer than until the first throttled queue may continue; then it is
- * active again. Whatever may end the wait early (new settings, the end of the queue) takes it out of that
- * list.
+ * active again. Any event that may end the wait early (new settings, the end of the queue) takes it out of that list.
  *
  * The main thread talks to a worker by worker_run(): it waits for a function that runs between two passes.
  * Workers tell the main thread of rare events (a broken ring, a new source MAC) through one bounded queue

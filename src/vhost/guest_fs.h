@@ -2,9 +2,9 @@
 #pragma once
 
 /* The file systems that memory of a front-end may be on: guest memory, a dirty log, an inflight area. A worker that
- * touches a page waits until it is there, and so do all whom it serves. tmpfs (memfd) and hugetlbfs bring their pages
- * in themselves. With others it may be up to a disk, a server, or a process that never answers (FUSE, and overlayfs
- * on it): those are mapped only if the administrator names them.
+ * touches a page waits until it is there, and so do all the functions that it serves. tmpfs (memfd) and hugetlbfs
+ * bring their pages in themselves. With others it may be up to a disk, a server, or a process that never answers
+ * (FUSE, and overlayfs on it): those are mapped only if the administrator names them.
  *
  * Thread-safety: main thread. */
 

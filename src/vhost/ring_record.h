@@ -5,8 +5,8 @@
  *
  * Why. A split ring's position is in guest memory (used->idx), a packed ring's is not (virtio 1.3 §2.8), and
  * QEMU knows it only from an orderly GET_VRING_BASE. A front-end can lend memory for it (INFLIGHT_SHMFD), but
- * QEMU does so for no network device. So if vpfd ends, in whatever way, while a guest's packed rings are
- * running, the next vpfd relies on this file.
+ * QEMU does so for no network device. So if vpfd ends, in any way, while a guest's packed rings are running, the next
+ * vpfd relies on this file.
  *
  * Theory of operation. Each queue has a record in the format of the inflight area's header, written by the
  * same functions (see inflight.h). It is valid from the start of the ring until the front-end asks for the

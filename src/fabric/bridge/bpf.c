@@ -56,7 +56,7 @@ int bpf_empty_set(int map_fd)
 	return 0;
 }
 
-/* CPUs that may ever be there: as many values a lookup gives. */
+/* The number of possible CPUs: a lookup returns a value for each. */
 static unsigned int possible_cpus(void)
 {
 	unsigned int last = 0, a, b;

@@ -48,7 +48,8 @@ static void *try_all(void *arg)
 	struct tap *t = NULL;
 	char name[IFNAMSIZ], tap[IFNAMSIZ];
 
-	/* So that nobody who watches netdevs sees these. Not allowed everywhere; then he does. */
+	/* A network namespace of its own hides these from other watchers of netdevs. Where that is not permitted,
+	 * they are visible. */
 	(void)unshare(CLONE_NEWNET);
 	snprintf(name, sizeof(name), "vpfb%u", (unsigned int)getpid());
 	snprintf(tap, sizeof(tap), "vpft%u", (unsigned int)getpid());

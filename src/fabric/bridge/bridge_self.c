@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The bridge itself: found or made, and left as it was found; its uplink, and who else is in it. */
+/* The bridge itself: found or made, and left as it was found; its uplink, and its other ports. */
 
 #include "fabric/bridge/bridge.h"
 
@@ -124,7 +124,7 @@ static int make_bridge(struct bridge_fabric *f, struct err *err)
 	f->ifindex = f->info.ifindex;
 	f->made = true;
 	make_alias(f, alias);
-	/* Nothing of the host's is reachable through it, unless somebody gives it an address. */
+	/* The host is not reachable through it, unless the administrator gives it an address. */
 	(void)link_no_addresses(f->nl, f->ifindex);
 	r = link_set(f->nl, f->ifindex, &(struct link_change){.alias = alias, .up = 1});
 	if (!r)

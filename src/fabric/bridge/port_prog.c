@@ -29,8 +29,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "addresses are compare
 #define BYTES  (-48) /* of other headers, 10 at most */
 
 #define TIME_SHIFT 10                                    /* bucket's time: 2⁻¹⁰ ns */
-#define FAR_AHEAD  (3600ULL * 1000000000u << TIME_SHIFT) /* no bucket is: the number has wrapped since */
-#define BURST_NS   20000000u                             /* what may come at once, … */
+#define FAR_AHEAD  (3600ULL * 1000000000u << TIME_SHIFT) /* a bucket never is: the number has wrapped since */
+#define BURST_NS   20000000u                             /* the largest burst, … */
 #define BURST_LEN  (2 * 65536u)                          /* … and not less than this */
 #define EXTENSIONS 8                                     /* headers of IPv6; the kernel sends fewer */
 
@@ -45,7 +45,7 @@ struct gen {
 	unsigned int out;                /* label: dropped, not counted */
 };
 
-/* Where frames go that are dropped for this reason. */
+/* The label for frames that are dropped for this reason. */
 static unsigned int to_drop(struct gen *g, enum drop_reason reason)
 {
 	if (!g->drop[reason])
@@ -97,14 +97,14 @@ static void begin(struct gen *g, const struct port_prog_maps *maps)
 	asm_jump(a, BPF_JEQ, R2, htons(VPF_CTL_ETHERTYPE), to_drop(g, DROP_CONTROL));
 }
 
-/* Always, but not so that the verifier would find what follows to be without a way to it. */
+/* Always taken, but the verifier must not conclude that what follows is unreachable. */
 static void go(struct gen *g, unsigned int label)
 {
 	asm_mov_imm(&g->a, R2, 0);
 	asm_jump(&g->a, BPF_JEQ, R2, 0, label);
 }
 
-/* R2 holds an EtherType as it is in the frame. */
+/* R2 holds an EtherType in the frame's byte order. */
 static void if_tag(struct gen *g, unsigned int label)
 {
 	asm_jump(&g->a, BPF_JEQ, R2, htons(ETH_P_8021Q), label);
@@ -165,7 +165,7 @@ static void check_trunk(struct gen *g, unsigned int ok)
 	asm_jump(a, BPF_JA, 0, 0, to_drop(g, DROP_SPOOF_VLAN));
 }
 
-/* Tags of the guest's: which it may use. The kernel has taken the outer one off the bytes by now. */
+/* The guest's tags: which ones it may use. The kernel has already removed the outer one from the bytes. */
 static void check_tags(struct gen *g)
 {
 	const struct vlan_settings *v = &g->c->vlan;
@@ -188,7 +188,7 @@ static void check_tags(struct gen *g)
 		check_trunk(g, ok);
 	else
 		asm_jump(a, BPF_JA, 0, 0, spoof);
-	/* A priority tag is no VLAN. A tag behind it would be the outer one from here on. */
+	/* A priority tag is not a VLAN. A tag after it would be the outer one from here on. */
 	asm_place(a, priority);
 	asm_load(a, BPF_H, R2, FP, TYPE);
 	if_tag(g, spoof);
@@ -356,7 +356,8 @@ static void check_length(struct gen *g)
 	asm_jump(a, BPF_JEQ, R2, 0, one);
 	read_headers(g, strange);
 	asm_jump_reg(a, BPF_JLT, R8, R9, strange);
-	/* A guest makes TCP and UDP only. What else the host sends to one is what it is. */
+	/* A guest makes TCP and UDP only. Other protocols, which the host may send to a guest, are accepted as they
+	 * are. */
 	if (!g->ingress)
 		asm_place(a, strange);
 	asm_load(a, BPF_W, R3, R6, CTX(gso_size));
@@ -368,7 +369,7 @@ static void check_length(struct gen *g)
 	asm_mov(a, R3, R8);
 	asm_alu(a, BPF_SUB, R3, R9);
 	asm_alu_imm(a, BPF_SUB, R3, 1);
-	asm_alu(a, BPF_DIV, R3, R2); /* how many there are behind the first */
+	asm_alu(a, BPF_DIV, R3, R2); /* how many follow the first */
 	asm_alu(a, BPF_MUL, R3, R9);
 	asm_alu(a, BPF_ADD, R8, R3);
 	asm_jump(a, BPF_JA, 0, 0, ok);
@@ -379,8 +380,7 @@ static void check_length(struct gen *g)
 }
 
 #define NO_LIMIT UINT32_MAX
-/* Charges R8 bytes to a bucket, and goes on behind; or to `full`, if there is no room (NO_LIMIT: there always
- * is). */
+/* Charges R8 bytes to a bucket and falls through; goes to `full` if there is no room (NO_LIMIT: there always is). */
 static void charge(struct gen *g, int map, size_t offset_in_value, uint32_t rate, unsigned int full)
 {
 	int16_t offset = (int16_t)offset_in_value;
@@ -393,8 +393,7 @@ static void charge(struct gen *g, int map, size_t offset_in_value, uint32_t rate
 	asm_mov(a, R2, R8);
 	asm_alu_imm(a, BPF_MUL, R2, (int32_t)((8000u << TIME_SHIFT) / rate));
 	asm_load_imm(a, R5, burst);
-	/* Somebody else may be faster, at most as often as there are CPUs that send for this function just
-	 * now. */
+	/* Another CPU may be faster, at most as often as there are CPUs that are sending for this function. */
 	for (unsigned int attempt = 0; attempt < 6; attempt++) {
 		unsigned int fresh = asm_label(a), go = asm_label(a);
 
@@ -538,7 +537,7 @@ static void to_function(struct gen *g)
 		asm_jump(a, BPF_JNE, R2, 0, to_drop(g, DROP_VLAN));
 		asm_place(a, ok);
 	}
-	/* A second tag is none of untagged frames. */
+	/* A frame with a second tag is not an untagged one. */
 	if (g->c->vlan.mode == VLAN_NONE) {
 		asm_load(a, BPF_H, R2, FP, TYPE);
 		if_tag(g, to_drop(g, DROP_VLAN));

@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A function's settings as two small programs (eBPF) at its tap in the kernel: one for what the function
- * sends, one for what it is sent. They do what a bridge has no settings for: source addresses, what tags a
- * guest may use, priority, MTU, rates, and counting. Which VLANs a port is in is the bridge's part.
+/* A function's settings as two small programs (eBPF) at its tap in the kernel: one for what the function sends, one
+ * for what it receives. They do what a bridge has no settings for: source addresses, the tags that a guest may use,
+ * priority, MTU, rates, and counting. Which VLANs a port is in is the bridge's part.
  *
- * Theory of operation. A program is generated for the settings, with all of them as constants in it, and put
- * in the stead of the one before by one request: a frame meets the old settings or the new ones, and nothing
- * between. What outlives a program is in maps: counters (per CPU), and how much of the rates has been used
- * up.
+ * Theory of operation. A program is generated from the settings, which are constants in it, and replaces the previous
+ * one in a single request: a frame meets either the old settings or the new ones. State that outlives a program is in
+ * maps: counters (per CPU), and how much of the rates has been used up.
  *
  * Rates. A bucket is one number: the time up to which what was sent is paid for. A frame is let through if
  * that is not further ahead of now than the burst, and moves it on by what its length costs, in one
- * compare-and-exchange; so the queues of a tap may be on different CPUs. A frame too much is dropped: a
- * program cannot make it wait. Where the PF has a total rate, a frame within the function's minimum passes at
- * once and is charged to the total, into debt if need be; others need room in the total.
+ * compare-and-exchange; so the queues of a tap may be on different CPUs. An excess frame is dropped: a program cannot
+ * delay it. Where the PF has a total rate, a frame within the function's minimum passes at once and is charged to the
+ * total, into debt if need be; others need room in the total.
  *
- * A port that learns, without spoof check, could fill the bridge's table, which is everybody's: so the
- * addresses that it sends from are kept in a set, and who would be one too many is dropped.
+ * A port that learns, without spoof check, could fill the bridge's table, which all ports share: so the addresses
+ * that it sends from are kept in a set, and frames from further addresses are dropped.
  *
  * Needs nothing but clsact and cls_bpf, and the helpers of Linux 5.12. No compiler, no BTF.
  *
@@ -29,13 +28,14 @@
 
 struct port_prog_conf { /* compared as bytes: zeroed before it is filled */
 	struct vlan_settings vlan;
-	bool vlan_aware; /* the bridge filters by VLAN; else tags are not for anybody */
+	bool vlan_aware; /* the bridge filters by VLAN; else the function gets no tagged frames */
 	bool spoofchk, trusted;
 	uint16_t mtu;
 	uint32_t max_rate, min_rate, total_rate; /* Mb/s, 0: none */
 	unsigned int n_macs;                     /* that it may send from, with spoofchk */
 	uint64_t macs[VPF_MAX_DRIVER_MACS + 2];  /* as mac_load() */
-	/* Without spoof check: from so many other addresses, until the set is emptied; 0: it is not counted.
+	/* Without spoof check: the number of other addresses that it may send from until the set is emptied; 0: not
+	 * counted.
 	 */
 	uint32_t max_learned;
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The builtin fabric: its life, its ports, and what follows from a change. */
+/* The builtin fabric: its life, its ports, and the consequences of a change. */
 
 #include "fabric/builtin/builtin.h"
 
@@ -96,7 +96,7 @@ static void publish_view(struct builtin_fabric *f)
 	sw_publish_view(&f->sw);
 }
 
-/* Puts `up` (may be NULL) in place of the uplink. The counters go on. */
+/* Puts `up` (may be NULL) in place of the uplink. The counters continue. */
 static void replace_uplink(struct builtin_fabric *f, struct uplink *up)
 {
 	struct uplink *old = f->uplink;

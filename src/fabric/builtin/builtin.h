@@ -5,7 +5,7 @@
  *
  * Theory of operation. Settings, what the drivers ask for (rx-filter) and the uplink's carrier are inputs;
  * the address table, each port's configuration and its link state follow from them. After any change
- * builtin_recompute() derives all three anew and publishes what differs: there is no second way to change
+ * builtin_recompute() derives all three from scratch and publishes what differs: there is no other way to change
  * them, so none can be forgotten.
  *
  * Who owns an address: administrative before permanent before driver-programmed before learned; among equals,
@@ -35,7 +35,7 @@ struct builtin_fabric {
 	struct sw_port *uplink_port;
 	unsigned int learned;
 	bool rates_changed;         /* since the last builtin_recompute() */
-	sd_event_source *age_timer; /* NULL: without an event loop nothing ages by itself */
+	sd_event_source *age_timer; /* NULL: without an event loop nothing ages automatically */
 };
 
 static inline struct builtin_fabric *builtin_of(const struct fabric *f)
@@ -57,7 +57,7 @@ static inline struct builtin_port *builtin_port(const struct builtin_fabric *f, 
 void builtin_recompute(struct builtin_fabric *f);
 
 /* builtin_addresses.c */
-/* Looks for addresses that have aged, now and then, from here on. `event` NULL: never. */
+/* Looks for aged addresses periodically, from now on. `event` NULL: never. */
 int builtin_start_ageing(struct builtin_fabric *f, sd_event *event);
 /* Settings changed: when to look next. */
 void builtin_arm_ageing(struct builtin_fabric *f);
