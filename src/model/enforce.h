@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Which settings need a switch that carries them out (CAN_*, settings/can.h), and how it is said that one cannot.
- * Which setting needs what is in the settings' tables. Thread-safety: pure. */
+/* Which settings need a switch that enforces them (CAN_*, settings/can.h), and the error if one cannot. The settings'
+ * tables say which setting needs what. Thread-safety: pure. */
 
 #include "settings/settings.h"
 #include "util/err.h"
@@ -13,7 +13,7 @@
 uint32_t enforce_needs(const struct function_settings *s, const struct pf_policy *policy, unsigned int fn,
 		       bool control);
 
-/* Those who ask. */
+/* Who is told. */
 enum enforce_asker {
 	ENFORCE_SETTING, /* for a setting: err->field is that */
 	ENFORCE_LIST,    /* for a list: err->field is "datapaths" */

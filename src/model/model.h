@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The model: fabrics, virtual PFs and their functions, as set. It checks every change, has the data plane
- * carry it out, keeps it on disk, and tells listeners.
+/* The model: fabrics, virtual PFs and their functions, as set. It checks every change, has the data plane carry it
+ * out, saves it to disk, and tells listeners.
  *
- * Theory of operation. A change goes through the same steps whatever it is:
+ * Theory of operation. Every change goes through the same steps:
  *	1. check everything, alone and beside the rest; an error names the field and what to do;
  *	2. compare, field by field: without a difference that is all;
  *	3. do in the data plane what can fail there;
@@ -168,8 +168,8 @@ int model_new(const struct model_config *config, struct model **ret, struct err 
 /* Makes everything of the state file through the data plane, which must outlive the model or be freed just
  * before it. Call once, before any change. On failure the data plane is left half filled: free it. */
 int model_load(struct model *m, const struct dataplane_ops *ops, void *dp, struct err *err);
-/* Before those who wait for answers of changes end: each is answered, with -ECANCELED, and so is whatever is asked from
- * now on. Objects can still be deleted. */
+/* To be called before the users that wait for answers are freed: each pending change is answered with -ECANCELED, and
+ * so is any later one. Objects can still be deleted. */
 void model_cancel(struct model *m);
 /* Forgets the model, not the state. Takes NULL. Removes the PFs' directories, if their sockets are gone. */
 void model_free(struct model *m);
@@ -181,7 +181,7 @@ extern const struct dataplane_events model_dataplane_events;
 int model_listen(struct model *m, model_listener listener, void *ctx);
 /* Not from within a listener. */
 void model_unlisten(struct model *m, model_listener listener, void *ctx);
-/* Logs the event and tells the listeners; for those who report on behalf of the model (QMP). */
+/* Logs the event and tells the listeners; for modules that report on behalf of the model (QMP). */
 void model_report(struct model *m, const struct model_event *event);
 
 const char *model_state_path(const struct model *m);
@@ -214,11 +214,11 @@ const char *model_function_path(const struct model *m, const char *pf, unsigned 
  * (see `err->field`), -ENOENT, -EEXIST (name or MAC taken), -EBUSY (in use), -ENOSPC and others from saving,
  * those of the data plane.
  *
- * Those with an `answer` may be answered later (util/answer.h; NULL: nobody waits). Changes of one virtual PF with its
- * functions are made in the order in which they were asked for, and so are those of one fabric, to which the adding of
- * virtual PFs belongs. -ENOENT is the answer if the object is deleted before. An edit function is called when the
- * change has its turn, with the settings as they are then, to change them; its error is the change's. What it needs
- * (`ctx`) has to live until the answer. */
+ * Those with an `answer` may be answered later (util/answer.h; NULL: the caller does not wait). Changes of one
+ * virtual PF with its functions are made in the order in which they were asked for, and so are those of one fabric,
+ * to which the adding of virtual PFs belongs. -ENOENT is the answer if the object is deleted before. An edit function
+ * is called when the change has its turn, with the settings as they are then, to change them; its error is the
+ * change's. What it needs (`ctx`) has to live until the answer. */
 int model_fabric_add(struct model *m, const struct fabric_settings *s, const struct answer *answer,
 		     struct err *err);
 /* s->name tells which. */

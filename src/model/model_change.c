@@ -52,8 +52,8 @@ static int run(struct model_change *c, struct err *err)
 	return r;
 }
 
-/* It has come to its end: the next of its queue has its turn when the event loop comes round, since whoever gets the
- * answer may do anything. */
+/* It is complete: the next of its queue gets its turn in the next iteration of the event loop, since the receiver of
+ * the answer may do anything. */
 static void conclude(struct model_change *c, int r, const struct err *err)
 {
 	struct answer answer = c->answer;
@@ -162,7 +162,7 @@ static struct model_changes *any(const struct model *m)
 	return NULL;
 }
 
-/* Looks again after each, since its answer may have deleted whatever there was. */
+/* Starts over after each, since its answer may have deleted anything. */
 static void cancel_all(struct model *m, const struct err *why)
 {
 	struct model_changes *q;

@@ -8,7 +8,7 @@
  * given model_change_answer(), and the next step follows upon its success), or an error, for which it has itself
  * undone what the change had done. If the data plane's answer is an error, that is the change's, or the step that
  * c->otherwise names follows and finds it in `err`, which is never NULL. Nothing of the model is changed before the
- * step that saves, so that whoever looks at it meanwhile sees what is in force.
+ * step that saves, so that readers see what is in force meanwhile.
  *
  * The changes of a fabric, and those of a virtual PF with its functions, are each in a queue, and one at a time is
  * under way: what a change finds when it begins is what those before it have left. What it is about must not be freed
@@ -48,13 +48,13 @@ struct model_change {
 /* A change of that size, zeroed; NULL with `err`: out of memory. `answer` may be NULL. */
 void *model_change_new(struct model *m, size_t size, const struct model_change_ops *ops,
 		       const struct answer *answer, struct err *err);
-/* Begins it, or puts it behind those that are there: as any operation that may be answered later (util/answer.h). Takes
+/* Begins it, or queues it after the pending ones: as any operation that may be answered later (util/answer.h). Takes
  * `c` over. -ECANCELED after model_cancel(). */
 int model_change_begin(struct model_changes *q, struct model_change *c, struct err *err);
 /* For a step that asks the data plane. */
 struct answer model_change_answer(struct model_change *c);
-/* What the changes are about is gone, and what they have asked of the data plane is not answered any more. `why` is
- * their answer. */
+/* The object of the changes is gone, and the data plane's answers to them are no longer awaited. `why` is their
+ * answer. */
 void model_changes_cancel(struct model_changes *q, const struct err *why);
 
 /* At the end of the daemon: all changes, with no answer. */

@@ -74,7 +74,7 @@ static void fabric_functions_apply(struct model *m, const struct model_fabric *f
 			model_functions_apply(m, m->pfs[i]);
 }
 
-/* Another attempt at an absent uplink: a change that nobody waits for. */
+/* Another attempt at an absent uplink: a change without an answer. */
 struct uplink_try {
 	struct model_change base;
 	struct model_fabric *f;

@@ -65,7 +65,7 @@ static int check(const struct model *m, const struct model_pf *pf, unsigned int 
 		return r;
 	r = model_mac_check_admin(m, pf, fn, wanted->admin_mac, NULL);
 	if (r < 0)
-		/* Whose it is is none of the guest's business. */
+		/* The guest must not learn whose it is. */
 		return err_set(err, -r, "mac", "is the MAC of another function: choose another");
 	return model_datapath_check_function(m, pf, fn, wanted, true, err);
 }

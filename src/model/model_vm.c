@@ -97,7 +97,8 @@ const char *model_key_path(const struct model *m, const char *pf, char ret[108])
 	return ret;
 }
 
-/* Who was given the PF's directory was given the PF. Where vpfd may not give files away, the group has to do.
+/* The owner of the PF's directory was given the PF. Where vpfd may not change the owner of files, the group has to
+ * suffice.
  */
 static void give_to_owner_of_dir(const struct model *m, const char *pf, int fd)
 {
@@ -137,7 +138,8 @@ int model_key_write(const struct model *m, const char *pf, const struct model_vm
 
 	model_key_path(m, pf, path);
 	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
-	/* Made anew and renamed: never half a key, never through somebody's link, never readable for all. */
+	/* Created under another name and renamed: never half a key, never through a foreign symlink, never
+	 * world-readable. */
 	unlink(tmp);
 	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	r = fd < 0 ? -errno : write_key(m, fd, vm->key);

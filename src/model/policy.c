@@ -11,7 +11,7 @@
 #include "settings/mac.h"
 #include "settings/vlan_set.h"
 
-/* What a sentence to the guest has room for. */
+/* Room in a sentence for the guest. */
 #define LIST_TEXT_MAX 56
 
 static int check_pinned(const struct policy_request *q, uint32_t changed, struct err *err)

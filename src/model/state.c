@@ -136,7 +136,7 @@ int state_store_load(struct state_store *store, json_t **ret, struct err *err)
 	}
 	if (fd < 0)
 		return err_set(err, errno, NULL, "cannot open %s: %s", store->path, strerror(errno));
-	/* There are keys in it, and it may have been edited or put back from a copy. */
+	/* There are keys in it, and it may have been edited or restored from a copy. */
 	if (fchmod(fd, 0600) < 0)
 		return err_set(err, errno, NULL, "cannot set the mode of %s: %s", store->path,
 			       strerror(errno));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a switch can enforce of a function's settings: the answer of a fabric or a datapath, and what settings ask
- * for (the rows of function_fields.c and pf_fields.c). A bit mask; of several that lack, an error names the lowest.
+/* Which of a function's settings a switch can enforce: what a fabric or a datapath offers, and what settings require
+ * (the rows of function_fields.c and pf_fields.c). A bit mask; of several missing ones, an error names the lowest.
  */
 
 #define CAN_SPOOFCHK    0x0001u /* spoof check on */

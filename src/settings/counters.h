@@ -17,12 +17,12 @@ enum drop_reason {
 	DROP_MTU,          /* longer than the MTU */
 	DROP_NO_BUFFER,    /* receive ring has no buffer: the guest is too slow */
 	DROP_TOO_BIG,      /* the receiver's buffers cannot hold the frame */
-	DROP_NO_ROUTE,     /* nobody owns the destination MAC and there is no uplink */
-	DROP_UNKNOWN_MAC,  /* from the uplink, to a MAC nobody owns */
-	DROP_CONTROL,      /* control frame (EtherType 0x88B5) where none may come from */
+	DROP_NO_ROUTE,     /* no port owns the destination MAC and there is no uplink */
+	DROP_UNKNOWN_MAC,  /* from the uplink, to a MAC that no port owns */
+	DROP_CONTROL,      /* control frame (EtherType 0x88B5) from a port that may not send any */
 	DROP_UPLINK,       /* the uplink did not take the frame */
 	DROP_RING,         /* the ring was found broken with the frame in it, or is disabled */
-	DROP_CONTROL_FULL, /* control frame from the PF that vpfd has not come round to taking */
+	DROP_CONTROL_FULL, /* control frame from the PF, with too many waiting for vpfd */
 	DROP_RATE,         /* beyond the function's rate, on a fabric that cannot make it wait */
 	DROP_REASONS
 };

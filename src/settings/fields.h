@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One row a setting. A row of a table of struct json_field that has a `field` says all there is to say about one
- * member of a structure of settings: what JSON may hold (json_fields.h), where and how the value is kept, its
- * default, what it asks of a switch, and whether the guest may ask for it. Everything goes by these tables: what
- * has changed, the state file, the API's parameters, objects and help, vpfctl's completion, what a datapath must
- * be able to enforce, and which settings of a guest's request are meant. A member without a row exists for none
- * of them, which tests/unit/test_fields.c finds.
+/* One row a setting. A row of a table of struct json_field that has a `field` describes one member of a structure of
+ * settings completely: what JSON may hold (json_fields.h), where and how the value is kept, its default, what it asks
+ * of a switch, and whether the guest may ask for it. Everything is driven by these tables: what has changed, the
+ * state file, the API's parameters, objects and help, vpfctl's completion, what a datapath must be able to enforce,
+ * and which settings of a guest's request are meant. A member without a row exists for none of them, which
+ * tests/unit/test_fields.c finds.
  *
  * The functions take the structure that the table is of. They pass over rows without a `field`. JSON is a new
  * reference, NULL: out of memory. Thread-safety: pure. */
@@ -30,7 +30,7 @@ struct field_kind {
 		    struct err *err);
 	json_t *(*write)(const struct json_field *row, const void *at);
 	json_t *(*show)(const struct json_field *row, const void *at); /* NULL: write */
-	/* -EINVAL with `err` about `path`: out of range. NULL: whatever the type can hold will do. */
+	/* -EINVAL with `err` about `path`: out of range. NULL: any value of the type is valid. */
 	int (*check)(const struct json_field *row, const void *at, const char *path, struct err *err);
 };
 

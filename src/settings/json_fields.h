@@ -56,8 +56,8 @@ struct json_made {
 	}
 
 /* Checks `o` against `fields`: that it is an object, that every member is known and of its kind and range,
- * that none is missing. -EINVAL with `err` naming the member, nested ones as "vlan.vid", behind `prefix` (""
- * for none). */
+ * that none is missing. -EINVAL with `err` naming the member, nested ones as "vlan.vid", after `prefix` ("" for
+ * none). */
 int json_fields_check(const json_t *o, const struct json_field *fields, const char *prefix, struct err *err);
 
 /* Index of the choice that a string is; the check of the table has seen to it that it is one. */

@@ -22,9 +22,9 @@
 bool mac_parse(const char *text, uint8_t ret[6]);
 const char *mac_format(const uint8_t mac[6], char ret[MAC_TEXT_MAX]); /* returns ret */
 
-/* Whether `count` further MACs fit behind `mac` without a carry out of the last three bytes. */
+/* Whether `count` further MACs fit after `mac` without a carry out of the last three bytes. */
 bool mac_has_room(const uint8_t mac[6], unsigned int count);
-/* The MAC `n` behind `mac`; mac_has_room(mac, n). */
+/* The MAC `n` after `mac`; mac_has_room(mac, n). */
 void mac_add(const uint8_t mac[6], unsigned int n, uint8_t ret[6]);
 /* Generated MAC for `name`; another one for each `attempt`. */
 void mac_generate(const uint8_t key[16], const char *name, unsigned int attempt, uint8_t ret[6]);

@@ -34,8 +34,8 @@ struct fabric_settings {
 	enum uplink_type uplink;
 	char uplink_name[IFNAMSIZ]; /* tap: the netdev to create; netdev: the one to use; none: empty */
 	bool learning;              /* learn source MACs of functions (default false) */
-	uint32_t ageing;      /* s, 1…1000000, default 300: a learned MAC not seen so long is forgotten */
-	uint32_t max_learned; /* 0…65536, default 256: learned MACs a function */
+	uint32_t ageing;            /* s, 1…1000000, default 300: when an unseen learned MAC is forgotten */
+	uint32_t max_learned;       /* 0…65536, default 256: learned MACs a function */
 };
 
 enum vlan_mode {
@@ -76,7 +76,7 @@ struct function_settings {
 	uint32_t max_rate; /* Mb/s sent, 0: no limit; not below min_rate */
 	uint32_t pinned;   /* SETTING_*: what only the host can change */
 	uint16_t mtu;      /* VPF_MTU_MIN…VPF_MTU_MAX: longest L3 packet that passes */
-	bool own_mtu;      /* default false: mtu is the PF's, whatever that is */
+	bool own_mtu;      /* default false: mtu follows the PF's */
 	struct datapath_list datapaths; /* n 0 (default): as pf_settings.datapaths */
 	bool failback;                  /* pf_settings.failback, as the data plane gets it */
 };
@@ -105,7 +105,7 @@ struct pf_policy {
 	bool trust;        /* default false: it may make its VFs trusted */
 	bool spoofchk_off; /* default false: it may turn their spoof check off */
 	uint32_t max_vfs;  /* only VFs 0…max_vfs-1 have link; default VPF_MAX_VFS: all there are */
-	/* in force whatever it asks for */
+	/* in force regardless of its requests */
 	uint32_t max_rate;       /* Mb/s that each VF may send; 0: no limit (default) */
 	uint32_t max_rate_total; /* Mb/s that all functions may send together; 0: no limit (default) */
 	/* through the functions' drivers */

@@ -8,7 +8,7 @@
 
 #define VID_LAST 4094
 
-/* Reads a VLAN id at *p and moves behind it. */
+/* Reads a VLAN id at *p and advances past it. */
 static bool read_vid(const char **p, unsigned int *ret)
 {
 	unsigned int v = 0, digits = 0;
