@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the methods work on. Thread-safety: main thread. */
+/* What the methods operate on. Thread-safety: main thread. */
 
 #include "api/rpc.h"
 #include "model/model.h"

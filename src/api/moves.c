@@ -17,7 +17,7 @@ struct waiting {
 	unsigned int fn;
 	struct binding_info before;
 	json_t *failed; /* [{"datapath", "reason"}]; NULL: there was no memory for one of them */
-	/* Looks once nothing else is to be done: what an event tells of may be in the middle of it. */
+	/* Checks once nothing else is pending: an event may arrive in the middle of the change that it reports. */
 	sd_event_source *look, *limit;
 };
 
@@ -73,7 +73,7 @@ static void answer(struct waiting *w)
 		json_put(&o, "move", move_json(w, &now));
 		if (!o)
 			err_set(&err, ENOMEM, NULL,
-				"the settings are changed, but there is no memory to tell what follows");
+				"the settings are changed, but there is no memory to report the outcome");
 		api_deferred_done(w->call, o, o ? NULL : &err);
 	}
 	waiting_free(w);
@@ -166,7 +166,7 @@ int moves_wait(struct moves *moves, struct api_call *call, const char *pf, unsig
 		r = sd_event_add_time_relative(moves->event, &w->limit, CLOCK_MONOTONIC, MOVES_TIME_LIMIT_US,
 					       0, on_limit, w);
 	if (r < 0) {
-		err_set(err, -r, NULL, "the settings are changed, but cannot wait for what follows: %s",
+		err_set(err, -r, NULL, "the settings are changed, but cannot wait for the outcome: %s",
 			strerror(-r));
 		goto fail;
 	}

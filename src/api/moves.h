@@ -14,8 +14,8 @@ struct moves;
 struct api_env;
 
 int moves_new(sd_event *event, struct model *model, struct moves **ret);
-void moves_free(struct moves *moves); /* ends what waits; takes NULL */
+void moves_free(struct moves *moves); /* ends pending calls; takes NULL */
 /* The settings have been changed; `before`: what was then. Answers the call, perhaps at once, with the
- * function's object and "move". -EBUSY and others with `err`: too many wait, and nothing will answer. */
+ * function's object and "move". -EBUSY and others with `err`: too many are waiting, and no answer will follow. */
 int moves_wait(struct moves *moves, struct api_call *call, const char *pf, unsigned int fn,
 	       const struct binding_info *before, struct err *err);

@@ -140,7 +140,7 @@ static json_t *binding_json(const struct api_env *env, const struct model_pf *pf
 			 "last_error", info.last_error[0] ? rpc_text(info.last_error) : json_null());
 }
 
-/* What is so of a function, besides its settings. */
+/* The state of a function, besides its settings. */
 static json_t *function_state_json(const struct api_env *env, const struct model_pf *pf, unsigned int fn)
 {
 	struct function_state state = {.datapath = "none"};
@@ -177,7 +177,7 @@ static json_t *control_json(const struct control *control, const char *pf)
 	json_t *counters;
 
 	if (control_get(control, pf, &info) < 0)
-		return json_null(); /* there was no memory for it, which the log says */
+		return json_null(); /* there was no memory for it, which has been logged */
 	n = info.counters;
 	counters =
 		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",

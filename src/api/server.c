@@ -286,7 +286,7 @@ static void refused_send(struct rpc_peer *peer, const char *text, size_t size)
 {
 	struct refused *refused = container_of(peer, struct refused, peer);
 
-	/* What does not fit the buffer of a new socket is not worth waiting for. */
+	/* A message that does not fit the buffer of a new socket is not worth waiting for. */
 	if (send(refused->fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE) == (ssize_t)size)
 		(void)!send(refused->fd, "\n", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }

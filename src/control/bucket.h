@@ -18,7 +18,7 @@ static inline struct bucket bucket_new(uint64_t interval_us, uint32_t burst)
 	return (struct bucket){.interval_us = interval_us, .burst = burst};
 }
 
-/* When `n` (1…burst) tokens will be there; not after `now`: they are. */
+/* When `n` (1…burst) tokens will be available; not after `now`: they are. */
 static inline uint64_t bucket_when(const struct bucket *b, uint32_t n)
 {
 	uint64_t room = (uint64_t)(b->burst - n) * b->interval_us;

@@ -28,7 +28,7 @@ struct channel {
 		uint8_t type;
 		uint16_t status, first, count;
 		char text[CTL_TEXT_MAX];
-		uint64_t due; /* number of a SET whose outcome is to come; 0: it is known */
+		uint64_t due; /* number of a SET whose outcome is pending; 0: it is known */
 	} last;
 	uint64_t sets; /* numbers given */
 
@@ -107,7 +107,7 @@ static void forget_events(struct channel *c)
 	memset(&c->event, 0, sizeof(c->event));
 }
 
-/* Without a session there is nobody to tell of changes: who gets the next one reads everything. */
+/* Without a session there is no driver to tell of changes: the one that gets the next session reads everything. */
 static void end_active(struct channel *c)
 {
 	c->active = (struct channel_session){0};
@@ -120,7 +120,7 @@ static bool has_session(const struct channel *c)
 	return c->active.id || c->pending.id;
 }
 
-/* Ends all sessions, and tells of the end of an active one. */
+/* Ends all sessions, and reports the end of an active one. */
 static void lose(struct channel *c)
 {
 	bool lost = c->active.id;
@@ -192,7 +192,7 @@ static uint64_t new_session_id(struct channel *c)
 static void on_hello(struct channel *c, const struct ctl_hello *hello)
 {
 	if (c->active.id && hello->nonce == c->active.nonce) {
-		c->counters.replayed++; /* its driver has long had the answer */
+		c->counters.replayed++; /* its driver got the answer long ago */
 		return;
 	}
 	c->counters.hello++;
@@ -335,7 +335,7 @@ void channel_answer(struct channel *c, uint64_t number, uint16_t status, const c
 	c->last.due = 0;
 	end_set(c, status, text);
 	c->counters.refused += c->last.status != VPF_CTL_OK;
-	if (c->started) /* else it is kept for when the request is repeated */
+	if (c->started) /* else it is kept in case the request is repeated */
 		send_reply(c);
 }
 

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One virtual PF's control channel, vpfd's side: a state machine over frames in, frames out and time. It
- * knows neither the model nor a socket nor a clock. The rules are docs/control-channel.md's.
+/* One virtual PF's control channel, vpfd's side: a state machine over frames in, frames out and time. It knows
+ * nothing of the model, sockets or clocks. The rules are docs/control-channel.md's.
  *
  * Theory of operation.
  *	- A driver that has the VM's key says HELLO and gets a *pending* session. That becomes the *active*
- *	  one with the first request that carries its id, and ends the one before. So whoever repeats a HELLO that it
- *	  has overheard ends no session: it cannot make the request. At most one session of each kind.
+ *	  one with the first request that carries its id, and ends the one before. So an eavesdropper that replays a
+ *	  HELLO ends no session: it cannot make the request. At most one session of each kind.
  *	- Requests of the active session have growing sequence numbers. The last one's outcome is kept: the
- *	  same number again is answered with it, and nothing is done twice. A request that takes time is answered
- *	  when it is done, and until then not when it is repeated; if its driver asks for something else meanwhile,
- *	  it has given up waiting. The records after it are read again, so
- *	  that an answer that comes late never tells of a state older than an event did that went before.
+ *	  same number again is answered with it, and nothing is done twice. A request that takes time is answered when
+ *	  it is done; until then, repetitions are not answered. If its driver asks for something else meanwhile, it
+ *	  has given up waiting. The records in the answer are read again, so that a late answer never reports a state
+ *	  older than that of an event sent before it.
  *	- What changes is a bit per function (channel_dirty()), sent as EVENTs with the functions' records as
  *	  they are when it is sent; one EVENT is on its way at a time, and is sent again until it is acknowledged. A
- *	  driver that was sent EVENT_TRIES and acknowledged none has left without a word: its session ends.
- *	- While function 0 is stopped nothing is sent. Soon started again (QEMU does that when memory is
- *	  plugged or a migration begins) all goes on; else (the driver left, the VM was reset) the sessions end.
- *	  When it is started without a session, which is so after a restart of vpfd, too, RESETs ask the driver,
- *	  if there is one, for a HELLO.
+ *	  driver that acknowledges none of EVENT_TRIES has left without a BYE: its session ends.
+ *	- While function 0 is stopped nothing is sent. If it is soon started again (QEMU does that when memory is
+ *	  plugged or a migration begins), everything continues; otherwise (the driver left, the VM was reset) the
+ *	  sessions end. When it is started without a session, as after a restart of vpfd, RESETs ask the driver, if
+ *	  there is one, for a HELLO.
  *
  * Time is passed in, µs of a clock that does not go back. The owner calls channel_tick() at
  * channel_deadline(). Memory is constant. Callbacks must not call back into the channel, except
@@ -38,7 +38,7 @@ enum channel_news {
 };
 
 struct channel_ops {
-	/* A whole frame to the PF's guest; false: it has no room for it, or is not there. */
+	/* Sends a whole frame to the PF's guest; false: it has no room for it, or there is none. */
 	bool (*send)(void *ctx, const uint8_t *frame, size_t len);
 	uint64_t (*random)(void *ctx);
 	/* Fills all but nonce, status, versions; `ret` is zeroed. */
@@ -46,8 +46,8 @@ struct channel_ops {
 	/* `function` is below the channel's `functions`; `ret` is zeroed. */
 	void (*record)(void *ctx, unsigned int function, struct vpf_ctl_function *ret);
 	void (*stats)(void *ctx, unsigned int function, struct vpf_ctl_stats *ret);
-	/* Carries out a request for the VF `set->function` (1…): VPF_CTL_*, with text unless OK. CHANNEL_LATER: it
-	 * is under way, and channel_answer() follows with `number`. */
+	/* Carries out a request for the VF `set->function` (1…): VPF_CTL_*, with text unless OK. CHANNEL_LATER: in
+	 * progress; channel_answer() follows with `number`. */
 	uint16_t (*set)(void *ctx, const struct ctl_set *set, uint64_t number, char text[CTL_TEXT_MAX]);
 	void (*news)(void *ctx, enum channel_news news);
 };
@@ -57,15 +57,15 @@ struct channel_counters {
 	uint64_t malformed;       /* dropped: magic, type, lengths, fields */
 	uint64_t bad_version;     /* dropped: another version of the format */
 	uint64_t bad_tag;         /* dropped: not of this VM's key */
-	uint64_t unknown_session; /* dropped: an end of a session that is no more, or never was */
+	uint64_t unknown_session; /* dropped: of a session that has ended, or never existed */
 	uint64_t replayed;        /* dropped: a sequence, acknowledgement or HELLO of the past */
 	uint64_t hello;
-	uint64_t requests;      /* carried out or refused; without `repeated` */
-	uint64_t refused;       /* of which were not carried out */
+	uint64_t requests;      /* carried out or refused; not counting `repeated` */
+	uint64_t refused;       /* of these, not carried out */
 	uint64_t repeated;      /* answered from what was kept */
 	uint64_t replies;       /* sent, HELLO_REPLY included */
 	uint64_t resets;        /* sent */
-	uint64_t events;        /* sent, without `event_retries` */
+	uint64_t events;        /* sent, not counting `event_retries` */
 	uint64_t event_retries; /* sent again */
 	uint64_t unsent;        /* the guest had no room for it */
 };

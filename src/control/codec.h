@@ -48,8 +48,8 @@ struct ctl_message {
 	};
 };
 
-/* A message of a driver, from a whole Ethernet frame. -EBADMSG: no message, or its lengths or fields cannot
- * be; -EPROTONOSUPPORT: another version of the format; -EBADE: the tag is not that of the key. */
+/* A message of a driver, from a whole Ethernet frame. -EBADMSG: no message, or its lengths or fields are invalid;
+ * -EPROTONOSUPPORT: another version of the format; -EBADE: the tag is not that of the key. */
 int ctl_decode(const uint8_t key[VPF_CTL_KEY_LEN], const void *frame, size_t len, struct ctl_message *ret);
 
 /* A frame in the making: ctl_begin(), ctl_append() for each part of the body, ctl_finish(). */
@@ -59,8 +59,7 @@ struct ctl_frame {
 };
 
 void ctl_begin(struct ctl_frame *f, uint8_t type, uint64_t session, uint32_t sequence);
-/* `size` zeroed bytes (or a packed struct) behind what there is; the message stays within VPF_CTL_MAX, or it
- * is a mistake of the caller. */
+/* Appends `size` zeroed bytes (or a packed struct); exceeding VPF_CTL_MAX is a bug of the caller. */
 void *ctl_append(struct ctl_frame *f, size_t size);
 /* Length and tag, and zeros up to Ethernet's minimum; `f->len` bytes can then be sent. */
 void ctl_finish(struct ctl_frame *f, const uint8_t key[VPF_CTL_KEY_LEN]);

@@ -16,12 +16,13 @@
 #define VM_INTERVAL_US 1000u /* one each */
 #define VM_BURST       256
 #define VM_RESUME      16 /* this many at once after a pause: a flood does not wake vpfd for each frame */
-/* What is reported of sessions, for each PF: a driver that says HELLO all the time must not fill the log. */
+/* Reports about sessions, for each PF: a driver that says HELLO all the time must not fill the log. */
 #define NEWS_INTERVAL_US  10000000u
 #define NEWS_BURST        6
 #define TIMER_ACCURACY_US 1000
-/* Requests of one PF that the model is yet to answer. A driver has one of them at a time, and some more that it has
- * given up waiting for; further ones would fill the memory, and the host's changes of the PF would wait for them. */
+/* Requests of one PF that the model has yet to answer. A driver has one at a time, and some more that it has given up
+ * waiting for. Without a limit they would fill the memory, and the host's changes of the PF would have to wait for
+ * them. */
 #define PENDING_MAX 16
 
 /* A VM, as long as it has a PF. */
@@ -143,7 +144,8 @@ static void on_stats(void *ctx, unsigned int function, struct vpf_ctl_stats *ret
 
 static void arm(struct control *c);
 
-/* What the guest is told. What is no question of policy speaks of its field, as to the API: "max_rate: must be ...". */
+/* The text for the guest. An error that is not the policy's begins with its field, as in the API: "max_rate: must be
+ * ...". */
 static uint16_t outcome(int r, const struct err *err, char text[CTL_TEXT_MAX])
 {
 	char why[sizeof(err->field) + sizeof(err->text) + 2] = "";
@@ -356,7 +358,7 @@ static void on_frame(void *ctx, const char *pf, const uint8_t *frame, size_t len
 
 	if (!e)
 		return;
-	/* The data plane stops before the bucket is empty; this is for frames that it had in hand. */
+	/* The data plane stops before the bucket is empty; this is for frames that it had already taken. */
 	if (bucket_take(&e->vm->bucket, now))
 		channel_receive(e->channel, now, frame, len);
 	if (!e->vm->paused && bucket_when(&e->vm->bucket, 1) > now) {
@@ -432,7 +434,7 @@ static int entry_new(struct control *c, const struct model_pf *pf)
 	return 0;
 }
 
-/* The PF may have changed to another VM; what its settings say may look otherwise to the guest. */
+/* The PF may have moved to another VM; its settings may then look different to the guest. */
 static int entry_follow(struct entry *e, const struct model_pf *pf)
 {
 	struct control *c = e->control;
@@ -467,7 +469,7 @@ static void follow_pf(struct control *c, const char *name)
 			  "no control channel: %s", strerror(-r));
 }
 
-/* What the event tells of a function's record. */
+/* What the event changes in a function's record. */
 static void on_function_event(struct entry *e, const struct model_event *event)
 {
 	unsigned int fn = (unsigned int)event->function;

@@ -2,11 +2,11 @@
 #pragma once
 
 /* The control channels of all virtual PFs: gives each PF of the model a channel (channel.h), which it feeds
- * with the frames that the data plane takes from the PF and with what the model reports, and lets each VM
- * send so many messages a second, over all its PFs (docs/control-channel.md, "Rate limit").
+ * with the frames that the data plane takes from the PF and with what the model reports, and limits how many messages
+ * a second each VM may send, over all its PFs (docs/control-channel.md, "Rate limit").
  *
- * One timer, armed only while something is to be done: an event to be sent (again), a RESET, a VM to be
- * listened to again. Thread-safety: main thread. */
+ * One timer, armed only while something is due: an event to send (again), a RESET, the end of a VM's pause.
+ * Thread-safety: main thread. */
 
 #include "control/channel.h"
 #include "model/model.h"
@@ -35,7 +35,7 @@ void control_free(struct control *c);
 struct control_info {
 	const struct channel_session *session; /* id 0: there is none */
 	const struct channel_counters *counters;
-	uint64_t limited; /* how often the VM was not listened to for a while */
+	uint64_t limited; /* how often the VM was paused */
 };
 
 /* All is valid until the next return to the event loop. -ENOENT. */

@@ -77,11 +77,11 @@ void record_stats(unsigned int function, const struct port_stats *s, struct vpf_
 	};
 }
 
-/* The model knows which numbers can be. */
+/* The model checks the range. */
 static int apply_vlan(const struct ctl_set *set, struct vlan_settings *vlan, struct err *err)
 {
 	if (set->pcp && !set->vid)
-		return err_set(err, EINVAL, NULL, "a priority needs a VLAN to be in the tag of");
+		return err_set(err, EINVAL, NULL, "a priority needs a VLAN whose tag carries it");
 	*vlan = (struct vlan_settings){.mode = VLAN_NONE, .tpid = ETHER_TPID_Q};
 	if (set->vid) {
 		vlan->mode = VLAN_ACCESS;
@@ -105,7 +105,7 @@ static int apply_link(uint8_t value, enum link_mode *ret, struct err *err)
 		*ret = LINK_DISABLE;
 		return 0;
 	default:
-		return err_set(err, EINVAL, NULL, "link state %u cannot be", value);
+		return err_set(err, EINVAL, NULL, "link state %u does not exist", value);
 	}
 }
 

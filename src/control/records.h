@@ -14,7 +14,7 @@ void record_function(unsigned int function, const struct function_settings *s, b
 void record_stats(unsigned int function, const struct port_stats *s, struct vpf_ctl_stats *ret);
 
 /* Changes in `s` what the request's mask names. -EINVAL: a field is outside its range; -EOPNOTSUPP: the mask
- * names what this vpfd does not know. The model checks the rest. */
+ * names settings that this vpfd does not know. The model checks the rest. */
 int record_apply(const struct ctl_set *set, struct function_settings *s, struct err *err);
 
 /* VPF_CTL_* for a negative errno of the model, or 0. */

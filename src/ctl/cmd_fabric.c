@@ -20,7 +20,7 @@
 	"The way out of the fabric: tap:NAME makes a tap of that name on the host, netdev:NAME uses a netdev that exists, none (the default) has no way out."
 #define LEARNING_HELP                                                                                        \
 	"Learn the source MACs that functions send from, as a bridge in the VM needs it. Default: off."
-#define AGEING_HELP      "Forget a learned MAC that was not seen for so long. Default: 300."
+#define AGEING_HELP      "How long a learned MAC is kept after it was last seen. Default: 300."
 #define MAX_LEARNED_HELP "How many MACs to learn from one function at most. Default: 256."
 
 #define FABRIC_ARGS 32

@@ -151,7 +151,7 @@ void print_functions(struct out *out, const json_t *functions)
 	table_print(out, t);
 }
 
-/* Which datapath serves it; the first of several wishes, or another one? */
+/* Which datapath serves it: the first of its list, or a later one? */
 static void print_serving(struct out *out, const json_t *f)
 {
 	const json_t *binding = json_object_get(f, "binding");
@@ -350,7 +350,7 @@ static int all_functions(struct ctl *ctl, const char *pf, json_t **ret, struct e
 	return 0;
 }
 
-/* Who serves what. */
+/* Which datapath serves which function. */
 static int run_list(struct ctl *ctl, const struct invocation *inv, struct err *err)
 {
 	static const struct column columns[] = {

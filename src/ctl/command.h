@@ -18,7 +18,7 @@ struct ctl;
 struct out;
 struct invocation;
 
-/* What the shell can offer as a value. */
+/* What completion can offer as a value. */
 enum complete {
 	COMPLETE_NOTHING,
 	COMPLETE_WORDS, /* arg.words */

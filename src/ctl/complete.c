@@ -13,7 +13,8 @@
 #define WORDS_MAX      128
 #define ANSWER_TIME_MS 1000 /* a person has pressed a key and waits */
 
-/* A candidate that ends in = or : goes on, and so does one of which nothing is left to type. */
+/* No space follows a candidate that ends in = or :, which can be continued, nor an empty one: nothing is left to
+ * type. */
 /* clang-format off */
 static const char bash_script[] =
 	"# SPDX-License-Identifier: Apache-2.0\n"
@@ -258,7 +259,7 @@ static void offer_params(struct completion *c, const char *item, const char *at)
 	}
 }
 
-/* What ends in = goes on. */
+/* A candidate that ends in = can be continued. */
 static void offer_datapath_types(const struct completion *c)
 {
 	for (const struct type *const *type = datapath_types; *type; type++) {

@@ -156,7 +156,7 @@ static void print_syntax(FILE *f, const struct type *type)
 	}
 }
 
-/* The help of --datapath, up to what "default" means. */
+/* The help of --datapath, up to the meaning of "default". */
 static FILE *begin_datapaths(struct text *t)
 {
 	FILE *f = open_memstream(&t->text, &t->size);

@@ -265,7 +265,7 @@ static bool is_list(const struct json_field *key)
 	return key && key->kind == JSON_KIND_ARRAY;
 }
 
-/* What is not what it should be goes to vpfd as it is, which knows what it wanted. NULL: not UTF-8. */
+/* An invalid value is passed on unchanged: vpfd knows what is valid. NULL: not UTF-8. */
 static json_t *policy_value(const struct json_field *key, const char *text)
 {
 	json_int_t n;

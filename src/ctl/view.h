@@ -21,7 +21,7 @@ const char *view_uplink(const json_t *uplink, char text[VIEW_TEXT_MAX]); /* "tap
 const char *view_duration(json_int_t seconds, char text[VIEW_TEXT_MAX]); /* "3 h 12 min" */
 /* A rate with three digits and a unit prefix: "12.3 M". */
 const char *view_rate(double value, char text[VIEW_TEXT_MAX]);
-/* A value of any type on one line: on/off, number, text; objects and arrays as JSON. */
+/* A value of any type, on one line: on/off, number, text; objects and arrays as JSON. */
 char *view_any(const json_t *value); /* allocated; NULL: out of memory */
 
 /* The same for a member of a policy: none where nothing is allowed or limited, lists without brackets. */

@@ -171,7 +171,7 @@ void queue_cancel(struct qmp_queue *q, const void *owner)
 
 	cancel_list(q->doomed, owner);
 	cancel_list(q->head, owner);
-	/* A command of which QEMU has not got a byte is not sent. */
+	/* A command of which QEMU has not received a byte is not sent. */
 	while (*p && *p != q->unsent)
 		p = &(*p)->next;
 	if (*p && q->out_off > 0)

@@ -3,8 +3,8 @@
 
 /* eventfds that other processes hold, too: kick, call and error descriptors of vhost-user. O_NONBLOCK belongs to the
  * open file, so any holder can clear it at any time, and a write() waits for as long as the counter is full. The
- * kernel itself signals eventfds without waiting; asynchronous I/O (io_submit(2) with IOCB_FLAG_RESFD) is how to have
- * it do so. An eventfd that vpfd shares with nobody takes eventfd_write() instead. */
+ * kernel itself signals eventfds without waiting; asynchronous I/O (io_submit(2) with IOCB_FLAG_RESFD) makes it do
+ * so. For an eventfd that vpfd does not share, use eventfd_write() instead. */
 
 #include <stdbool.h>
 

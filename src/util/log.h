@@ -29,8 +29,8 @@ struct log_scope {
 #define LOG_VF_PF   (-2)
 
 void log_set_level(enum log_level max);
-/* Each virtual PF has a share of the lines, and what is about none of them has one (log_share.h): what is beyond
- * is left out, and counted. */
+/* Each virtual PF has a share of the lines, and lines about none of them have one (log_share.h): excess lines are
+ * left out, and counted. */
 void log_write(enum log_level level, const struct log_scope *scope, const char *fmt, ...) printf_like(3, 4);
 
 /* Says how many lines were left out where no further line has said so. To be called now and then. */

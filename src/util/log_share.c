@@ -26,7 +26,7 @@ static bool idle(const struct share *s, uint64_t now)
 	return s->paid_until <= now && !s->left_out;
 }
 
-/* That of the PF, or one that nobody needs now. Where there is neither, PFs whose names meet have one together. */
+/* That of the PF, or one that is free now. If there is neither, PFs whose names collide share one. */
 static struct share *share_of(const char *pf, uint64_t now)
 {
 	struct share *found = NULL, *s;
