@@ -240,7 +240,7 @@ void vpf_channel_open(struct vpf_pf *pf)
 	vpf_channel_kick(pf);
 }
 
-/* Ends the session for good; what waits for one returns. @bye: tell vpfd. */
+/* Ends the session for good; waiters for one return. @bye: tell vpfd. */
 void vpf_channel_close(struct vpf_pf *pf, bool bye)
 {
 	struct vpf_channel *ch = &pf->ch;

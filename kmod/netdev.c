@@ -184,7 +184,7 @@ static const struct net_device_ops vpf_netdev_ops = {
 	VPF_NDO_DEVLINK_PORT(vpf_get_devlink_port)
 };
 
-/* No other code of ours runs for the netdev after this. */
+/* None of our code runs for the netdev after this. */
 static void netdev_gone(struct net_device *dev)
 {
 	if (atomic_dec_and_test(&netdevs))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* VFs as `ip link` sees them. What is shown is what vpfd said last; settings go to vpfd, and its
- * reply says what they are then.
+/* VFs as `ip link` sees them. They show what vpfd reported last; settings are sent to vpfd, and its
+ * reply has the resulting ones.
  */
 #include <linux/etherdevice.h>
 #include <linux/if_link.h>
@@ -24,7 +24,7 @@
 
 #define SET_TIMEOUT_MS 3000
 #define STATS_AGE_MS 100
-#define STATS_PAUSE_MS 5000 /* after vpfd did not send them */
+#define STATS_PAUSE_MS 5000 /* after vpfd failed to send them */
 
 /* With pf->lock: a function's record, from a reply or an event. */
 void vpf_fn_record(struct vpf_pf *pf, const struct vpf_function *rec)

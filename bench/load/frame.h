@@ -21,7 +21,7 @@ static inline uint32_t frame_tag_len(const uint8_t *frame)
 	return frame[12] == 0x81 ? 4 : 0;
 }
 
-/* Not a frame of ours is what the back-end may send of its own, such as an announcement. */
+/* A frame that is not ours is one that the back-end sends by itself, such as an announcement. */
 static inline bool frame_is_ours(const uint8_t *frame)
 {
 	const uint8_t *type = frame + 12 + frame_tag_len(frame);

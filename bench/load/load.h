@@ -40,13 +40,13 @@ static inline uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Each port sends a broadcast frame, so that a switch that learns knows them all, until each has heard from
- * another one. There is silence when this returns. */
+/* Each port broadcasts until it has heard from another one, so that a switch that learns knows them all. No frame is
+ * in flight when this returns. */
 void load_announce(struct load *l);
 
 /* Frames go from port to port without end; what is counted has arrived. */
 void load_circulate(struct load *l);
-/* Port 0 sends to everybody; copies that arrived are counted. */
+/* Port 0 broadcasts; copies that arrived are counted. */
 void load_broadcast(struct load *l);
 /* One frame at a time from port 0 to port 1 and back: the time it takes, there and back, and one way. */
 void load_round_trip(struct load *l);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A port of the load generator: a virtio-net driver of one queue pair that polls, and its buffers. A buffer
- * begins with the virtio-net header; what was received in it is sent from it, so the generator copies
+/* A port of the load generator: a virtio-net driver of one queue pair that polls, and its buffers. A buffer begins
+ * with the virtio-net header. A frame is sent from the buffer that it was received in, so the generator copies
  * nothing. */
 
 #include "front.h"
@@ -46,7 +46,7 @@ static inline uint8_t *port_buf(const struct port *p, uint32_t buf)
 	return p->bufs + (size_t)buf * p->buf_room;
 }
 
-/* There must be a free descriptor. The frame's bytes are behind the header. */
+/* There must be a free descriptor. The frame's bytes follow the header. */
 static inline void port_send(struct port *p, uint16_t buf, uint32_t frame_len)
 {
 	ring_add(&p->tx, memory_gpa(p->memory, port_buf(p, buf)), PORT_HDR + frame_len, 0, buf);

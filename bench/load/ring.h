@@ -48,7 +48,7 @@ static inline void ring_publish(struct ring *r)
 		return;
 	__atomic_store_n(&r->avail->idx, r->avail_idx, __ATOMIC_RELEASE);
 	r->published_idx = r->avail_idx;
-	/* The index first, then the look: else both sides may wait for each other. */
+	/* The index is written before the check: otherwise both sides may wait for each other. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!(__atomic_load_n(&r->used->flags, __ATOMIC_RELAXED) & VRING_USED_F_NO_NOTIFY))
 		ring_kick(r);

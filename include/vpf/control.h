@@ -2,13 +2,13 @@
 #ifndef VPF_CONTROL_H
 #define VPF_CONTROL_H
 
-/* The control channel's format: what the driver of a virtual PF (vpf.ko) and vpfd say to each other in
- * Ethernet frames on the PF. The specification, with the rules behind the format, is docs/control-channel.md.
+/* The control channel's format: what the driver of a virtual PF (vpf.ko) and vpfd exchange in Ethernet frames on the
+ * PF. The specification, with the rules for the exchange, is docs/control-channel.md.
  *
  * A frame is an untagged Ethernet frame with EtherType VPF_CTL_ETHERTYPE, padded with zeros to Ethernet's
- * minimum; behind the Ethernet header comes one message: struct vpf_ctl_hdr, then the body that its type has.
- * All numbers are little-endian. Every struct is packed and has no implicit padding; `reserved` is sent as
- * zeros and not looked at. Text is ASCII, NUL-padded; the receiver does not rely on a NUL at its end.
+ * minimum; the Ethernet header is followed by one message: struct vpf_ctl_hdr, then the body that its type has. All
+ * numbers are little-endian. Every struct is packed and has no implicit padding; `reserved` is sent as zeros and not
+ * looked at. Text is ASCII, NUL-padded; the receiver does not rely on a NUL at its end.
  *
  * The kernel includes <linux/types.h> for __le16 and so on before this; user space gets them here. */
 
@@ -35,14 +35,14 @@
  */
 #define VPF_CTL_SMBIOS_PREFIX "vpf-key="
 
-/* Types: below 0x80 from driver to vpfd, from 0x80 on from vpfd to driver; so neither can be turned round. */
+/* Types: below 0x80 from driver to vpfd, from 0x80 on from vpfd to driver; so neither can be reflected. */
 enum {
 	VPF_CTL_HELLO = 0x01,     /* vpf_ctl_hello; session 0 */
 	VPF_CTL_GET = 0x02,       /* vpf_ctl_range; answered with vpf_ctl_function records */
 	VPF_CTL_SET = 0x03,       /* vpf_ctl_set; answered with the function's record */
 	VPF_CTL_STATS = 0x04,     /* vpf_ctl_range; answered with vpf_ctl_stats records */
 	VPF_CTL_EVENT_ACK = 0x05, /* no body; sequence: that of the event */
-	VPF_CTL_BYE = 0x06,       /* no body: the driver leaves; not answered */
+	VPF_CTL_BYE = 0x06,       /* no body: the driver is detaching; not answered */
 
 	VPF_CTL_HELLO_REPLY = 0x81, /* vpf_ctl_hello_reply; session: the new one */
 	VPF_CTL_REPLY = 0x82,       /* vpf_ctl_reply, then its records; sequence: the request's */
@@ -76,7 +76,7 @@ enum {
 	VPF_CTL_INVALID = 2, /* EINVAL: can never be right */
 	VPF_CTL_NO_FUNCTION = 3,     /* ENOENT: the virtual PF has no such function */
 	VPF_CTL_UNSUPPORTED = 4,     /* EOPNOTSUPP: the fabric cannot do it, or the request is unknown */
-	VPF_CTL_CONFLICT = 5,        /* EEXIST: somebody else has that (a MAC) */
+	VPF_CTL_CONFLICT = 5,        /* EEXIST: in use by another function (a MAC) */
 	VPF_CTL_FAILED = 6,          /* EIO: vpfd could not (its disk, its memory); nothing was changed */
 	VPF_CTL_VERSION_UNKNOWN = 7, /* EPROTONOSUPPORT, of HELLO: no version in common */
 };
@@ -143,7 +143,7 @@ struct vpf_ctl_stats {
 
 struct vpf_ctl_range {
 	__le16 first;
-	__le16 count; /* as many as are wanted; the reply has as many as fit, and at least one */
+	__le16 count; /* how many are wanted; the reply has as many as fit, and at least one */
 	__le32 reserved;
 } __attribute__((packed));
 
@@ -166,12 +166,12 @@ struct vpf_ctl_reply {
 	__u8 reserved;
 	__le16 status;  /* VPF_CTL_OK… */
 	__le16 first;   /* number of the first record's function */
-	__le16 count;   /* records behind this */
+	__le16 count;   /* records that follow */
 	char text[120]; /* status not OK: why, for people */
 } __attribute__((packed));
 
 struct vpf_ctl_event {
-	__le16 count; /* records behind this, of functions that changed; as they are now, each complete */
+	__le16 count; /* records that follow, of functions that changed; as they are now, each complete */
 	__le16 reserved[3];
 } __attribute__((packed));
 
