@@ -78,7 +78,7 @@ void rpc_peer_gone(struct rpc *rpc, struct rpc_peer *peer);
 void *api_call_env(const struct api_call *call);
 struct rpc_peer *api_call_peer(const struct api_call *call); /* valid during the handler */
 const struct api_method *api_call_methods(const struct api_call *call);
-/* What a reply comes later for. Those who wait for long take no place from changes, which mostly are answered at once. */
+/* Why a reply comes later. Calls that wait for long take no place from changes, most of which are answered at once. */
 enum rpc_defer { RPC_DEFER_CHANGE, RPC_DEFER_WAIT, RPC_DEFERS };
 /* The reply may come later: exactly one api_deferred_done() must follow, at any time, if the handler returns
  * RPC_DEFERRED. A second call does nothing. -EBUSY with `err`: too many deferred calls of the kind. */

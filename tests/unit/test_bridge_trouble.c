@@ -267,7 +267,7 @@ static void test_remade_and_refused(void **state)
 	br_expect_at(e, a, a, b, 2);
 }
 
-/* Where the bridge is gone nothing is refused: the port is brought to its settings when it is back. If the kernel refuses
+/* Without a bridge nothing is refused: the port is brought to its settings when there is one. If the kernel refuses
  * them then, the port has no link, and each change is refused until one mends it. */
 static void test_set_in_trouble(void **state)
 {

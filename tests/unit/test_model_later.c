@@ -274,6 +274,16 @@ static struct before look(struct me_env *t)
 	return (struct before){le_model_picture(t), le_dp_picture(t)};
 }
 
+/* Those of the model's own; but what the data plane refuses each time is refused when it is put back, too. */
+static unsigned int events(const struct me_env *t)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < t->events_n; i++)
+		n += !t->dp.fails[FAKE_FUNCTION_SET] || strncmp(t->events[i], "fabric trouble ", 15) != 0;
+	return n;
+}
+
 /* Nothing has come of it, and the reason was told: by the call or by the answer. */
 static void assert_nothing(struct me_env *t, struct before *before, int r, const struct err *err,
 			   const struct le_told *told, int code)
@@ -289,7 +299,7 @@ static void assert_nothing(struct me_env *t, struct before *before, int r, const
 	assert_int_equal(err->code, code);
 	if (code == EOPNOTSUPP)
 		assert_string_equal(err->text, "scripted");
-	assert_int_equal(t->events_n, 0);
+	assert_int_equal(events(t), 0);
 	assert_same_text(le_model_picture(t), before->model);
 	assert_same_text(le_dp_picture(t), before->dp);
 }
