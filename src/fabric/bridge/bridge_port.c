@@ -94,12 +94,7 @@ static int make_link(struct bridge_port *p)
 	p->applied.mtu = c.mtu;
 	/* Without IPv6 in the kernel it has none either. */
 	(void)link_no_addresses(f->nl, p->tap->ifindex);
-	if (bridge_host() & BRIDGE_HOST_PROGRAM) {
-		r = make_maps(p);
-		if (!r)
-			r = tc_add_clsact(f->nl, p->tap->ifindex);
-	}
-	return r;
+	return bridge_host() & BRIDGE_HOST_PROGRAM ? make_maps(p) : 0;
 }
 
 int bridge_port_make(struct bridge_port *p, unsigned int queues, struct err *err)
@@ -356,22 +351,22 @@ static void program_conf(const struct bridge_port *p, bool aware, const bool *re
 }
 
 /* A program that is in force goes on with its own set of addresses until the new one is. */
-static int load_programs(struct bridge_port *p, const struct port_prog_conf *c, int *learned)
+static int load_programs(struct bridge_port *p, const struct port_prog_conf *c, int learned)
 {
 	struct rtnl *nl = bridge_of_port(p)->nl;
 	struct port_prog_maps maps = p->maps;
 	_cleanup_close_ int in = -1, out = -1;
 	int r;
 
-	if (*learned >= 0)
-		maps.learned = *learned;
+	if (learned >= 0)
+		maps.learned = learned;
 	in = port_prog_load(c, &maps, true, NULL, 0);
 	if (in < 0)
 		return in;
 	out = port_prog_load(c, &maps, false, NULL, 0);
 	if (out < 0)
 		return out;
-	r = tc_add_clsact(nl, p->tap->ifindex); /* in case somebody took it */
+	r = tc_add_clsact(nl, p->tap->ifindex); /* where they go: new, or removed by somebody */
 	if (r < 0 && r != -EEXIST)
 		return r;
 	p->applied.prog_set = false; /* with one of the two nothing is */
@@ -394,7 +389,7 @@ static int apply_programs(struct bridge_port *p, const struct port_prog_conf *c)
 		if (learned < 0)
 			return learned;
 	}
-	r = load_programs(p, c, &learned);
+	r = load_programs(p, c, learned);
 	if (r < 0)
 		return r;
 	if (new_set) {

@@ -265,6 +265,17 @@ static void load_bytes(struct gen *g, int32_t offset, int32_t size, unsigned int
 	asm_jump(a, BPF_JNE, R0, 0, failed);
 }
 
+/* Adds to R9 what a field of BYTES gives in words of 4 bytes; `shift` by 2 makes bytes of it. */
+static void add_words(struct gen *g, int32_t mask, uint8_t shift)
+{
+	struct bpf_asm *a = &g->a;
+
+	asm_load(a, BPF_B, R2, FP, BYTES);
+	asm_alu_imm(a, BPF_AND, R2, mask);
+	asm_alu_imm(a, shift, R2, 2);
+	asm_alu(a, BPF_ADD, R9, R2);
+}
+
 /* R9: the bytes of headers that each segment of a frame gets. `strange`: headers that are not known, where R9 has those
  * that are. */
 static void read_headers(struct gen *g, unsigned int strange)
@@ -311,19 +322,13 @@ static void read_headers(struct gen *g, unsigned int strange)
 	}
 	asm_place(a, ipv4);
 	load_bytes(g, 0, 10, strange);
-	asm_load(a, BPF_B, R2, FP, BYTES);
-	asm_alu_imm(a, BPF_AND, R2, 0xf);
-	asm_alu_imm(a, BPF_LSH, R2, 2);
-	asm_alu(a, BPF_ADD, R9, R2);
+	add_words(g, 0xf, BPF_LSH);
 	asm_load(a, BPF_B, R2, FP, BYTES + 9);
 	asm_jump(a, BPF_JEQ, R2, IPPROTO_UDP, udp);
 	asm_jump(a, BPF_JNE, R2, IPPROTO_TCP, strange);
 	asm_place(a, tcp);
 	load_bytes(g, 12, 1, strange);
-	asm_load(a, BPF_B, R2, FP, BYTES);
-	asm_alu_imm(a, BPF_AND, R2, 0xf0);
-	asm_alu_imm(a, BPF_RSH, R2, 2);
-	asm_alu(a, BPF_ADD, R9, R2);
+	add_words(g, 0xf0, BPF_RSH);
 	asm_jump(a, BPF_JA, 0, 0, done);
 	asm_place(a, udp);
 	asm_alu_imm(a, BPF_ADD, R9, 8);
