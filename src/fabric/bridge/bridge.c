@@ -112,15 +112,14 @@ static void remake_port(struct bridge_fabric *f, struct bridge_port *p)
 	struct err err;
 	int r = bridge_port_remake(p, &err);
 
-	if (r < 0)
-		bridge_report(f, p, err.text);
-	if (r == -EEXIST && !p->lost) {
-		p->lost = true;
-		fabric_tell_lost(&p->base);
-	}
 	p->waits = r < 0; /* what was tried and undone is an event, too */
 	if (r < 0) {
+		bridge_report(f, p, err.text);
 		bridge_retry(f);
+		if (r == -EEXIST && !p->lost) {
+			p->lost = true;
+			fabric_tell_lost(&p->base); /* the port may be closed when this returns */
+		}
 		return;
 	}
 	p->lost = false;
