@@ -85,45 +85,63 @@ int fabric_timer(struct fabric *f, sd_event_source **timer, sd_event_time_handle
 	return r < 0 ? r : sd_event_source_set_enabled(*timer, SD_EVENT_ONESHOT);
 }
 
-static int wait_for(struct fabric *f, const struct answer *answer, struct err *err);
+static int on_time(sd_event_source *source, uint64_t usec, void *userdata);
 
-/* Nobody knows what became of a change that was not answered: back to what was before. */
-static void undo(struct fabric *f)
+/* Waits for the provider's answer. */
+static int wait_for(struct fabric *f, enum fabric_doing what, const struct answer *answer, struct err *err)
 {
-	struct err err = {0};
-	int r;
+	int r = fabric_timer(f, &f->timer, on_time, f);
 
-	f->call++;
-	r = f->ops->set(f, &f->before, &err);
-	if (r == ANSWER_LATER)
-		r = wait_for(f, NULL, &err);
-	f->undoing = r == ANSWER_LATER;
+	if (r < 0) {
+		f->call++; /* whatever it answers */
+		return err_set(err, -r, NULL, "cannot wait for the fabric %s: %s", f->settings.name,
+			       strerror(-r));
+	}
+	f->answer = answer ? *answer : (struct answer){0};
+	f->doing = what;
+	return ANSWER_LATER;
+}
+
+static void undone(struct fabric *f, int r)
+{
 	if (r < 0)
 		fabric_tell_trouble(f, NULL, "the settings before a failed change could not be restored");
 }
 
-/* The operation under way has come to its end. */
+/* It is unknown what became of a change that was not answered: back to the settings before it. */
+static void undo(struct fabric *f)
+{
+	int r;
+
+	f->call++;
+	r = f->ops->set(f, &f->before, NULL);
+	if (r == ANSWER_LATER)
+		r = wait_for(f, FABRIC_UNDO, NULL, NULL);
+	undone(f, r);
+}
+
+/* The operation in progress has ended. */
 static void finish(struct fabric *f, int r, const struct err *err)
 {
+	enum fabric_doing what = f->doing;
 	struct answer answer = f->answer;
-	bool late = r == -ETIMEDOUT && f->setting, undone = f->undoing;
 
-	f->busy = f->setting = f->undoing = false;
+	f->doing = FABRIC_IDLE;
 	f->call++;
 	if (f->timer)
 		sd_event_source_set_enabled(f->timer, SD_EVENT_OFF);
 	if (!r)
 		f->coming = false;
-	if (late)
+	if (what == FABRIC_SET && r == -ETIMEDOUT)
 		undo(f);
-	if (undone && r < 0)
-		fabric_tell_trouble(f, NULL, "the settings before a failed change could not be restored");
+	else if (what == FABRIC_UNDO)
+		undone(f, r);
 	answer_give(&answer, r, err);
 }
 
 void fabric_answer(struct fabric *f, uint64_t call, int r, const struct err *err)
 {
-	if (f->busy && f->call == call)
+	if (f->doing != FABRIC_IDLE && f->call == call)
 		finish(f, r, err);
 }
 
@@ -134,27 +152,12 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	if (f->busy)
+	if (f->doing != FABRIC_IDLE)
 		finish(f,
 		       err_set(&err, ETIMEDOUT, NULL, "the fabric %s did not answer in time",
 			       f->settings.name),
 		       &err);
 	return 0;
-}
-
-/* Waits for the provider's answer. */
-static int wait_for(struct fabric *f, const struct answer *answer, struct err *err)
-{
-	int r = fabric_timer(f, &f->timer, on_time, f);
-
-	if (r < 0) {
-		f->call++; /* whatever it answers */
-		return err_set(err, -r, NULL, "cannot wait for the fabric %s: %s", f->settings.name,
-			       strerror(-r));
-	}
-	f->answer = answer ? *answer : (struct answer){0};
-	f->busy = true;
-	return ANSWER_LATER;
 }
 
 int fabric_new(const struct fabric_config *config, const struct fabric_settings *s,
@@ -180,7 +183,7 @@ int fabric_new(const struct fabric_config *config, const struct fabric_settings 
 		return r;
 	}
 	if (r == ANSWER_LATER)
-		r = wait_for(f, answer, err);
+		r = wait_for(f, FABRIC_MAKE, answer, err);
 	else
 		f->coming = false;
 	if (r < 0) {
@@ -197,16 +200,13 @@ int fabric_set(struct fabric *f, const struct fabric_settings *s, const struct a
 {
 	int r;
 
-	if (f->busy)
+	if (f->doing != FABRIC_IDLE)
 		return err_set(err, EBUSY, NULL, "the last change of the fabric %s is still under way",
 			       f->settings.name);
 	f->before = f->settings;
 	f->call++;
 	r = f->ops->set(f, s, err);
-	if (r == ANSWER_LATER)
-		r = wait_for(f, answer, err);
-	f->setting = r == ANSWER_LATER;
-	return r;
+	return r == ANSWER_LATER ? wait_for(f, FABRIC_SET, answer, err) : r;
 }
 
 static void free_check(struct fabric_checks *c)
@@ -226,7 +226,7 @@ void fabric_free(struct fabric *f)
 		return;
 	assert(!f->n_ports);
 	f->config.events = NULL;
-	f->busy = false;
+	f->doing = FABRIC_IDLE;
 	while (f->checks)
 		free_check(f->checks);
 	f->ops->free(f);

@@ -80,6 +80,9 @@ struct fabric_group { /* the functions of one virtual PF on a fabric */
 	void *data;              /* the provider's */
 };
 
+/* What a fabric waits for its provider's answer to. */
+enum fabric_doing { FABRIC_IDLE, FABRIC_MAKE, FABRIC_SET, FABRIC_UNDO };
+
 struct fabric { /* the common part of all fabrics; the rest is the provider's */
 	const struct fabric_ops *ops;
 	struct fabric_config config;
@@ -93,9 +96,8 @@ struct fabric { /* the common part of all fabrics; the rest is the provider's */
 	struct fabric_checks *checks; /* pending */
 	bool coming;                  /* fabric_new() is not answered yet */
 	uint64_t call;                /* number of the operation under way, or of the last one */
-	bool busy;
-	bool setting, undoing;         /* busy with fabric_set(), or with what it was before */
-	struct fabric_settings before; /* fabric_set() */
+	enum fabric_doing doing;
+	struct fabric_settings before; /* FABRIC_SET, FABRIC_UNDO: what to go back to */
 	struct answer answer;
 	struct sd_event_source *timer;
 };
