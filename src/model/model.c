@@ -7,7 +7,7 @@
 #include "model/model_private.h"
 #include "vhost/vhost_user.h"
 
-#define UPLINK_RETRY_US 3000000
+#define RETRY_US 3000000
 
 int model_new(const struct model_config *config, struct model **ret, struct err *err)
 {
@@ -16,7 +16,7 @@ int model_new(const struct model_config *config, struct model **ret, struct err 
 
 	if (!m)
 		return err_set(err, ENOMEM, NULL, "out of memory");
-	m->retry_us = config->retry_us ? config->retry_us : UPLINK_RETRY_US;
+	m->retry_us = config->retry_us ? config->retry_us : RETRY_US;
 	m->socket_mode = config->socket_mode;
 	m->socket_group = config->socket_group;
 	m->event = sd_event_ref(config->event);
@@ -36,6 +36,42 @@ int model_new(const struct model_config *config, struct model **ret, struct err 
 	}
 	*ret = m;
 	return 0;
+}
+
+static int on_retry_timer(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	struct model *m = ctx;
+	bool again = model_fabrics_retry(m);
+
+	(void)source;
+	(void)usec;
+	for (unsigned int i = 0; i < m->pfs_n; i++) {
+		if (m->pfs[i]->reapply)
+			model_functions_apply(m, m->pfs[i]);
+		else
+			m->pfs[i]->unforced = false;
+		again |= m->pfs[i]->unforced;
+	}
+	if (again)
+		model_retry(m);
+	return 0;
+}
+
+void model_retry(struct model *m)
+{
+	int r;
+
+	if (m->ending)
+		return;
+	if (!m->retry_timer) {
+		r = sd_event_add_time_relative(m->event, &m->retry_timer, CLOCK_MONOTONIC, m->retry_us, 0,
+					       on_retry_timer, m);
+	} else {
+		sd_event_source_set_time_relative(m->retry_timer, m->retry_us);
+		r = sd_event_source_set_enabled(m->retry_timer, SD_EVENT_ONESHOT);
+	}
+	if (r < 0)
+		log_error("cannot start the timer of what is tried again: %s", strerror(-r));
 }
 
 static int load(struct model *m, struct err *err)

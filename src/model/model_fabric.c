@@ -136,45 +136,16 @@ static void try_uplink(struct model *m, struct model_fabric *f)
 		on_tried(f, r, &err);
 }
 
-static int on_retry_timer(sd_event_source *source, uint64_t usec, void *ctx)
+bool model_fabrics_retry(struct model *m)
 {
-	struct model *m = ctx;
 	bool again = false;
 
-	(void)source;
-	(void)usec;
 	for (unsigned int i = 0; i < m->fabrics_n; i++) {
 		if (m->fabrics[i]->uplink_absent)
 			try_uplink(m, m->fabrics[i]);
 		again |= m->fabrics[i]->uplink_absent;
 	}
-	for (unsigned int i = 0; i < m->pfs_n; i++) {
-		if (m->pfs[i]->reapply)
-			model_functions_apply(m, m->pfs[i]);
-		else
-			m->pfs[i]->unforced = false;
-		again |= m->pfs[i]->unforced;
-	}
-	if (again)
-		model_retry(m);
-	return 0;
-}
-
-void model_retry(struct model *m)
-{
-	int r;
-
-	if (m->ending)
-		return;
-	if (!m->retry_timer) {
-		r = sd_event_add_time_relative(m->event, &m->retry_timer, CLOCK_MONOTONIC, m->retry_us, 0,
-					       on_retry_timer, m);
-	} else {
-		sd_event_source_set_time_relative(m->retry_timer, m->retry_us);
-		r = sd_event_source_set_enabled(m->retry_timer, SD_EVENT_ONESHOT);
-	}
-	if (r < 0)
-		log_error("cannot start the timer of what is tried again: %s", strerror(-r));
+	return again;
 }
 
 static void uplink_absent(struct model *m, struct model_fabric *f, const char *why)

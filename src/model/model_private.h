@@ -34,6 +34,9 @@ struct model {
 	sd_event_source *changes_work; /* defer: a change may have its turn (model_change.h) */
 };
 
+/* model.c: tries again, in a while, what could not be done: absent uplinks, and what the data plane has refused. */
+void model_retry(struct model *m);
+
 /* model_state.c: saves the model as it is; fills the empty model from the file without asking the data plane.
  */
 int model_save(struct model *m, struct err *err);
@@ -67,8 +70,8 @@ int model_fabric_check(const struct model *m, const struct fabric_settings *s,
 /* All fabrics of the state file, to the data plane; if only the uplink of one is to blame, without it. Runs the event
  * loop until all is answered. */
 int model_fabrics_load(struct model *m, struct err *err);
-/* Tries again, in a while, what could not be done: absent uplinks, and what the data plane has refused. */
-void model_retry(struct model *m);
+/* Tries absent uplinks again; whether there are some still. */
+bool model_fabrics_retry(struct model *m);
 
 /* model_pf.c */
 int model_pf_object_new(struct model *m, const struct pf_settings *s, const uint8_t mac[6],
