@@ -232,29 +232,38 @@ static void test_half_refused(void **state)
 	br_expect_at(e, b, b, a, 2);
 }
 
-/* A tap that is made again and then refused: it is there, and those who use it are told. */
-static void test_remade_and_refused(void **state)
+static const char make_bridge[] =
+	"ip link add " BR_NAME " type bridge && ip link set " BR_NAME " addrgenmode none up";
+
+/* Two functions on a bridge that is not vpfd's, which is then deleted. */
+static struct br_env *begin_and_delete(void **state, unsigned int *a, unsigned int *b)
 {
-	static const char *const make =
-		"ip link add " BR_NAME " type bridge && ip link set " BR_NAME " addrgenmode none up";
 	struct br_env *e = *state;
-	struct function_settings s = br_settings(0);
-	unsigned int a, b;
 
 	if (!e)
 		skip();
-	assert_true(br_sh(make));
+	assert_true(br_sh(make_bridge));
 	br_begin(state, false);
-	a = br_add(e, NULL);
-	b = br_add(e, NULL);
+	*a = br_add(e, NULL);
+	*b = br_add(e, NULL);
 	br_settle(e);
 	assert_true(br_sh("ip link del " BR_NAME));
 	br_settle(e);
+	return e;
+}
+
+/* A tap that is made again and then refused: it is there, and those who use it are told. */
+static void test_remade_and_refused(void **state)
+{
+	struct function_settings s = br_settings(0);
+	unsigned int a, b;
+	struct br_env *e = begin_and_delete(state, &a, &b);
+
 	s.mtu = UINT16_MAX; /* a tap has not got that */
 	br_set(e, a, &s);
 	assert_true(br_sh("ip link del vpf-pf0-pf"));
 	br_settle(e);
-	assert_true(br_sh(make));
+	assert_true(br_sh(make_bridge));
 	br_settle(e); /* it comes to an end: what is undone is no reason to try at once */
 	assert_int_equal(e->remade, 0);
 	assert_false(e->p[a]->link_up);
@@ -271,25 +280,14 @@ static void test_remade_and_refused(void **state)
  * them then, the port has no link, and each change is refused until one mends it. */
 static void test_set_in_trouble(void **state)
 {
-	static const char *const make =
-		"ip link add " BR_NAME " type bridge && ip link set " BR_NAME " addrgenmode none up";
-	struct br_env *e = *state;
 	struct function_settings s = br_settings(0);
 	unsigned int a, b;
+	struct br_env *e = begin_and_delete(state, &a, &b);
 
-	if (!e)
-		skip();
-	assert_true(br_sh(make));
-	br_begin(state, false);
-	a = br_add(e, NULL);
-	b = br_add(e, NULL);
-	br_settle(e);
-	assert_true(br_sh("ip link del " BR_NAME));
-	br_settle(e);
 	assert_int_equal(e->troubles, 1);
 	s.mtu = UINT16_MAX;
 	br_set(e, a, &s);
-	assert_true(br_sh(make));
+	assert_true(br_sh(make_bridge));
 	br_settle(e);
 	assert_int_equal(e->troubles, 2);
 	assert_non_null(strstr(e->why, "tap vpf-pf0-pf"));

@@ -160,6 +160,14 @@ static void disk_full_and_uplink_gone(void **state)
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.link, LINK_DISABLE);
 }
 
+static void restart_without_uplink(struct me_env *t)
+{
+	me_stop(t);
+	me_start(t);
+	strcpy(t->dp.no_such_netdev, "eth0");
+	me_load(t);
+}
+
 /* A netdev that is not there at the start. */
 static void uplink_absent(void **state)
 {
@@ -173,10 +181,7 @@ static void uplink_absent(void **state)
 	s.link = LINK_ENABLE;
 	assert_int_equal(model_function_set(t->model, "pf0", 2, &s, false, NULL, NULL), 0);
 
-	me_stop(t);
-	me_start(t);
-	strcpy(t->dp.no_such_netdev, "eth0");
-	me_load(t);
+	restart_without_uplink(t);
 	assert_true(model_fabric_find(t->model, "f0")->uplink_absent);
 	assert_true(model_fabric_find(t->model, "f0")->uplink_error[0]);
 	assert_int_equal(fake_dp_fabric(&t->dp, "f0")->uplink, UPLINK_NONE);
@@ -225,10 +230,7 @@ static void uplink_back_and_refused(void **state)
 
 	me_add_fabric(t, "f0", "eth0");
 	me_add_pf(t, "pf0", "f0", 2, NULL);
-	me_stop(t);
-	me_start(t);
-	strcpy(t->dp.no_such_netdev, "eth0");
-	me_load(t);
+	restart_without_uplink(t);
 	assert_int_equal(fake_dp_function(&t->dp, "pf0", 1)->s.link, LINK_DISABLE);
 	t->dp.no_such_netdev[0] = '\0';
 	t->dp.fails[FAKE_FUNCTION_SET] = EIO;
@@ -259,10 +261,7 @@ static void uplink_replaced(void **state)
 
 	me_add_fabric(t, "f0", "eth0");
 	me_add_pf(t, "pf0", "f0", 1, NULL);
-	me_stop(t);
-	me_start(t);
-	strcpy(t->dp.no_such_netdev, "eth0");
-	me_load(t);
+	restart_without_uplink(t);
 	f = model_fabric_find(t->model, "f0")->s;
 	f.uplink = UPLINK_NONE;
 	memset(f.uplink_name, 0, sizeof(f.uplink_name));
